@@ -1,0 +1,243 @@
+"""What the tests stand on: system packages, Pythons with environments, and a way to run.
+
+scripts/test uses it, and decides what to run on it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent
+OLDEST = (3, 10)
+NEWEST = (3, 14)
+# A command that takes longer than this hangs.
+MOST_SECONDS = 900
+
+# Debian and Ubuntu packages, each with what it is for.
+PACKAGES = {
+    "python3-venv": "virtual environments of the system's Python",
+    "shellcheck": "lints the shell scripts",
+    "qemu-user-static": "the emulators that are registered and run",
+    "busybox-static": "a program without libraries for chroots",
+    "uidmap": "newuidmap, for namespaces with more than one user",
+    "util-linux": "unshare, nsenter, mount and flock",
+    "systemd": "systemd-binfmt, and systemd-analyze for the units",
+    "arch-test": "an independent judge of what runs; mmdebstrap asks it too",
+    "mmdebstrap": "root file systems of foreign distributions",
+    "gcc": "builds the probes of this architecture",
+    "libc6-dev": "the C library for it",
+    "gcc-aarch64-linux-gnu": "builds a foreign program, static or dynamic",
+    "libc6-dev-arm64-cross": "the C library for that",
+}
+
+# What the tests, pip and apt get to see of the caller's environment; everything else (locale,
+# NO_COLOR, PYTHON*, QEMU_*, DOCKER_HOST …) could change what is tested.
+KEPT_VARIABLES = (
+    *("HOME", "USER", "LOGNAME", "PATH", "TMPDIR", "XDG_RUNTIME_DIR", "CI"),
+    *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+    *("SSL_CERT_FILE", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX"),
+    *("PIP_CERT", "PIP_PROXY", "PIP_TRUSTED_HOST", "PIP_RETRIES", "PIP_DEFAULT_TIMEOUT"),
+)
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python found on this machine, with the environment made from it."""
+
+    version: tuple[int, int]
+    path: str
+
+    @property
+    def name(self) -> str:
+        """The version as people write it."""
+        return f"{self.version[0]}.{self.version[1]}"
+
+    @property
+    def environment(self) -> Path:
+        """Where its virtual environment is."""
+        return TOP / ".venvs" / f"py{self.name}"
+
+    @property
+    def python(self) -> str:
+        """The Python inside that environment."""
+        return str(self.environment / "bin" / "python")
+
+
+@dataclass
+class Result:
+    """What one check, or one tier on one Python, came to."""
+
+    name: str
+    passed: int = 0
+    failed: int = 0
+    skips: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    output: str = ""
+
+    @property
+    def skipped(self) -> int:
+        """How many tests were skipped."""
+        return sum(self.skips.values())
+
+    @property
+    def tests(self) -> int:
+        """How many tests there were."""
+        return self.passed + self.failed + self.skipped
+
+
+def say(text: str) -> None:
+    """Print a line at once, also when stdout is a pipe."""
+    print(text, flush=True)
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Return the environment of everything that is started here."""
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    return kept | {"LC_ALL": "C.UTF-8"} | more
+
+
+def run(name: str, command: list[str], **more: str) -> tuple[int, Result]:
+    """Run a command from the top of the repository and keep what it printed."""
+    start = time.monotonic()
+    # A file, not a pipe: a daemon left behind by a test cannot keep this waiting.
+    with tempfile.TemporaryFile() as stream:
+        try:
+            code = subprocess.run(
+                command,
+                cwd=TOP,
+                env=environment(**more),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                timeout=MOST_SECONDS,
+                check=False,
+            ).returncode
+            note = ""
+        except subprocess.TimeoutExpired:
+            code, note = 124, f"\nended after {MOST_SECONDS} s\n"
+        except OSError as error:
+            code, note = 127, f"{command[0]}: {error.strerror}\n"
+        stream.seek(0)
+        output = stream.read().decode(errors="replace") + note
+    return code, Result(name, output=output, seconds=time.monotonic() - start)
+
+
+# --- system packages -----------------------------------------------------------------------
+
+
+def missing_packages() -> list[str]:
+    """Return the packages of the list that are not installed."""
+    query = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *PACKAGES]
+    _, answer = run("dpkg-query", query)
+    return [name for name in PACKAGES if f"{name} installed\n" not in answer.output]
+
+
+def install_packages() -> None:
+    """Install what is missing, or say what is; the tiers then tell what they cannot do."""
+    if not shutil.which("dpkg-query"):
+        say("packages  not Debian or Ubuntu: make sure that these are there:")
+        say("          " + ", ".join(PACKAGES))
+        return
+    missing = missing_packages()
+    if missing and os.geteuid() == 0:
+        say(f"packages  installing {', '.join(missing)}")
+        apt("update")
+        # One by one when all together fail: an unknown name must not keep out the others.
+        if apt("install", *missing).failed:
+            for name in missing:
+                if (answer := apt("install", name)).failed:
+                    say(answer.output.rstrip())
+        missing = missing_packages()
+    for name in missing:
+        say(f"packages  missing: {name} ({PACKAGES[name]})")
+
+
+def apt(task: str, *names: str) -> Result:
+    """Run apt-get without questions."""
+    options = ["-qy", "-o", "DPkg::Lock::Timeout=120"]
+    options += ["--no-install-recommends"] if names else []
+    command = ["apt-get", *options, task, *names]
+    code, result = run("apt-get", command, DEBIAN_FRONTEND="noninteractive")
+    result.failed = int(bool(code))
+    return result
+
+
+# --- Pythons and their environments --------------------------------------------------------
+
+
+def candidates() -> list[str]:
+    """Return where a Python may be, in order of preference."""
+    names = [f"python{OLDEST[0]}.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
+    found = [path for name in [*names, "python3"] if (path := shutil.which(name))]
+    elsewhere = [
+        *Path.home().glob(".pyenv/versions/*/bin/python3"),
+        *Path("/opt").glob("python*/bin/python3"),
+    ]
+    return found + sorted(map(str, elsewhere))
+
+
+def interpreter(path: str) -> Interpreter | None:
+    """Ask a Python for its version; None when it is no good here."""
+    code = "import ensurepip, sys, venv; print(*sys.version_info[:2], sys.executable)"
+    try:
+        done = subprocess.run(
+            [path, "-I", "-c", code], capture_output=True, text=True, check=True, cwd=TOP
+        )
+        major, minor, executable = done.stdout.rstrip("\n").split(" ", 2)
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        return None
+    version = (int(major), int(minor))
+    return Interpreter(version, executable) if OLDEST <= version <= NEWEST else None
+
+
+def find_interpreters(wished: str | None) -> list[Interpreter]:
+    """Return one Python of each version, the oldest first."""
+    found: dict[tuple[int, int], Interpreter] = {}
+    with ThreadPoolExecutor() as pool:
+        for answer in pool.map(interpreter, candidates()):
+            if answer and wished in {None, answer.name}:
+                found.setdefault(answer.version, answer)
+    return [found[version] for version in sorted(found)]
+
+
+def make_environment(python: Interpreter) -> Result | None:
+    """Make the virtual environment of a Python anew if it is not up to date."""
+    start = time.monotonic()
+    wish = hashlib.sha256((TOP / "pyproject.toml").read_bytes() + python.path.encode())
+    stamp = python.environment / "stamp"
+    if stamp.is_file() and stamp.read_text() == wish.hexdigest() and Path(python.python).exists():
+        return None
+    shutil.rmtree(python.environment, ignore_errors=True)
+    install = [python.python, "-I", "-m", "pip", "install", "--quiet", "--prefer-binary"]
+    for command in (
+        [python.path, "-I", "-m", "venv", str(python.environment)],
+        [*install, "--disable-pip-version-check", "--editable", ".[test]"],
+    ):
+        code, result = run(f"venv py{python.name}", command)
+        if code:
+            result.failed = 1
+            return result
+    # Last of all: an interrupted run leaves no stamp.
+    stamp.write_text(wish.hexdigest())
+    say(f"venv      made for Python {python.name} in {time.monotonic() - start:.0f} s")
+    return None
+
+
+def make_environments(pythons: list[Interpreter]) -> list[Result]:
+    """Make all environments at the same time; return what went wrong."""
+    folder = TOP / ".venvs"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock, ThreadPoolExecutor() as pool:
+        # Another run of the tests may be making them right now.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return [failure for failure in pool.map(make_environment, pythons) if failure]

@@ -1,0 +1,312 @@
+"""scripts/bootstrap, on a stand-in clone that needs no network.
+
+The stand-in brings a build backend of its own and has no dependencies, so real virtual
+environments are made and pip really installs, in a few seconds and without a package index.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+BOOTSTRAP = Path(__file__).resolve().parents[2] / "scripts" / "bootstrap"
+
+PYPROJECT = """\
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["binfmt_setup"]
+[project]
+name = "binfmt-setup"
+version = "1"
+"""
+
+BACKEND = """\
+import pathlib
+import zipfile
+
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    info = "binfmt_setup-1.dist-info/"
+    with zipfile.ZipFile(folder + "/binfmt_setup-1-py3-none-any.whl", "w") as wheel:
+        for path in sorted(pathlib.Path("binfmt_setup").glob("*.py")):
+            wheel.write(path)
+        metadata = "Metadata-Version: 2.1\\nName: binfmt-setup\\nVersion: 1\\n"
+        wheel.writestr(info + "METADATA", metadata)
+        wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nTag: py3-none-any\\n")
+        script = "[console_scripts]\\nbinfmt-setup = binfmt_setup.__main__:main\\n"
+        wheel.writestr(info + "entry_points.txt", script)
+        wheel.writestr(info + "RECORD", "")
+    return "binfmt_setup-1-py3-none-any.whl"
+"""
+
+# Leaves with 7, a code of the tool alone, when told to.
+PROGRAM = """\
+import sys
+
+def main():
+    print("answer", *sys.argv[1:])
+    sys.exit(7 if "seven" in sys.argv else 0)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A clone of the stand-in and the prefix that it is installed to."""
+
+    top: Path
+    prefix: Path
+
+    @property
+    def link(self) -> Path:
+        return self.prefix / "bin" / "binfmt-setup"
+
+    @property
+    def lib(self) -> Path:
+        return self.prefix / "lib" / "binfmt-setup"
+
+    def environment(self) -> Path:
+        """Return the one environment that there must be."""
+        (found,) = self.lib.glob("venv-*")
+        return found
+
+    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.top / "scripts" / "bootstrap", "--prefix", self.prefix, *arguments],
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHON": sys.executable,
+                "PIP_NO_INDEX": "1",
+                # As in an image that is to hold no compiled code: it must not slow the tool.
+                "PYTHONDONTWRITEBYTECODE": "1",
+                **variables,
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+
+def make_clone(folder: Path) -> Clone:
+    package = folder / "clone" / "binfmt_setup"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "__main__.py").write_text(PROGRAM)
+    (package / "backend.py").write_text(BACKEND)
+    (package.parent / "pyproject.toml").write_text(PYPROJECT)
+    (package.parent / "systemd").mkdir()
+    (package.parent / "scripts").mkdir()
+    shutil.copy(BOOTSTRAP, package.parent / "scripts")
+    return Clone(package.parent, folder / "prefix")
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    """Return a clone of which nothing is installed."""
+    return make_clone(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """Return a clone that is installed; each test leaves it so."""
+    clone = make_clone(tmp_path_factory.mktemp("bootstrap"))
+    done = clone.run("first")
+    assert done.returncode == 0, done.stderr
+    return clone
+
+
+def state_of(top: Path) -> dict[str, tuple[int, int, int]]:
+    """Return what would tell of any change below a folder."""
+    found = {}
+    for path in [top, *top.rglob("*")]:
+        facts = path.lstat()
+        found[str(path)] = (facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns)
+    return found
+
+
+def test_answer_and_exit_code_are_those_of_the_tool(installed: Clone) -> None:
+    done = installed.run("one", "--two", "seven")
+    assert (done.stdout, done.returncode) == ("answer one --two seven\n", 7)
+
+
+def test_second_run_changes_nothing_and_says_nothing(installed: Clone) -> None:
+    before = state_of(installed.prefix)
+    done = installed.run("again")
+    assert (done.stdout, done.stderr) == ("answer again\n", "")
+    assert state_of(installed.prefix) == before
+
+
+def test_link_runs_the_tool(installed: Clone) -> None:
+    assert installed.link.resolve() == installed.environment() / "bin" / "binfmt-setup"
+    done = subprocess.run([installed.link], capture_output=True, text=True, check=True)
+    assert done.stdout == "answer\n"
+
+
+def test_installed_tool_ignores_pythonpath(installed: Clone, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('foreign code')\n")
+    variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)}
+    assert subprocess.check_output([installed.link], text=True, env=variables) == "answer\n"
+    assert installed.run("x", PYTHONPATH=str(tmp_path)).stdout == "answer x\n"
+
+
+def test_bytecode_is_there_from_the_start(installed: Clone) -> None:
+    assert list(installed.environment().rglob("binfmt_setup/__pycache__/__main__.*.pyc"))
+
+
+def test_without_arguments_it_says_how_to_go_on(installed: Clone) -> None:
+    done = installed.run()
+    assert (done.returncode, done.stdout) == (0, "")
+    assert f"{installed.link} install" in done.stderr
+
+
+def test_damaged_environment_is_made_anew(installed: Clone) -> None:
+    (module,) = installed.environment().rglob("site-packages/binfmt_setup/__main__.py")
+    module.write_text("")
+    done = installed.run("mended")
+    assert done.stdout == "answer mended\n"
+    assert "installing" in done.stderr
+
+
+def test_interrupted_build_is_made_anew(installed: Clone) -> None:
+    environment = installed.environment()
+    (environment / ".seal").unlink()
+    shutil.rmtree(environment / "bin")
+    done = installed.run("mended")
+    assert done.stdout == "answer mended\n"
+
+
+def test_lost_link_is_made_anew(installed: Clone) -> None:
+    installed.link.unlink()
+    done = installed.run("linked")
+    assert done.stdout == "answer linked\n"
+    assert installed.link.is_symlink()
+
+
+def test_changed_sources_are_installed_and_a_failure_keeps_the_old(clone: Clone) -> None:
+    clone.run()
+    program = clone.top / "binfmt_setup" / "__main__.py"
+    backend = clone.top / "binfmt_setup" / "backend.py"
+    old = clone.environment()
+    program.write_text(PROGRAM.replace("answer", "news"))
+    backend.write_text("raise SystemExit('no such luck')\n")
+
+    done = clone.run("x")
+    assert done.returncode == 6
+    assert done.stdout == ""
+    assert "no such luck" in done.stderr
+    assert "what to do" in done.stderr
+    assert subprocess.check_output([clone.link], text=True) == "answer\n"
+    assert clone.environment() == old
+
+    backend.write_text(BACKEND)
+    assert clone.run("x").stdout == "news x\n"
+    assert subprocess.check_output([clone.link], text=True) == "news\n"
+    assert clone.environment() != old
+
+
+def test_pip_settings_of_the_caller_do_not_matter(clone: Clone, tmp_path: Path) -> None:
+    done = clone.run(
+        "x",
+        PIP_TARGET=str(tmp_path / "elsewhere"),
+        PIP_USER="1",
+        PIP_NO_COMPILE="1",
+        PYTHONHOME="/nonexistent",
+        VIRTUAL_ENV="/nonexistent",
+    )
+    assert done.stdout == "answer x\n", done.stderr
+    assert not (tmp_path / "elsewhere").exists()
+    assert "venv-" in str(clone.link.readlink())
+
+
+def test_foreign_command_of_the_same_name_stays(installed: Clone) -> None:
+    installed.link.unlink()
+    installed.link.write_text("somebody else's\n")
+    done = installed.run("x")
+    assert done.stdout == "answer x\n"
+    assert "not ours" in done.stderr
+    assert installed.link.read_text() == "somebody else's\n"
+    installed.link.unlink()
+
+
+def test_uninstall_removes_what_it_made_and_nothing_else(clone: Clone) -> None:
+    environment = clone.lib / "venv-0123456789abcdef"
+    environment.mkdir(parents=True)
+    clone.link.parent.mkdir()
+    clone.link.symlink_to(environment / "bin" / "binfmt-setup")
+    other = clone.link.with_name("other")
+    other.write_text("")
+    done = clone.run("--uninstall-tool")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert sorted(path.name for path in clone.prefix.rglob("*")) == ["bin", "lib", "other"]
+    assert "nothing to remove" in clone.run("--uninstall-tool").stderr
+
+
+def test_uninstall_leaves_a_foreign_link_and_foreign_files(clone: Clone) -> None:
+    clone.lib.mkdir(parents=True)
+    (clone.lib / "notes").write_text("")
+    clone.link.parent.mkdir()
+    clone.link.symlink_to("/bin/true")
+    assert clone.run("--uninstall-tool").returncode == 0
+    assert clone.link.is_symlink()
+    assert (clone.lib / "notes").exists()
+
+
+def path_without_python(folder: Path) -> str:
+    """Return a PATH with what the script needs, and no Python."""
+    folder.mkdir()
+    for name in ("sh", "env", "sed", "id", "dirname", "readlink", "cat"):
+        program = shutil.which(name)
+        assert program
+        (folder / name).symlink_to(program)
+    return str(folder)
+
+
+def test_no_python_at_all(clone: Clone, tmp_path: Path) -> None:
+    done = clone.run("x", PYTHON="", PATH=path_without_python(tmp_path / "path"))
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "3.10" in done.stderr
+    assert "what to do" in done.stderr
+
+
+def test_python_too_old(clone: Clone, tmp_path: Path) -> None:
+    old = tmp_path / "old-python"
+    # As the real one does: the helper leaves with 4 when it is run by an old Python.
+    old.write_text("#!/bin/sh\nexit 4\n")
+    old.chmod(0o755)
+    done = clone.run("x", PYTHON=str(old))
+    assert done.returncode == 4
+    assert f"PYTHON={old}" in done.stderr
+    assert not clone.prefix.exists()
+
+
+def test_prefix_that_cannot_be_written(clone: Clone) -> None:
+    done = clone.run("--prefix", "/dev/null/x", "install")
+    assert done.returncode == 3
+    assert "--prefix" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--prefix"], ["--prefix", "x", "--prefix"]])
+def test_prefix_without_a_folder(clone: Clone, arguments: list[str]) -> None:
+    assert clone.run(*arguments).returncode == 2
+
+
+def test_not_in_a_clone(clone: Clone) -> None:
+    (clone.top / "pyproject.toml").unlink()
+    done = clone.run("x")
+    assert done.returncode == 2
+    assert "not a clone" in done.stderr
+
+
+def test_help_names_each_option_and_code(clone: Clone) -> None:
+    done = clone.run("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    for word in ("--prefix", "--uninstall-tool", "PYTHON", "PIP_INDEX_URL", "3 privileges"):
+        assert word in done.stdout
