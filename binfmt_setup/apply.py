@@ -1,0 +1,372 @@
+"""The only writer: carries out a plan's steps, proves them, and takes back what fails.
+
+A replacement leaves no gap. A temporary entry with the new registration, which as the
+newest is matched first, covers the moment between deleting the old entry and writing the
+new one; it is also what is proven, so a bad emulator is seen before the old entry goes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from binfmt_setup.errors import (
+    BinfmtSetupError,
+    EnvironmentUnfit,
+    NoEmulator,
+    PrivilegesMissing,
+)
+from binfmt_setup.facts import BINFMT_MISC, MADE_DIRECTORY, SWAP_PREFIX
+from binfmt_setup.registration import BadRegistration, Registration, parse_entry
+from binfmt_setup.steps import (
+    ChangeEntry,
+    ChangeFile,
+    ChangeLink,
+    Plan,
+    Prepare,
+    Step,
+    TargetChange,
+)
+
+if TYPE_CHECKING:
+    from binfmt_setup.host import Host
+    from binfmt_setup.probes import ProbeResult
+    from binfmt_setup.steps import BootStep
+
+Prover = Callable[[Sequence[str]], Mapping[str, "ProbeResult"]]
+_MODPROBE_SECONDS = 30.0
+_RELOAD_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a step: `done`, `unchanged`, `failed` or `rolled-back`, and why."""
+
+    step: Step
+    result: str
+    error: BinfmtSetupError | None = None
+
+
+@dataclass
+class Applied:
+    """The outcomes so far, in order, and the newest result of each probe."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    probes: dict[str, ProbeResult] = field(default_factory=dict)
+
+    def note(self, step: Step, result: str = "done", error: BinfmtSetupError | None = None) -> None:
+        """Write down what became of a step."""
+        self.outcomes.append(Outcome(step, result, error))
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is different now."""
+        return any(outcome.result == "done" for outcome in self.outcomes)
+
+    @property
+    def errors(self) -> tuple[BinfmtSetupError, ...]:
+        """What went wrong."""
+        return tuple(o.error for o in self.outcomes if o.error is not None)
+
+
+@dataclass
+class _Swap:
+    """One entry on its way to a new registration: `live` is the name it has at the moment."""
+
+    change: TargetChange
+    entry: ChangeEntry
+    after: Registration
+    live: str = ""
+    written: list[ChangeFile] = field(default_factory=list)
+
+    @property
+    def covered(self) -> bool:
+        """Whether an older entry of the name stays until the new registration is proven."""
+        return self.entry.before is not None
+
+
+def prepare(host: Host, steps: Sequence[Prepare], *, private: bool = False) -> list[Outcome]:
+    """Load the module and mount the registry; raises EnvironmentUnfit or PrivilegesMissing."""
+    outcomes = []
+    for step in steps:
+        if step.kind == "load-module":
+            host.checked(("modprobe", step.target), _MODPROBE_SECONDS)
+            outcomes.append(Outcome(step, "done"))
+            continue
+        try:
+            new = host.mount_registry(step.target, private=private)
+        except OSError as error:
+            raise _explained(error, f"cannot mount binfmt_misc on {step.target}") from error
+        outcomes.append(Outcome(step, "done" if new else "unchanged"))
+    return outcomes
+
+
+def carry_out(host: Host, plan: Plan, prove: Prover, before: Mapping[str, ProbeResult]) -> Applied:
+    """Carry out a plan: attempt every target, report each, take back those that fail.
+
+    `before` holds the probes' results before anything was changed: a replacement may not
+    break what ran.
+    """
+    done = Applied(probes=dict(before))
+    swaps = _start_swaps(host, plan.targets, done)
+    try:
+        _prove(swaps, prove, before, done)
+        swaps = [swap for swap in swaps if _keep_if_proven(host, swap, before, done)]
+        _finish_swaps(host, swaps, prove, done)
+    except BaseException:
+        for swap in swaps:
+            _withdraw(host, swap)
+        raise
+    for change in plan.targets:
+        if change.entry is None or change.entry.after is None:
+            _remove(host, change, done)
+    for step in plan.boot:
+        _boot_step(host, step, done)
+    for leftover in plan.leftovers:
+        _delete_noted(host, leftover, done)
+    return done
+
+
+def _start_swaps(host: Host, changes: Sequence[TargetChange], done: Applied) -> list[_Swap]:
+    """Register every new registration, beside the old entry where there is one."""
+    swaps = []
+    for change in changes:
+        if change.entry is None or change.entry.after is None:
+            continue
+        swap = _Swap(change, change.entry, change.entry.after)
+        name = SWAP_PREFIX + change.target.name if swap.covered else swap.after.name
+        try:
+            _register(host, replace(swap.after, name=name))
+        except BinfmtSetupError as error:
+            done.note(change.entry, "failed", error)
+        else:
+            swap.live = name
+            swaps.append(swap)
+    return swaps
+
+
+def _prove(
+    swaps: Sequence[_Swap], prove: Prover, before: Mapping[str, ProbeResult], done: Applied
+) -> None:
+    """Run the probes of everything that was just registered, all at once."""
+    wanted = [p.probe for s in swaps if s.change.prove for p in s.change.platforms]
+    if wanted:
+        done.probes.update(prove([probe for probe in wanted if probe in before]))
+
+
+def _keep_if_proven(
+    host: Host, swap: _Swap, before: Mapping[str, ProbeResult], done: Applied
+) -> bool:
+    """Write the files of a proven registration; withdraw one that failed."""
+    why = _disproof(swap, before, done.probes) if swap.change.prove else ""
+    if why:
+        _withdraw(host, swap)
+        done.probes.update(
+            {p.probe: before[p.probe] for p in swap.change.platforms if p.probe in before}
+        )
+        error = EnvironmentUnfit(
+            f"{swap.after.interpreter} does not work and was taken back ({why})",
+            hint="the host is as it was; try another QEMU with --qemu DIR",
+            code="probe-failed",
+        )
+        done.note(swap.entry, "rolled-back", error)
+        return False
+    for file in swap.change.files:
+        try:
+            _change_file(host, file)
+        except BinfmtSetupError as error:
+            _withdraw(host, swap)
+            done.note(file, "failed", error)
+            done.note(swap.entry, "rolled-back")
+            return False
+        swap.written.append(file)
+    return True
+
+
+def _disproof(
+    swap: _Swap, before: Mapping[str, ProbeResult], now: Mapping[str, ProbeResult]
+) -> str:
+    """Why a new registration must go: it breaks what ran, or nothing runs with it."""
+    probes = [p.probe for p in swap.change.platforms if p.probe in now]
+    broken = [probe for probe in probes if not now[probe].ok]
+    if len(broken) == len(probes) or any(before[probe].ok for probe in broken):
+        return "; ".join(f"{probe}: {now[probe].why()}" for probe in broken)
+    return ""
+
+
+def _finish_swaps(host: Host, swaps: Sequence[_Swap], prove: Prover, done: Applied) -> None:
+    """Give every proven registration its own name, still without a gap."""
+    again: list[str] = []
+    for swap in swaps:
+        try:
+            if swap.covered:
+                _exchange(host, swap)
+                again += [p.probe for p in swap.change.platforms if p.probe in done.probes]
+        except BinfmtSetupError as error:
+            _withdraw(host, swap)
+            done.note(swap.entry, "failed", error)
+        else:
+            swap.live = ""
+            done.note(swap.entry)
+            for file in swap.written:
+                done.note(file)
+    if again:
+        done.probes.update(prove(again))
+
+
+def _exchange(host: Host, swap: _Swap) -> None:
+    """Old entry out, new entry in, temporary entry out; the old one returns on failure."""
+    _delete(host, swap.entry.name)
+    try:
+        _register(host, swap.after)
+    except BinfmtSetupError:
+        if swap.entry.before is not None:
+            _register(host, swap.entry.before)
+        raise
+    finally:
+        temporary, swap.live = swap.live, ""
+        _delete(host, temporary)
+
+
+def _withdraw(host: Host, swap: _Swap) -> None:
+    """Take back what was done so far; the entry that stood before was never touched."""
+    while swap.written:
+        file = swap.written.pop()
+        _change_file(host, ChangeFile(file.path, file.after, file.before))
+    if swap.live:
+        live, swap.live = swap.live, ""
+        _delete(host, live)
+
+
+def _remove(host: Host, change: TargetChange, done: Applied) -> None:
+    """Carry out a change that registers nothing: an entry goes, files come or go."""
+    if change.entry is not None:
+        _delete_noted(host, change.entry, done)
+    for file in change.files:
+        try:
+            _change_file(host, file)
+        except BinfmtSetupError as error:
+            done.note(file, "failed", error)
+        else:
+            done.note(file)
+
+
+def _delete_noted(host: Host, entry: ChangeEntry, done: Applied) -> None:
+    try:
+        _delete(host, entry.name)
+    except BinfmtSetupError as error:
+        done.note(entry, "failed", error)
+    else:
+        done.note(entry)
+
+
+def _boot_step(host: Host, step: BootStep, done: Applied) -> None:
+    try:
+        if isinstance(step, ChangeFile):
+            _change_file(host, step)
+        elif isinstance(step, ChangeLink):
+            _change_link(host, step)
+        else:
+            host.checked(("systemctl", "daemon-reload"), _RELOAD_SECONDS)
+    except BinfmtSetupError as error:
+        done.note(step, "failed", error)
+    else:
+        done.note(step)
+
+
+def _register(host: Host, registration: Registration) -> None:
+    """Register one entry and read it back; raises the typed error for what went wrong."""
+    try:
+        host.write_kernel(f"{BINFMT_MISC}/register", registration.line)
+        text = host.text(f"{BINFMT_MISC}/{registration.name}")
+        seen = parse_entry(registration.name, text).registration
+    except OSError as error:
+        raise _refused(error, registration) from error
+    except BadRegistration as error:
+        raise EnvironmentUnfit(f"entry {registration.name} reads back wrong: {error}") from error
+    if seen != registration:
+        _delete(host, registration.name)
+        raise EnvironmentUnfit(
+            f"entry {registration.name} reads back as {seen.line!r}, not as written",
+            hint="report this kernel", code="entry-differs",
+        )  # fmt: skip
+
+
+def _refused(error: OSError, registration: Registration) -> BinfmtSetupError:
+    """Why the kernel did not take a registration, by errno (fs/binfmt_misc.c)."""
+    path = registration.interpreter
+    if error.errno == errno.ENOENT:
+        return NoEmulator(f"{path} is not there (any more)", hint="install QEMU and try again")
+    if error.errno == errno.EACCES and os.geteuid() == 0:
+        return EnvironmentUnfit(
+            f"the kernel may not execute {path}",
+            hint="is it on a noexec mount, or is its executable bit missing?",
+            code="access-denied",
+        )
+    if error.errno == errno.EINVAL and "F" in registration.flags:
+        return EnvironmentUnfit(
+            f"this kernel refuses the registration of {registration.name}",
+            hint="the F flag needs Linux 4.8 or newer", code="kernel-too-old",
+        )  # fmt: skip
+    return _explained(error, f"cannot register {registration.name}")
+
+
+def _explained(error: OSError, what: str) -> BinfmtSetupError:
+    """The typed error for a system call that failed, by errno."""
+    words = f"{what}: {os.strerror(error.errno or errno.EIO)}"
+    if error.errno in (errno.EPERM, errno.EACCES):
+        if os.geteuid() != 0:
+            return PrivilegesMissing(words, hint="run it as root: sudo binfmt-setup …")
+        return EnvironmentUnfit(
+            words, hint="root lacks the rights here (a container?): try a privileged one",
+            code="access-denied",
+        )  # fmt: skip
+    if error.errno == errno.EROFS:
+        return EnvironmentUnfit(
+            words, hint="remount it read-write, or run outside the container", code="read-only"
+        )
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return EnvironmentUnfit(words, hint="make room and run it again", code="no-space")
+    if error.errno in (errno.ENODEV, errno.ENOENT):
+        return EnvironmentUnfit(words, code="binfmt-missing")
+    return EnvironmentUnfit(words)
+
+
+def _delete(host: Host, name: str) -> None:
+    """Delete one entry, by name; one that is gone already is fine.
+
+    Never the global `status`, where the same write would delete everybody's entries.
+    """
+    if name in ("status", "register", "", ".", "..") or "/" in name:
+        raise EnvironmentUnfit(f"{name!r} is not an entry")
+    try:
+        host.write_kernel(f"{BINFMT_MISC}/{name}", "-1")
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise _explained(error, f"cannot remove entry {name}") from error
+
+
+def _change_file(host: Host, step: ChangeFile) -> None:
+    try:
+        if step.after is not None:
+            host.write_file(step.path, step.after)
+            return
+        host.remove(step.path)
+        if MADE_DIRECTORY in (step.before or ""):
+            host.remove_empty(step.path.rpartition("/")[0])
+    except OSError as error:
+        raise _explained(error, f"cannot write {step.path}") from error
+
+
+def _change_link(host: Host, step: ChangeLink) -> None:
+    try:
+        if step.after is not None:
+            host.link(step.path, step.after)
+            return
+        host.remove(step.path)
+        host.remove_empty(step.path.rpartition("/")[0])
+    except OSError as error:
+        raise _explained(error, f"cannot write {step.path}") from error

@@ -1,0 +1,319 @@
+"""The command line: parse, call a command, print, and tell the exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from enum import Enum
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from binfmt_setup import __version__
+from binfmt_setup.errors import BinfmtSetupError, ExitCode, UsageProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+    from binfmt_setup.commands import Result
+    from binfmt_setup.host import Host
+    from binfmt_setup.provision import InstallOptions
+    from binfmt_setup.report import Style
+
+app = typer.Typer(
+    name="binfmt-setup",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # rich would double the time of --help
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Make programs of foreign architectures run on this host, in containers and chroots "
+    "too, now and after every reboot, and prove it by running them.",
+    epilog="Exit codes: 0 reached, or nothing wrong; 1 the answer is no; 2 usage; 3 privileges "
+    "missing; 4 this kernel or environment cannot do it; 5 no usable emulator; 6 another "
+    "program failed; 70 a defect of this tool.",
+)
+
+
+class Format(str, Enum):
+    """What every command can print."""
+
+    text = "text"
+    json = "json"
+
+
+class CheckFormat(str, Enum):
+    """What `check` can print."""
+
+    text = "text"
+    json = "json"
+    github = "github"
+    junit = "junit"
+
+
+Platforms = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[PLATFORM]...",
+        help="linux/arm64, arm64, aarch64, armhf, arm/v7, … or 'all'. None: every container "
+        "platform that this host has an emulator for and does not run by itself.",
+        show_default=False,
+    ),
+]
+Root = Annotated[
+    Path, typer.Option(help="A host's file tree to inspect or prepare; its kernel is not asked.")
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="What to print.")]
+Private = Annotated[
+    bool, typer.Option("--private", help="Work in the registry of this user namespace.")
+]
+Qemu = Annotated[str, typer.Option(metavar="DIR", help="Take QEMU from this directory.")]
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        print(f"binfmt-setup {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Exists for --version alone, whose callback does the work."""
+    del version
+
+
+@app.command(short_help="Make platforms run, now and after reboots.")
+def install(  # noqa: PLR0913 - one parameter is one option
+    platforms: Platforms = None,
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; say what would.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Show each change line by line.")] = False,
+    no_persist: Annotated[
+        bool, typer.Option("--no-persist", help="Until the next reboot only.")
+    ] = False,
+    qemu: Qemu = "",
+    install_qemu: Annotated[
+        bool, typer.Option("--install-qemu", help="Install QEMU's package where it is missing.")
+    ] = False,
+    credentials: Annotated[
+        bool,
+        typer.Option("--credentials", help="Honour set-user-ID programs (flag C): sudo, but risk."),
+    ] = False,
+    private: Private = False,
+    root: Root = Path("/"),
+    format_: FormatOption = Format.text,
+    verbose: Verbose = False,
+) -> None:
+    """Make the platforms run, now and after a reboot; changes only what differs.
+
+    With --diff alone nothing is written either.
+    """
+    from binfmt_setup import provision
+
+    options = _install_options(
+        check=check or diff, persist=not no_persist, private=private, credentials=credentials,
+        qemu_directory=_existing_directory(qemu), install_qemu=install_qemu,
+    )  # fmt: skip
+    _leave_cleanly_when_terminated()
+    result = provision.install(_host(root, verbose=verbose), platforms or [], options)
+    _finish(result, format_.value, diff=diff)
+
+
+@app.command(short_help="Do they work? Runs probes, changes nothing.")
+def check(
+    platforms: Platforms = None,
+    *,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings make it a no, too.")] = False,
+    root: Root = Path("/"),
+    format_: Annotated[
+        CheckFormat, typer.Option("--format", help="What to print.")
+    ] = CheckFormat.text,
+    verbose: Verbose = False,
+) -> None:
+    """Do the platforms work? Runs their probes and changes nothing; needs no root."""
+    from binfmt_setup import commands
+
+    versions = format_ is CheckFormat.json
+    host = _host(root, verbose=verbose)
+    result = commands.check(host, platforms or [], strict=strict, versions=versions)
+    _finish(result, format_.value)
+
+
+@app.command(short_help="Show every entry of the registry.")
+def status(
+    root: Root = Path("/"), format_: FormatOption = Format.text, *, verbose: Verbose = False
+) -> None:
+    """Show every entry: its interpreter, owner, and whether it survives a reboot."""
+    from binfmt_setup import commands
+
+    _finish(commands.status(_host(root, verbose=verbose)), format_.value)
+
+
+@app.command(short_help="Remove exactly what install made.")
+def uninstall(  # noqa: PLR0913 - one parameter is one option
+    platforms: Platforms = None,
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; say what would.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Show each change line by line.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even while programs run under emulation.")
+    ] = False,
+    private: Private = False,
+    root: Root = Path("/"),
+    format_: FormatOption = Format.text,
+    verbose: Verbose = False,
+) -> None:
+    """Remove exactly what install made (for all platforms when none is named)."""
+    from binfmt_setup import provision
+
+    _leave_cleanly_when_terminated()
+    result = provision.uninstall(
+        _host(root, verbose=verbose), platforms or [],
+        check_only=check or diff, force=force, private=private,
+    )  # fmt: skip
+    _finish(result, format_.value, diff=diff)
+
+
+@app.command(short_help="Print what install writes for the boot.")
+def unit(
+    platforms: Platforms = None,
+    *,
+    qemu: Qemu = "",
+    root: Root = Path("/"),
+    format_: FormatOption = Format.text,
+    verbose: Verbose = False,
+) -> None:
+    """Print what install would write so that registrations survive a reboot."""
+    from binfmt_setup import provision
+
+    options = _install_options(qemu_directory=_existing_directory(qemu))
+    text, files = provision.unit(_host(root, verbose=verbose), platforms or [], options)
+    if format_ is Format.json:
+        import json
+
+        names = (file.partition("\n") for file in files)
+        print(json.dumps({"schema_version": 1, "command": "unit", "unit": text,
+                          "files": {path: body for path, _, body in names}}, indent=2))  # fmt: skip
+        return
+    # As comments, so that the output is a unit file that systemd accepts.
+    comments = "".join(f"# {line}\n" for file in files for line in file.splitlines())
+    sys.stdout.write(comments + text)
+
+
+def _host(root: Path, *, verbose: bool) -> Host:
+    from binfmt_setup.host import Host
+
+    if not root.is_dir():
+        raise UsageProblem(f"--root {root}: no such directory", hint="name an existing tree")
+    return Host(root.resolve(), verbose=verbose)
+
+
+def _existing_directory(path: str) -> str:
+    if path and not Path(path).is_dir():
+        raise UsageProblem(
+            f"--qemu {path}: no such directory", hint="name a directory with static QEMU binaries"
+        )
+    return str(Path(path).absolute()) if path else ""
+
+
+def _install_options(**options: object) -> InstallOptions:
+    from binfmt_setup.provision import InstallOptions
+
+    return InstallOptions(**options)  # type: ignore[arg-type]  # names are checked at run time
+
+
+def _leave_cleanly_when_terminated() -> None:
+    """Let SIGTERM unwind as Ctrl-C does, so that a half-done replacement is taken back."""
+
+    def stop(number: int, _: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+def _finish(result: Result, format_: str, *, diff: bool = False) -> None:
+    """Print a result and leave with its exit code."""
+    from binfmt_setup import report
+
+    if format_ == "text":
+        sys.stdout.write(report.text_report(result, _style(), diff=diff))
+    elif format_ == "json":
+        sys.stdout.write(report.json_report(result))
+    elif format_ == "github":
+        sys.stdout.write(report.github_report(result))
+    else:
+        sys.stdout.write(report.junit_report(result))
+    raise typer.Exit(int(result.exit_code))
+
+
+def _style(*, errors: bool = False) -> Style:
+    from binfmt_setup.report import Style
+
+    stream = sys.stderr if errors else sys.stdout
+    colour = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return Style(colour, (stream.encoding or "").lower().replace("-", "") == "utf8")
+
+
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; the only place where errors end."""
+    try:
+        status = app(list(arguments), standalone_mode=False)
+        sys.stdout.flush()
+    except BinfmtSetupError as error:
+        return _report_error(error, arguments)
+    except BrokenPipeError:
+        # Whoever read the answer has read enough; keep the interpreter from trying again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        return _report_surprise(error)
+    return status if isinstance(status, int) else 0
+
+
+def _report_error(error: BinfmtSetupError, arguments: Sequence[str]) -> int:
+    """Say on standard error what stopped the command; in JSON also on standard output."""
+    from binfmt_setup import report
+
+    if _wants_json(arguments):
+        import json
+
+        from binfmt_setup.document import failure
+
+        command = next((word for word in arguments if not word.startswith("-")), "")
+        print(json.dumps(failure(command, error), indent=2))
+    for line in report.error_lines(error, _style(errors=True)):
+        print(line, file=sys.stderr)
+    return int(error.exit_code)
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    words = list(arguments)
+    return "--format=json" in words or ("--format", "json") in pairwise(words)
+
+
+def _report_surprise(error: Exception) -> int:
+    """A usage error of the command line parser, or a defect of this tool."""
+    show = getattr(error, "show", None)
+    if show is not None:  # click's own errors know how to be shown
+        show()
+        return int(getattr(error, "exit_code", ExitCode.USAGE))
+    import traceback
+
+    traceback.print_exception(error, limit=-5)
+    print("this is a defect of binfmt-setup: please report it with the lines above",
+          file=sys.stderr)  # fmt: skip
+    return int(ExitCode.DEFECT)

@@ -1,0 +1,147 @@
+"""What each command does, from the platforms asked for to the verdict; printing is not here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from binfmt_setup import emulators, probes
+from binfmt_setup.errors import (
+    BinfmtSetupError,
+    ExitCode,
+)
+from binfmt_setup.findings import Finding, Verdict, judge
+from binfmt_setup.snapshot import snapshot, with_versions
+from binfmt_setup.targets import (
+    TARGETS,
+    X86_LEVELS,
+    Platform,
+    Target,
+    container_platforms,
+    parse_platform,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from binfmt_setup.apply import Outcome
+    from binfmt_setup.facts import HostFacts
+    from binfmt_setup.host import Host
+    from binfmt_setup.probes import ProbeResult
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command has to say; `outcomes` are planned steps under --check."""
+
+    command: str
+    facts: HostFacts
+    verdict: Verdict = field(default_factory=Verdict)
+    outcomes: tuple[Outcome, ...] = ()
+    errors: tuple[BinfmtSetupError, ...] = ()
+    check: bool = False
+    strict: bool = False
+
+    @property
+    def changed(self) -> bool:
+        """Whether something was changed, or would be."""
+        return any(outcome.result in ("done", "planned") for outcome in self.outcomes)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The answer as an exit status."""
+        if self.errors:
+            return self.errors[0].exit_code
+        if self.check or self.command in ("status", "uninstall"):
+            return ExitCode.OK
+        good = self.verdict.good(strict=self.strict)
+        return ExitCode.OK if good else ExitCode.ANSWER_IS_NO
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The platforms a command works on, and whether the user named them."""
+
+    platforms: tuple[Platform, ...]
+    named: bool
+    everything: bool = False
+
+
+def asked_for(names: Sequence[str]) -> Asked:
+    """Read the platform arguments; raises UsageProblem for an unknown one."""
+    words = [word for name in names for word in name.split(",") if word]
+    if "all" in (word.lower() for word in words):
+        every = tuple(p for t in TARGETS for p in t.platforms if p.variant.suffix not in X86_LEVELS)
+        return Asked(every, named=False, everything=True)
+    if words:
+        return Asked(tuple(dict.fromkeys(parse_platform(word) for word in words)), named=True)
+    return Asked(container_platforms(), named=False)
+
+
+def check(
+    host: Host, names: Sequence[str], *, strict: bool = False, versions: bool = False
+) -> Result:
+    """Whether the platforms work, and what is wrong if not; changes nothing."""
+    asked = asked_for(names)
+    facts = snapshot(host, asked.platforms)
+    found = probe(host, asked.platforms)
+    wished = selected(facts, asked, found)
+    if versions:
+        facts = with_versions(host, facts, _handler_paths(facts, wished))
+    verdict = judge(facts, wished, found)
+    if not wished:
+        verdict = replace(verdict, findings=(*verdict.findings, _nothing_to_emulate(facts)))
+    return Result("check", facts, verdict, strict=strict)
+
+
+def _nothing_to_emulate(facts: HostFacts) -> Finding:
+    targets = [platform.target for platform in container_platforms()]
+    return Finding(
+        "interpreter-missing", "error", "there is no emulator on this host",
+        emulators.install_hint(facts, list(dict.fromkeys(targets))),
+    )  # fmt: skip
+
+
+def probe(host: Host, platforms: Sequence[Platform]) -> Mapping[str, ProbeResult]:
+    """Run the probes of these platforms; none on an offline tree."""
+    return probes.run_probes([p.probe for p in platforms]) if host.live else {}
+
+
+def selected(
+    facts: HostFacts, asked: Asked, found: Mapping[str, ProbeResult]
+) -> tuple[Platform, ...]:
+    """The platforms meant: the named ones, else those that need and have an emulator."""
+    if asked.named:
+        return asked.platforms
+    return tuple(
+        p
+        for p in asked.platforms
+        if p.target != facts.native
+        and not (p.probe in found and found[p.probe].native)
+        and not (not facts.live and facts.native and p.target.name in facts.native.runs_also)
+        and (facts.emulators.get(p.target.name) or facts.handler(p.target.magic))
+    )
+
+
+def _handler_paths(facts: HostFacts, platforms: Sequence[Platform]) -> list[str]:
+    handlers = (facts.handler(platform.target.magic) for platform in platforms)
+    return [handler.interpreter for handler in handlers if handler]
+
+
+def targets_of(platforms: Sequence[Platform]) -> list[Target]:
+    """The targets of these platforms, each once."""
+    return list(dict.fromkeys(platform.target for platform in platforms))
+
+
+def status(host: Host) -> Result:
+    """Every entry of the host."""
+    facts = snapshot(host)
+    if host.live:
+        elf = [e.interpreter for e in facts.entries if e.registration.magic[:1] == b"\x7f"]
+        facts = with_versions(host, facts, elf)
+    served = [
+        platform
+        for platform in asked_for(["all"]).platforms
+        if (handler := facts.handler(platform.target.magic)) and handler.registration.magic
+    ]
+    return Result("status", facts, judge(facts, served, probe(host, served)))

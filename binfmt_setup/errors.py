@@ -1,0 +1,81 @@
+"""The ways in which a command can be stopped, each with its exit code.
+
+Only the outermost function (`cli.run_command_line`) turns one of these into an exit
+status; everything below raises.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the exit status of every command means; stable, part of the interface."""
+
+    OK = 0
+    ANSWER_IS_NO = 1
+    USAGE = 2
+    PRIVILEGES = 3
+    ENVIRONMENT = 4
+    NO_EMULATOR = 5
+    OTHER_PROGRAM = 6
+    DEFECT = 70
+
+
+class BinfmtSetupError(Exception):
+    """Something stopped a command: what, why, and what to do about it.
+
+    `message` says what happened and why, `hint` what the user can do; `code` is the
+    finding code it is reported under in machine-readable output.
+    """
+
+    exit_code = ExitCode.DEFECT
+    code = "defect"
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        if code:
+            self.code = code
+
+
+class UsageProblem(BinfmtSetupError):
+    """The command line asks for something that does not exist or contradicts itself."""
+
+    exit_code = ExitCode.USAGE
+    code = "usage"
+
+
+class PrivilegesMissing(BinfmtSetupError):
+    """The command needs root (or rights that root lacks here)."""
+
+    exit_code = ExitCode.PRIVILEGES
+    code = "access-denied"
+
+
+class EnvironmentUnfit(BinfmtSetupError):
+    """This kernel, mount, namespace or file system cannot do what was asked."""
+
+    exit_code = ExitCode.ENVIRONMENT
+    code = "environment-unfit"
+
+
+class NoEmulator(BinfmtSetupError):
+    """There is no usable QEMU for a platform."""
+
+    exit_code = ExitCode.NO_EMULATOR
+    code = "interpreter-missing"
+
+
+class OtherProgramFailed(BinfmtSetupError):
+    """A program this tool relies on (package manager, systemctl, …) failed."""
+
+    exit_code = ExitCode.OTHER_PROGRAM
+    code = "other-program-failed"
+
+
+class Busy(OtherProgramFailed):
+    """Another run of this tool holds the lock."""
+
+    code = "busy"

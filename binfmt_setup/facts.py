@@ -1,0 +1,364 @@
+"""What is known about a host, and the pure parsers that fill it.
+
+Everything here is data: `snapshot.snapshot` reads a host through the door in `host` and
+fills a `HostFacts`; findings and plans are made from it and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from binfmt_setup.registration import BadRegistration, Entry, Registration, parse_line
+from binfmt_setup.targets import X86_LEVELS, Platform, Target, target_of_machine
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from binfmt_setup.elf import ElfFacts
+
+BINFMT_MISC = "/proc/sys/fs/binfmt_misc"
+OWN_DIRECTORY = "/etc/binfmt.d"
+VOLATILE_DIRECTORY = "/run/binfmt.d"
+BINFMT_D = (OWN_DIRECTORY, VOLATILE_DIRECTORY, "/usr/local/lib/binfmt.d", "/usr/lib/binfmt.d")
+"""Where systemd-binfmt and OpenRC look, the strongest first: a file masks those of the same
+name further down (binfmt.d(5))."""
+
+MARKER = "# Written by binfmt-setup, which removes it again: binfmt-setup uninstall"
+"""The first line of every binfmt.d file this tool writes; it is how ownership is known."""
+REPLACED = "# Stood here before: "
+MADE_DIRECTORY = "# Made this directory, too"
+SWAP_PREFIX = "binfmt-setup-swap-"
+"""Names the entries that cover a replacement; one left over belongs to a killed run."""
+UNIT_NAME = "binfmt-setup.service"
+UNIT_PATH = f"/etc/systemd/system/{UNIT_NAME}"
+
+_WHOLE_HOST = ["0", "0", "4294967295"]  # the uid map of the initial user namespace
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One line of /proc/PID/mountinfo (proc(5))."""
+
+    mount_id: str
+    parent_id: str
+    point: str
+    fs_type: str
+    options: frozenset[str]
+
+
+@dataclass(frozen=True)
+class BinfmtMount:
+    """What is mounted at /proc/sys/fs/binfmt_misc.
+
+    `automount` is systemd's autofs that nobody has triggered yet: the directory is there
+    and empty, and reading it would mount the real thing.
+    """
+
+    state: Literal["mounted", "automount", "absent"]
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """One binfmt.d file.
+
+    `replaced` is the registration that stood in the kernel when this tool wrote the file;
+    `problems` are (line number, what is wrong) pairs.
+    """
+
+    path: str
+    owned: bool = False
+    registrations: tuple[Registration, ...] = ()
+    problems: tuple[tuple[int, str], ...] = ()
+    replaced: Registration | None = None
+    text: str = ""
+
+    @property
+    def file_name(self) -> str:
+        """The name by which files of the same name in other folders are masked."""
+        return self.path.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """The file at an interpreter's path, followed through links.
+
+    `problem` is empty for a readable regular file, else `missing`, `not-a-file` or
+    `unreadable`. `writable_by_others` lists the file or those directories above it that
+    every user can change. `version` is QEMU's own word, empty when nobody asked it.
+    """
+
+    path: str
+    real_path: str = ""
+    problem: str = ""
+    elf: ElfFacts | None = None
+    executable: bool = True
+    writable_by_others: tuple[str, ...] = ()
+    identity: tuple[int, int] = (0, 0)
+    version: str = ""
+
+    @property
+    def needs_binfmt_flags(self) -> bool:
+        """Debian's `-binfmt-P` names: QEMU takes P and O for granted and refuses without."""
+        return self.path.endswith("-binfmt-P")
+
+
+@dataclass(frozen=True)
+class BootFacts:
+    """What will happen at the next boot.
+
+    `init` is what runs as PID 1 (or, for an offline tree, what would).
+    """
+
+    init: Literal["systemd", "openrc", "other", "none"]
+    running: bool = False
+    systemd_binfmt: str = ""
+    systemd_binfmt_masked: bool = False
+    openrc_enabled: bool = False
+    unit_text: str | None = None
+    unit_links: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Who made this system, from os-release(5)."""
+
+    id: str = ""
+    like: tuple[str, ...] = ()
+    version: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """All that findings and plans may look at.
+
+    `root` is "/" for the running host, else an offline tree, whose kernel is not there to
+    be asked. Entries come in match order: the kernel picks the first that fits.
+    `own_registry` and `own_files` say whether the visible registry and the files below /etc
+    belong to this user namespace: a container's do, those of a bare `unshare` are the host's.
+    """
+
+    root: str
+    kernel: str = ""
+    machine: str = ""
+    support: Literal["present", "module", "absent", "unknown"] = "unknown"
+    mount: BinfmtMount = BinfmtMount("absent")
+    enabled: bool | None = None
+    initial_namespace: bool = True
+    maps_outer_root: bool = True
+    own_registry: bool = False
+    own_files: bool = True
+    container: str = ""
+    effective_uid: int = 0
+    entries: tuple[Entry, ...] = ()
+    bad_entries: tuple[tuple[str, str], ...] = ()
+    configs: tuple[ConfigFile, ...] = ()
+    missing_directories: frozenset[str] = frozenset()
+    boot: BootFacts = BootFacts("none")
+    interpreters: Mapping[str, Interpreter] = field(default_factory=dict)
+    emulators: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cpu_flags: frozenset[str] = frozenset()
+    distribution: Distribution = Distribution()
+
+    @property
+    def live(self) -> bool:
+        """Whether this is the running host, with a kernel to ask."""
+        return self.root == "/"
+
+    @property
+    def native(self) -> Target | None:
+        """The target whose programs this host's kernel runs without help."""
+        return target_of_machine(self.machine)
+
+    @property
+    def kernel_version(self) -> tuple[int, int]:
+        """Major and minor of the kernel; (0, 0) when unknown."""
+        return version_pair(self.kernel)
+
+    def entry(self, name: str) -> Entry | None:
+        """The entry of this name."""
+        return next((entry for entry in self.entries if entry.name == name), None)
+
+    def handler(self, header: bytes) -> Entry | None:
+        """The entry the kernel picks for a program that starts so: the newest enabled match."""
+        hits = (e for e in self.entries if e.enabled and e.registration.matches(header))
+        return next(hits, None)
+
+    def own_config(self, target: Target) -> ConfigFile | None:
+        """The binfmt.d file that this tool wrote for a target."""
+        name = f"{target.entry_name}.conf"
+        return next((c for c in self.configs if c.owned and c.file_name == name), None)
+
+    def config_of(self, entry_name: str) -> ConfigFile | None:
+        """The binfmt.d file that registers an entry of this name at boot.
+
+        Masked files do not count; where several files name the entry, the last one read
+        wins, as systemd-binfmt replaces what an earlier file registered.
+        """
+        found = None
+        for config in effective_configs(self.configs):
+            if any(r.name == entry_name for r in config.registrations):
+                found = config
+        return found
+
+    def interpreter(self, path: str) -> Interpreter:
+        """What is known of the file at a path; one that was not looked at is missing."""
+        return self.interpreters.get(path) or Interpreter(path, problem="missing")
+
+    def cpu_lacks(self, platform: Platform) -> tuple[str, ...]:
+        """CPU features that an x86-64 level needs and this processor does not show."""
+        if platform.variant.suffix not in X86_LEVELS:
+            return ()
+        wanted: set[str] = set()
+        for level, flags in X86_LEVELS.items():
+            wanted |= flags
+            if level == platform.variant.suffix:
+                break
+        return tuple(sorted(wanted - self.cpu_flags))
+
+
+def version_pair(text: str) -> tuple[int, int]:
+    """The first two numbers of a version; (0, 0) when there are none."""
+    found = re.match(r"\D*(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def effective_configs(configs: tuple[ConfigFile, ...]) -> tuple[ConfigFile, ...]:
+    """The files that count, in the order in which they are applied (binfmt.d(5))."""
+    strongest: dict[str, ConfigFile] = {}
+    for directory in reversed(BINFMT_D):
+        for config in configs:
+            if config.path.startswith(directory + "/"):
+                strongest[config.file_name] = config
+    return tuple(strongest[name] for name in sorted(strongest))
+
+
+def parse_mountinfo(text: str) -> tuple[Mount, ...]:
+    """Read /proc/PID/mountinfo; lines that make no sense are left out."""
+    mounts = []
+    for line in text.splitlines():
+        before, dash, after = line.partition(" - ")
+        fields, rest = before.split(" "), after.split(" ")
+        if not dash or len(fields) < 6 or len(rest) < 3:
+            continue
+        options = frozenset(fields[5].split(",")) | frozenset(rest[2].split(","))
+        point = fields[4].replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
+        mounts.append(Mount(fields[0], fields[1], point, rest[0], options))
+    return tuple(mounts)
+
+
+def visible_mount(mounts: tuple[Mount, ...], path: str) -> Mount | None:
+    """The mount that one sees at exactly this path, or None when nothing is mounted there.
+
+    Follows parents from the root, so that a mount hidden below a later one further up
+    (a container's read-only /proc/sys over the host's) is not taken for a visible one.
+    """
+    known = {mount.mount_id for mount in mounts}
+    here = next((m for m in mounts if m.point == "/" and m.parent_id not in known), None)
+    parts = [part for part in path.split("/") if part]
+    at_end: Mount | None = None
+    for depth in range(len(parts) + 1):
+        point = "/" + "/".join(parts[:depth])
+        on_top = _stacked(mounts, here, point)
+        at_end = on_top if on_top is not here else None
+        here = on_top
+    return at_end
+
+
+def _stacked(mounts: tuple[Mount, ...], here: Mount | None, point: str) -> Mount | None:
+    """The uppermost of the mounts stacked at one point, starting from the mount below."""
+    while True:
+        parent = here.mount_id if here else None
+        above = [
+            m for m in mounts
+            if m.point == point and m is not here and (parent is None or m.parent_id == parent)
+        ]  # fmt: skip
+        if not above:
+            return here
+        here = above[-1]
+
+
+def binfmt_mount(mounts: tuple[Mount, ...]) -> BinfmtMount:
+    """Tell the real mount from an untouched automount and from nothing, asking no one.
+
+    The file system type in mountinfo is the same evidence as statfs(2)'s magic number, but
+    statfs would trigger the automount and reading mountinfo does not.
+    """
+    mount = visible_mount(mounts, BINFMT_MISC)
+    if mount is None:
+        return BinfmtMount("absent")
+    if mount.fs_type == "autofs":
+        return BinfmtMount("automount")
+    if mount.fs_type == "binfmt_misc":
+        return BinfmtMount("mounted", read_only="ro" in mount.options)
+    return BinfmtMount("absent", read_only="ro" in mount.options)
+
+
+def is_initial_namespace(uid_map: str) -> bool:
+    """Whether /proc/self/uid_map is that of the host's own user namespace.
+
+    An unreadable (empty) map is taken for a kernel without user namespaces.
+    """
+    rows = [line.split() for line in uid_map.splitlines()]
+    return rows in ([], [_WHOLE_HOST])
+
+
+def maps_outer_root(uid_map: str) -> bool:
+    """Whether a user namespace's root, or another of its users, is root of the one outside."""
+    rows = [line.split() for line in uid_map.splitlines()]
+    return not rows or any(len(row) == 3 and row[1] == "0" for row in rows)
+
+
+def parse_config(path: str, text: str) -> ConfigFile:
+    """Read a binfmt.d file; bad lines become problems, as systemd-binfmt reports them."""
+    registrations, problems = [], []
+    replaced: Registration | None = None
+    lines = text.splitlines()
+    for number, line in enumerate(lines, 1):
+        if line.startswith(REPLACED):
+            replaced = _registration_or_none(line.removeprefix(REPLACED))
+        stripped = line.strip()
+        if not stripped or stripped[0] in "#;":
+            continue
+        try:
+            registrations.append(parse_line(stripped))
+        except BadRegistration as error:
+            problems.append((number, str(error)))
+    owned = bool(lines) and lines[0] == MARKER
+    return ConfigFile(path, owned, tuple(registrations), tuple(problems), replaced, text)
+
+
+def _registration_or_none(line: str) -> Registration | None:
+    try:
+        return parse_line(line)
+    except BadRegistration:
+        return None
+
+
+def parse_os_release(text: str) -> Distribution:
+    """Read os-release(5)."""
+    values: dict[str, str] = {}
+    for line in text.splitlines():
+        key, _, value = line.partition("=")
+        values[key.strip()] = value.strip().strip("\"'")
+    return Distribution(
+        values.get("ID", ""),
+        tuple(values.get("ID_LIKE", "").split()),
+        values.get("VERSION_ID", ""),
+        values.get("PRETTY_NAME", ""),
+    )
+
+
+def container_kind(environ: str, markers: frozenset[str]) -> str:
+    """Which container this is, from PID 1's `container=` word and well-known files."""
+    for assignment in environ.split("\0"):
+        key, _, value = assignment.partition("=")
+        if key == "container" and value:
+            return value
+    for path, kind in (("/.dockerenv", "docker"), ("/run/.containerenv", "podman")):
+        if path in markers:
+            return kind
+    return ""

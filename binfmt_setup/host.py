@@ -1,0 +1,312 @@
+"""The one door to files, mounts and processes of the host.
+
+A `Host` is a root directory and a way to run programs. Reading a captured tree, preparing
+an image offline and working on the live system differ in these two alone; only `apply`
+calls the methods that write.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shlex
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from binfmt_setup import syscalls
+from binfmt_setup.errors import OtherProgramFailed
+
+SAFE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+CLEAN_ENVIRONMENT: Mapping[str, str] = {"PATH": SAFE_PATH, "LC_ALL": "C.UTF-8"}
+"""What a privileged child gets to see; nothing of the caller's environment leaks in."""
+_ENTRY_BYTES = 8192  # an entry's text is at most a name, two hex fields and 1920 bytes
+_MOUNT_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+_CHUNK = 65536  # bytes; files below /proc/sys refuse reads of megabytes with ENOMEM
+_READ_LIMIT = 16 * 1024 * 1024  # bytes; no file this tool reads whole is larger
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a program left: its exit status and what it said."""
+
+    status: int
+    output: str
+    errors: str = ""
+
+
+Runner = Callable[[Sequence[str], float], Completed]
+"""Runs a command, given with a time limit in seconds, and never raises for its status."""
+
+
+def run_program(argv: Sequence[str], seconds: float) -> Completed:
+    """Run a program of the host with a clean environment and no input.
+
+    Raises OtherProgramFailed when it does not start or overruns its time.
+    """
+    try:
+        done = subprocess.run(
+            list(argv), env=dict(CLEAN_ENVIRONMENT), stdin=subprocess.DEVNULL,
+            capture_output=True, timeout=seconds, check=False, text=True, errors="replace",
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise OtherProgramFailed(f"`{shlex.join(argv)}` took more than {seconds:g} s") from error
+    except OSError as error:
+        raise OtherProgramFailed(f"cannot run `{shlex.join(argv)}`: {error.strerror}") from error
+    return Completed(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host's file tree and its programs."""
+
+    root: Path = Path("/")
+    run: Runner = run_program
+    verbose: bool = False
+
+    @property
+    def live(self) -> bool:
+        """Whether this is the running system."""
+        return self.root == Path("/")
+
+    def path(self, inside: str) -> Path:
+        """Where a path of the host lies for this process."""
+        return self.root / inside.lstrip("/")
+
+    # -- reading ---------------------------------------------------------------------
+
+    def text(self, inside: str) -> str:
+        """A file's text; empty when it is missing or may not be read."""
+        with suppress(OSError):
+            return self.head(inside, _READ_LIMIT).decode("utf-8", "surrogateescape")
+        return ""
+
+    def head(self, inside: str, size: int) -> bytes:
+        """The first `size` bytes of a file, without ever waiting for one that is a fifo."""
+        descriptor = os.open(self.followed(inside), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            chunks, missing = [], size
+            while missing and (chunk := file.read(min(missing, _CHUNK))):
+                chunks.append(chunk)
+                missing -= len(chunk)
+        return b"".join(chunks)
+
+    def exists(self, inside: str) -> bool:
+        """Whether something is there, links followed within the root."""
+        return os.path.lexists(self.followed(inside))
+
+    def link_target(self, inside: str) -> str:
+        """Where a symbolic link points; empty when it is none."""
+        with suppress(OSError):
+            return os.readlink(self.path(inside))
+        return ""
+
+    def names(self, inside: str) -> tuple[str, ...]:
+        """The names in a directory, sorted; none when it cannot be read."""
+        with suppress(OSError):
+            return tuple(sorted(os.listdir(self.followed(inside))))
+        return ()
+
+    def status_of(self, inside: str) -> os.stat_result | None:
+        """What stat(2) says, links followed within the root; None when there is nothing."""
+        with suppress(OSError):
+            return os.lstat(self.followed(inside))
+        return None
+
+    def followed(self, inside: str) -> Path:
+        """The path with all links followed; for an offline tree none leads out of it."""
+        if self.live:
+            return Path(os.path.realpath(inside))
+        here, todo, hops = "", inside.split("/"), 0
+        while todo:
+            part = todo.pop(0)
+            if part in ("", "."):
+                continue
+            if part == "..":
+                here = here.rpartition("/")[0]
+                continue
+            target = self.link_target(f"{here}/{part}")
+            hops += bool(target)
+            if target and hops < 40:
+                todo[:0] = target.split("/")
+                here = "" if target.startswith("/") else here
+            else:
+                here = f"{here}/{part}"
+        return self.path(here)
+
+    def entry_texts(self, directory: str) -> Iterator[tuple[str, str]]:
+        """Names and texts of all entries, in match order.
+
+        The kernel lists an instance newest first, which is the order in which it matches;
+        in a captured tree the modification times keep that order.
+        """
+        where = self.path(directory)
+        with suppress(OSError):
+            descriptor = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                for name in self._newest_first(descriptor):
+                    if name not in ("register", "status"):
+                        yield name, _read_at(descriptor, name)
+            finally:
+                os.close(descriptor)
+
+    def _newest_first(self, descriptor: int) -> list[str]:
+        with os.scandir(descriptor) as found:
+            if self.live:
+                return [item.name for item in found]
+            dated = [(item.stat().st_mtime_ns, item.name) for item in found]
+        return [name for _, name in sorted(dated, reverse=True)]
+
+    def user_and_machine(self) -> tuple[int, str]:
+        """The effective user id and `uname -m`; both unknown to an offline tree."""
+        if not self.live:
+            return 0, ""
+        return os.geteuid(), os.uname().machine
+
+    def say(self, message: str) -> None:
+        """Tell the user on standard error what is going on."""
+        print(message, file=sys.stderr, flush=True)
+
+    def log(self, message: str) -> None:
+        """The same, for users who want to know every step."""
+        if self.verbose:
+            self.say(message)
+
+    def checked(self, argv: Sequence[str], seconds: float, *, hint: str = "") -> str:
+        """Run a program that must succeed and return its output.
+
+        Raises OtherProgramFailed with the end of what it said.
+        """
+        self.log(f"+ {shlex.join(argv)}")
+        done = self.run(argv, seconds)
+        if done.status:
+            said = "\n".join((done.errors or done.output).strip().splitlines()[-5:])
+            raise OtherProgramFailed(
+                f"`{shlex.join(argv)}` failed with status {done.status}: {said}", hint=hint
+            )
+        return done.output
+
+    # -- writing: for `apply` alone ----------------------------------------------------
+
+    def write_file(self, inside: str, text: str, mode: int = 0o644) -> None:
+        """Write a file whole or not at all, its directories made; raises OSError."""
+        where = self.path(inside)
+        where.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=".binfmt-setup-", dir=where.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+                os.fchmod(descriptor, mode)
+                file.write(text)
+                file.flush()
+                os.fsync(descriptor)
+            os.replace(temporary, where)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+    def write_kernel(self, inside: str, text: str) -> None:
+        """Write to a file of the kernel with one write(2); raises OSError."""
+        descriptor = os.open(self.path(inside), os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, text.encode("utf-8", "surrogateescape"))
+        finally:
+            os.close(descriptor)
+
+    def remove(self, inside: str) -> None:
+        """Remove one file or link, which may be gone already; raises OSError."""
+        with suppress(FileNotFoundError):
+            self.path(inside).unlink()
+
+    def remove_empty(self, inside: str) -> None:
+        """Remove a directory if nothing is in it."""
+        with suppress(OSError):
+            self.path(inside).rmdir()
+
+    def link(self, inside: str, target: str) -> None:
+        """Make a symbolic link, replacing an older one; raises OSError."""
+        where = self.path(inside)
+        where.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        temporary = where.with_name(f".{where.name}.{os.getpid()}")
+        os.symlink(target, temporary)
+        os.replace(temporary, where)
+
+    def mount_registry(self, inside: str, *, private: bool) -> bool:
+        """Mount binfmt_misc; False when the same instance was there already.
+
+        Looking into the directory may be all it takes: an automount does the rest. In a
+        user namespace without a registry the mount makes a new, empty one. Raises OSError.
+        """
+        where = str(self.path(inside))
+        if not private:
+            os.listdir(where)
+            if os.path.exists(f"{where}/register"):
+                return True
+        try:
+            syscalls.mount("binfmt_misc", where, "binfmt_misc", _MOUNT_FLAGS)
+        except OSError as error:
+            # EBUSY: this namespace's instance is the one that is mounted here already
+            # (the kernel refuses one file system twice at one place).
+            if error.errno != errno.EBUSY:
+                raise
+            return False
+        return True
+
+    def processes_of(self, identities: Collection[tuple[int, int]]) -> list[tuple[int, str]]:
+        """Running processes, as (pid, command line), whose program is one of these files.
+
+        Compares device and inode: the text of /proc/PID/exe says nothing certain.
+        """
+        import psutil
+
+        found = []
+        for pid in psutil.pids():
+            with suppress(OSError, psutil.Error):
+                image = os.stat(f"/proc/{pid}/exe")
+                if (image.st_dev, image.st_ino) in identities:
+                    found.append((pid, shlex.join(psutil.Process(pid).cmdline())))
+        return found
+
+    @contextmanager
+    def lock(self, inside: str) -> Iterator[bool]:
+        """Hold an exclusive lock on a file or directory; yields False when another has it."""
+        where = self.path(inside)
+        if where.is_dir():
+            descriptor = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        else:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            descriptor = os.open(where, flags, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(descriptor)
+
+
+def _read_at(directory: int, name: str) -> str:
+    """An entry's text; empty when it vanished since the directory was listed."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    except OSError:
+        return ""
+    try:
+        return os.read(descriptor, _ENTRY_BYTES).decode("utf-8", "surrogateescape")
+    finally:
+        os.close(descriptor)
+
+
+def writable_by_all(mode: int) -> bool:
+    """Whether any user may change a file or a directory's names (sticky ones are safe)."""
+    return bool(mode & stat.S_IWOTH) and not (stat.S_ISDIR(mode) and mode & stat.S_ISVTX)

@@ -1,0 +1,298 @@
+"""The commands that change a host: install and uninstall, from facts to what was done."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from binfmt_setup import apply, boot, emulators, plan, probes
+from binfmt_setup.apply import Applied, Outcome
+from binfmt_setup.commands import Asked, Result, asked_for, probe, selected, targets_of
+from binfmt_setup.errors import (
+    Busy,
+    EnvironmentUnfit,
+    NoEmulator,
+    PrivilegesMissing,
+    UsageProblem,
+)
+from binfmt_setup.facts import BINFMT_MISC, OWN_DIRECTORY, HostFacts
+from binfmt_setup.findings import judge
+from binfmt_setup.snapshot import snapshot, with_versions
+from binfmt_setup.steps import Plan, Prepare, Wish
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from binfmt_setup.host import Host
+    from binfmt_setup.probes import ProbeResult
+    from binfmt_setup.targets import Platform
+
+LOCK_FILE = "/run/binfmt-setup.lock"
+LOCK_SECONDS = 60.0
+"""How long a run waits for another one: longer than any but a package installation takes."""
+_LOCK_POLL = 0.1
+
+
+@dataclass(frozen=True)
+class InstallOptions:
+    """The switches of `install`."""
+
+    check: bool = False
+    persist: bool = True
+    private: bool = False
+    credentials: bool = False
+    qemu_directory: str = ""
+    install_qemu: bool = False
+
+    @property
+    def wish(self) -> Wish:
+        """Those that the plan depends on."""
+        return Wish(self.persist, self.credentials, bool(self.qemu_directory))
+
+
+def install(host: Host, names: Sequence[str], options: InstallOptions) -> Result:
+    """Reach the wished state, or with `check` say what that would take.
+
+    Raises the typed error for whatever stops the command as a whole.
+    """
+    asked = asked_for(names)
+    facts = snapshot(host, asked.platforms, qemu_directory=options.qemu_directory)
+    _refuse_wrong_namespace(facts, private=options.private)
+    if options.check:
+        return _install_planned(host, asked, facts, options)
+    _require_root(facts)
+    with _locked(host, private=options.private):
+        steps = plan.prepare(facts, private=options.private)
+        prepared = apply.prepare(host, steps, private=options.private)
+        return _install_locked(host, asked, options, prepared)
+
+
+def _install_locked(
+    host: Host, asked: Asked, options: InstallOptions, prepared: list[Outcome]
+) -> Result:
+    facts = snapshot(host, asked.platforms, qemu_directory=options.qemu_directory)
+    _require_registry(facts)
+    found = probe(host, asked.platforms)
+    wished = selected(facts, asked, found)
+    todo = _planned(host, facts, wished, found, options)
+    lacking = _without_emulator(todo, wished, asked)
+    if lacking and options.install_qemu:
+        prepared.append(_install_packages(host, facts, lacking))
+        facts = snapshot(host, asked.platforms, qemu_directory=options.qemu_directory)
+        found = probe(host, asked.platforms)
+        wished = selected(facts, asked, found)
+        todo = _planned(host, facts, wished, found, options)
+    if not wished:
+        raise emulators.missing(facts, targets_of(asked.platforms))
+    done = apply.carry_out(host, todo, probes.run_probes, found)
+    facts = snapshot(host, wished, qemu_directory=options.qemu_directory)
+    return _result(facts, wished, todo, prepared, done)
+
+
+def _result(
+    facts: HostFacts,
+    wished: Sequence[Platform],
+    todo: Plan,
+    prepared: Sequence[Outcome],
+    done: Applied,
+) -> Result:
+    stopped = tuple(error for _, error in todo.problems)
+    return Result(
+        "install",
+        facts,
+        judge(facts, wished, done.probes),
+        (*prepared, *done.outcomes),
+        (*done.errors, *stopped),
+    )
+
+
+def _install_planned(host: Host, asked: Asked, facts: HostFacts, options: InstallOptions) -> Result:
+    """What install would do; writes nothing, mounts nothing, installs nothing."""
+    steps = plan.prepare(facts, private=options.private)
+    if steps:
+        # What a registry holds that is yet to be mounted cannot be known: it is taken for empty.
+        facts = replace(facts, entries=())
+    found = probe(host, asked.platforms)
+    wished = selected(facts, asked, found)
+    todo = _planned(host, facts, wished, found, options)
+    lacking = _without_emulator(todo, wished, asked)
+    planned = [Outcome(step, "planned") for step in (*steps, *todo.steps)]
+    errors = tuple(error for _, error in todo.problems)
+    if lacking and options.install_qemu:
+        packages = _package_step(facts, lacking)
+        planned.insert(len(steps), Outcome(packages, "planned"))
+        errors = tuple(e for e in errors if not isinstance(e, NoEmulator))
+    elif not wished:
+        raise emulators.missing(facts, targets_of(asked.platforms))
+    verdict = judge(facts, wished, found)
+    return Result("install", facts, verdict, tuple(planned), errors, check=True)
+
+
+def _planned(
+    host: Host,
+    facts: HostFacts,
+    wished: Sequence[Platform],
+    found: Mapping[str, ProbeResult],
+    options: InstallOptions,
+) -> Plan:
+    """The plan; QEMU is asked for its version only where the P flag depends on it."""
+    chosen = (emulators.choose(facts, target) for target in targets_of(wished))
+    unsure = [c.path for c in chosen if c is not None and not c.needs_binfmt_flags]
+    if facts.live:
+        facts = with_versions(host, facts, unsure)
+    return plan.plan_install(facts, wished, found, options.wish)
+
+
+def _without_emulator(todo: Plan, wished: Sequence[Platform], asked: Asked) -> tuple[Platform, ...]:
+    """The platforms that wait for a package: without names, all container platforms."""
+    if not wished:
+        return asked.platforms
+    lacking = {target for target, error in todo.problems if isinstance(error, NoEmulator)}
+    return tuple(platform for platform in wished if platform.target in lacking)
+
+
+def _package_step(facts: HostFacts, lacking: Sequence[Platform]) -> Prepare:
+    return Prepare("install-package", emulators.package_command(facts, targets_of(lacking)))
+
+
+def _install_packages(host: Host, facts: HostFacts, lacking: Sequence[Platform]) -> Outcome:
+    step = _package_step(facts, lacking)
+    emulators.install_packages(host, facts, targets_of(lacking))
+    return Outcome(step, "done")
+
+
+def _require_root(facts: HostFacts) -> None:
+    if facts.live and facts.effective_uid != 0:
+        raise PrivilegesMissing(
+            "changing what the kernel runs needs root",
+            hint="run it with sudo; `binfmt-setup check` works without",
+        )
+
+
+def _refuse_wrong_namespace(facts: HostFacts, *, private: bool) -> None:
+    """Writing in a namespace that is not the host's needs --private, and the reverse."""
+    if not facts.live:
+        return
+    if private and facts.initial_namespace:
+        raise UsageProblem(
+            "--private works in a user namespace of its own, and this is the host's",
+            hint="leave it out, or start with: unshare --user --map-root-user --mount",
+        )
+    if not private and not facts.initial_namespace:
+        raise EnvironmentUnfit(
+            "this is a user namespace, not the host's: nothing done here would reach the host",
+            hint="run it on the host, or use --private for the registry of this namespace",
+            code="private-namespace",
+        )
+
+
+def _require_registry(facts: HostFacts) -> None:
+    if not facts.live:
+        return
+    if facts.mount.state != "mounted":
+        raise EnvironmentUnfit(
+            f"binfmt_misc does not show at {BINFMT_MISC} although it was mounted",
+            hint="is something else mounted over /proc/sys?", code="not-mounted",
+        )  # fmt: skip
+    if facts.mount.read_only:
+        raise EnvironmentUnfit(
+            f"{BINFMT_MISC} is read-only", code="read-only",
+            hint=f"run: mount -o remount,rw {BINFMT_MISC}   (in a container: run on the host)",
+        )  # fmt: skip
+    if facts.enabled is False:
+        raise EnvironmentUnfit(
+            "binfmt_misc is switched off for all entries, by someone's decision",
+            hint=f"run: echo 1 > {BINFMT_MISC}/status", code="globally-disabled",
+        )  # fmt: skip
+
+
+@contextmanager
+def _locked(host: Host, *, private: bool) -> Iterator[None]:
+    """One writer at a time.
+
+    Raises Busy when another run does not end in time. A private registry is locked by its
+    own directory, an offline tree by its root.
+    """
+    where = LOCK_FILE if host.live else "/"
+    if private:
+        where = BINFMT_MISC
+    deadline = time.monotonic() + LOCK_SECONDS
+    told = False
+    while True:
+        with host.lock(where) as mine:
+            if mine:
+                yield
+                return
+        if not told:
+            host.say("waiting for another binfmt-setup to finish …")
+            told = True
+        if time.monotonic() > deadline:
+            raise Busy(
+                f"another binfmt-setup has been at work for {LOCK_SECONDS:g} s",
+                hint=f"see who holds it: fuser -v {where}",
+            )
+        time.sleep(_LOCK_POLL)
+
+
+def uninstall(
+    host: Host, names: Sequence[str], *, check_only: bool = False, force: bool = False,
+    private: bool = False,
+) -> Result:  # fmt: skip
+    """Remove exactly what this tool made for these platforms (all: none named)."""
+    targets = targets_of(asked_for(names).platforms) if names else []
+    facts = snapshot(host)
+    _refuse_wrong_namespace(facts, private=private)
+    todo = plan.plan_uninstall(facts, targets)
+    if check_only:
+        planned = tuple(Outcome(step, "planned") for step in todo.steps)
+        return Result("uninstall", facts, outcomes=planned, check=True)
+    _require_root(facts)
+    with _locked(host, private=private):
+        facts = snapshot(host)
+        todo = plan.plan_uninstall(facts, targets)
+        if not force:
+            _refuse_while_in_use(host, facts, todo)
+        done = apply.carry_out(host, todo, lambda _: {}, {})
+    return Result("uninstall", snapshot(host), outcomes=tuple(done.outcomes), errors=done.errors)
+
+
+def _refuse_while_in_use(host: Host, facts: HostFacts, todo: Plan) -> None:
+    """Raises EnvironmentUnfit while programs run under an emulator that is about to go."""
+    going = [c.target for c in todo.targets if c.entry is not None and c.entry.after is None]
+    paths = [c.entry.before.interpreter for c in todo.targets if c.entry and c.entry.before]
+    if not going or not host.live:
+        return
+    pinned = probes.run_probes([p.probe for target in going for p in target.platforms])
+    identities = {result.pinned for result in pinned.values() if result.pinned}
+    identities |= {facts.interpreter(path).identity for path in paths}
+    running = host.processes_of({i for i in identities if i != (0, 0)})
+    if running:
+        listed = "\n".join(f"  {pid}  {command}" for pid, command in running[:20])
+        raise EnvironmentUnfit(
+            f"{len(running)} running processes depend on an emulator that would go:\n{listed}",
+            hint="end them first, or use --force: they run on but cannot start new programs",
+            code="in-use",
+        )
+
+
+def unit(host: Host, names: Sequence[str], options: InstallOptions) -> tuple[str, tuple[str, ...]]:
+    """The unit that install would write, and the binfmt.d files it would load, with their text."""
+    asked = asked_for(names)
+    facts = snapshot(host, asked.platforms, qemu_directory=options.qemu_directory)
+    wished = selected(facts, asked, probe(host, asked.platforms))
+    registrations = []
+    for target in targets_of(wished):
+        chosen = emulators.choose(facts, target)
+        if chosen is None:
+            raise emulators.missing(facts, [target])
+        facts = with_versions(host, facts, [] if chosen.needs_binfmt_flags else [chosen.path])
+        chosen = facts.interpreter(chosen.path)
+        registrations.append(plan.wished_registration(facts, target, chosen, options.wish))
+    if not registrations:
+        raise emulators.missing(facts, targets_of(asked.platforms))
+    files = tuple(
+        f"{OWN_DIRECTORY}/{r.name}.conf\n{boot.config_text(r, None)}" for r in registrations
+    )
+    return boot.render_unit(boot.unit_inputs(facts, registrations)), files

@@ -1,0 +1,279 @@
+"""Reading a host: which facts are where, all through the one door.
+
+Nothing here changes anything, not even by looking: an untouched automount stays so.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from binfmt_setup.elf import HEADER_BYTES, identify
+from binfmt_setup.emulators import candidates
+from binfmt_setup.facts import (
+    BINFMT_D,
+    BINFMT_MISC,
+    UNIT_NAME,
+    UNIT_PATH,
+    BinfmtMount,
+    BootFacts,
+    ConfigFile,
+    HostFacts,
+    Interpreter,
+    binfmt_mount,
+    container_kind,
+    is_initial_namespace,
+    maps_outer_root,
+    parse_config,
+    parse_mountinfo,
+    parse_os_release,
+)
+from binfmt_setup.host import writable_by_all
+from binfmt_setup.registration import BadRegistration, Entry, parse_entry
+from binfmt_setup.targets import TARGETS, Platform, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from binfmt_setup.host import Host
+
+_HELPERS = ("/usr/lib/systemd/systemd-binfmt", "/lib/systemd/systemd-binfmt")
+_WANTS = tuple(
+    f"/etc/systemd/system/{unit}.wants/{UNIT_NAME}"
+    for unit in ("multi-user.target", "systemd-binfmt.service")
+)
+_CONTAINER_MARKERS = ("/.dockerenv", "/run/.containerenv")
+_X86_LEVEL_FLAGS_LINE = "flags"
+
+
+def snapshot(host: Host, wished: Sequence[Platform] = (), *, qemu_directory: str = "") -> HostFacts:
+    """Read what findings and plans need to know of a host.
+
+    Emulators are looked for only for the wished platforms' targets (all, when none is
+    named), `qemu_directory` instead of the usual places when it is given.
+    """
+    uid, machine = host.user_and_machine()
+    mount = binfmt_mount(parse_mountinfo(host.text("/proc/self/mountinfo")))
+    entries, bad = _entries(host, mount)
+    configs = _configs(host)
+    uid_map = host.text("/proc/self/uid_map")
+    targets = list(dict.fromkeys(p.target for p in wished)) or list(TARGETS)
+    facts = HostFacts(
+        root=str(host.root),
+        kernel=host.text("/proc/sys/kernel/osrelease").strip(),
+        machine=machine or _machine_of_tree(host),
+        support=_support(host, mount),
+        mount=mount,
+        enabled=_globally_enabled(host, mount),
+        initial_namespace=is_initial_namespace(uid_map),
+        maps_outer_root=maps_outer_root(uid_map),
+        own_registry=_own_registry(host, mount),
+        own_files=_own_files(host, uid_map),
+        container=_container(host),
+        effective_uid=uid,
+        entries=entries,
+        bad_entries=bad,
+        configs=configs,
+        missing_directories=frozenset(d for d in BINFMT_D if not host.exists(d)),
+        boot=_boot(host),
+        cpu_flags=_cpu_flags(host, wished),
+        distribution=parse_os_release(
+            host.text("/etc/os-release") or host.text("/usr/lib/os-release")
+        ),
+    )
+    return _with_interpreters(host, facts, targets, qemu_directory)
+
+
+def _with_interpreters(
+    host: Host, facts: HostFacts, targets: Iterable[Target], directory: str
+) -> HostFacts:
+    """Add the emulators that exist and the files that entries and binfmt.d point to."""
+    emulators = {}
+    for target in targets:
+        found = tuple(path for path in candidates(target, directory) if host.exists(path))
+        if found:
+            emulators[target.name] = found
+    paths = {path for found in emulators.values() for path in found}
+    paths |= {e.interpreter for e in facts.entries if e.registration.magic}
+    paths |= {r.interpreter for c in facts.configs for r in c.registrations if r.magic}
+    read = {path: interpreter_at(host, path) for path in sorted(paths)}
+    return replace(facts, emulators=emulators, interpreters=read)
+
+
+def interpreter_at(host: Host, path: str) -> Interpreter:
+    """Look at the file that an interpreter's path leads to."""
+    real = str(host.followed(path))
+    status = host.status_of(path)
+    if status is None:
+        return Interpreter(path, real, problem="missing")
+    if not stat.S_ISREG(status.st_mode):
+        return Interpreter(path, real, problem="not-a-file")
+    try:
+        elf = identify(host.head(path, HEADER_BYTES))
+    except OSError:
+        return Interpreter(path, real, problem="unreadable")
+    inside = real if host.live else "/" + os.path.relpath(real, host.root)
+    return Interpreter(
+        path,
+        inside,
+        elf=elf,
+        executable=bool(status.st_mode & 0o111),
+        writable_by_others=_writable(host, inside, status.st_mode),
+        identity=(status.st_dev, status.st_ino),
+    )
+
+
+def _writable(host: Host, real_path: str, mode: int) -> tuple[str, ...]:
+    """The file and those directories above it that every user may change."""
+    found = [real_path] if writable_by_all(mode) else []
+    directory = real_path
+    while directory != "/":
+        directory = directory.rpartition("/")[0] or "/"
+        status = host.status_of(directory)
+        if status is not None and writable_by_all(status.st_mode):
+            found.append(directory)
+    return tuple(found)
+
+
+def with_versions(host: Host, facts: HostFacts, paths: Iterable[str]) -> HostFacts:
+    """Ask the interpreters at these paths for their version (a few ms each)."""
+    read = dict(facts.interpreters)
+    for path in sorted(set(paths)):
+        found = read.get(path)
+        if found and not found.problem and found.elf and not found.version:
+            read[path] = replace(found, version=_version(host, found))
+    return replace(facts, interpreters=read)
+
+
+def _version(host: Host, interpreter: Interpreter) -> str:
+    """QEMU's word for its version, as in `qemu-arm version 7.2.22 (Debian …)`.
+
+    Asked by the real name: Debian's -binfmt-P names refuse to run by hand.
+    """
+    with suppress(Exception):
+        said = host.run((interpreter.real_path, "--version"), 5.0).output
+        _, _, after = said.partition(" version ")
+        return after.splitlines()[0].strip()
+    return ""
+
+
+def _entries(
+    host: Host, mount: BinfmtMount
+) -> tuple[tuple[Entry, ...], tuple[tuple[str, str], ...]]:
+    """The entries in match order, and (name, problem) of those that make no sense."""
+    entries, bad = [], []
+    if mount.state == "mounted":
+        for name, text in host.entry_texts(BINFMT_MISC):
+            try:
+                entries.append(parse_entry(name, text))
+            except BadRegistration as error:
+                if text:
+                    bad.append((name, str(error)))
+    return tuple(entries), tuple(bad)
+
+
+def _globally_enabled(host: Host, mount: BinfmtMount) -> bool | None:
+    if mount.state != "mounted":
+        return None
+    return host.text(f"{BINFMT_MISC}/status").strip() == "enabled"
+
+
+def _own_registry(host: Host, mount: BinfmtMount) -> bool:
+    """Whether the visible registry belongs to this user namespace.
+
+    In an instance of an own namespace root owns the files; those of the host's instance
+    show the overflow user unless the namespace maps the host's root.
+    """
+    status = host.status_of(f"{BINFMT_MISC}/register") if mount.state == "mounted" else None
+    return status is not None and status.st_uid == 0
+
+
+def _own_files(host: Host, uid_map: str) -> bool:
+    """Whether /etc belongs to this user namespace's root and not to the host's."""
+    if is_initial_namespace(uid_map):
+        return True
+    status = host.status_of("/etc")
+    return status is not None and status.st_uid == 0 and not maps_outer_root(uid_map)
+
+
+def _support(host: Host, mount: BinfmtMount) -> Literal["present", "module", "absent", "unknown"]:
+    """Whether this kernel has binfmt_misc: registered, as a module that can be, or not."""
+    file_systems = host.text("/proc/filesystems").split()
+    if mount.state == "mounted" or "binfmt_misc" in file_systems:
+        return "present"
+    if not file_systems:
+        return "unknown"
+    release = host.text("/proc/sys/kernel/osrelease").strip()
+    modules = host.text(f"/lib/modules/{release}/modules.dep")
+    return "module" if "/binfmt_misc.ko" in modules else "absent"
+
+
+def _machine_of_tree(host: Host) -> str:
+    """What an offline tree is made for, told by its own programs; "" when it has none."""
+    recorded = host.text("/proc/sys/kernel/arch").strip()
+    if recorded:
+        return recorded
+    for path in ("/bin/sh", "/usr/bin/env", "/bin/busybox", "/sbin/init"):
+        with suppress(OSError):
+            facts = identify(host.head(path, HEADER_BYTES))
+            if facts and facts.target:
+                return facts.target.name
+    return ""
+
+
+def _container(host: Host) -> str:
+    markers = frozenset(path for path in _CONTAINER_MARKERS if host.exists(path))
+    return container_kind(host.text("/proc/1/environ"), markers)
+
+
+def _cpu_flags(host: Host, wished: Sequence[Platform]) -> frozenset[str]:
+    """The processor's features, read only when an x86-64 level asks for them."""
+    if not any(p.target.name == "x86_64" and p.variant.suffix for p in wished):
+        return frozenset()
+    for line in host.text("/proc/cpuinfo").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == _X86_LEVEL_FLAGS_LINE:
+            return frozenset(value.split())
+    return frozenset()
+
+
+def _configs(host: Host) -> tuple[ConfigFile, ...]:
+    """All binfmt.d files, the masked ones too; a link to /dev/null registers nothing."""
+    found = []
+    for directory in BINFMT_D:
+        for name in host.names(directory):
+            if name.endswith(".conf"):
+                path = f"{directory}/{name}"
+                masked = host.link_target(path) == "/dev/null"
+                found.append(parse_config(path, "" if masked else host.text(path)))
+    return tuple(found)
+
+
+def _boot(host: Host) -> BootFacts:
+    """Which init there is and what of ours it will find."""
+    helper = next((path for path in _HELPERS if host.exists(path)), "")
+    unit = host.text(UNIT_PATH) if host.exists(UNIT_PATH) else None
+    masked = host.link_target("/etc/systemd/system/systemd-binfmt.service") == "/dev/null"
+    running = host.exists("/run/systemd/system")
+    installed = any(host.exists(f"{d}/systemd/systemd") for d in ("/usr/lib", "/lib"))
+    openrc = host.exists("/run/openrc") or (not installed and host.exists("/sbin/openrc"))
+    levels = ("boot", "default", "sysinit")
+    init: Literal["systemd", "openrc", "other", "none"] = "none"
+    if running or (not host.live and installed):
+        init = "systemd"
+    elif openrc:
+        init = "openrc"
+    elif host.text("/proc/1/comm").strip() in ("init", "runit", "s6-svscan", "launchd"):
+        init = "other"
+    return BootFacts(
+        init=init,
+        running=running,
+        systemd_binfmt=helper,
+        systemd_binfmt_masked=masked,
+        openrc_enabled=any(host.exists(f"/etc/runlevels/{level}/binfmt") for level in levels),
+        unit_text=unit,
+        unit_links=tuple(path for path in _WANTS if host.link_target(path)),
+    )

@@ -1,0 +1,111 @@
+"""The steps that change a host, as data: what stood before, and what shall stand after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from binfmt_setup.errors import BinfmtSetupError
+    from binfmt_setup.registration import Registration
+    from binfmt_setup.targets import Platform, Target
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for, beyond the platforms."""
+
+    persist: bool = True
+    credentials: bool = False
+    qemu_given: bool = False
+
+
+@dataclass(frozen=True)
+class ChangeEntry:
+    """Give an entry another registration: a new one, a replacement, or none (`after`)."""
+
+    name: str
+    before: Registration | None
+    after: Registration | None
+
+    @property
+    def kind(self) -> str:
+        """What it is called in the list of actions."""
+        if self.before is None:
+            return "register"
+        return "remove-entry" if self.after is None else "replace"
+
+
+@dataclass(frozen=True)
+class ChangeFile:
+    """Write a file, or remove it (`after` is None)."""
+
+    path: str
+    before: str | None
+    after: str | None
+
+    @property
+    def kind(self) -> str:
+        """What it is called in the list of actions."""
+        return "remove-file" if self.after is None else "write-file"
+
+
+@dataclass(frozen=True)
+class ChangeLink:
+    """Point a symbolic link somewhere, or remove it (`after` is None)."""
+
+    path: str
+    before: str | None
+    after: str | None
+
+    @property
+    def kind(self) -> str:
+        """What it is called in the list of actions."""
+        return "remove-link" if self.after is None else "link"
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Make the registry available: load the module, or mount it."""
+
+    kind: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Reload:
+    """Tell a running systemd to read its units again."""
+
+    kind: str = "daemon-reload"
+
+
+@dataclass(frozen=True)
+class TargetChange:
+    """All that changes for one target; done together or not at all."""
+
+    target: Target
+    platforms: tuple[Platform, ...]
+    entry: ChangeEntry | None = None
+    files: tuple[ChangeFile, ...] = ()
+    prove: bool = True
+
+
+BootStep = ChangeFile | ChangeLink | Reload
+Step = Prepare | ChangeEntry | ChangeFile | ChangeLink | Reload
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps in the order in which they are carried out, and what stands in the way."""
+
+    targets: tuple[TargetChange, ...] = ()
+    boot: tuple[BootStep, ...] = ()
+    leftovers: tuple[ChangeEntry, ...] = ()
+    problems: tuple[tuple[Target, BinfmtSetupError], ...] = ()
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Every single step."""
+        entries = [c.entry for c in self.targets if c.entry]
+        files = [file for change in self.targets for file in change.files]
+        return (*entries, *files, *self.boot, *self.leftovers)
