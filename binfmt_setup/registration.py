@@ -180,8 +180,8 @@ def parse_entry(name: str, text: str) -> Entry:
 
     Tolerant of keys and flags that newer kernels may add.
     """
-    lines = text.splitlines()
-    if not lines or lines[0] not in ("enabled", "disabled"):
+    lines = text.removesuffix("\n").split("\n")
+    if lines[0] not in ("enabled", "disabled"):
         raise BadRegistration("starts with neither 'enabled' nor 'disabled'")
     known: dict[str, str] = {}
     unknown = []

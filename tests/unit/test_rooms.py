@@ -1,0 +1,70 @@
+"""The shape of the code: pure rooms import no door, commands import no more than they need."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import binfmt_setup
+
+PACKAGE = Path(binfmt_setup.__file__).parent
+PURE = (
+    "errors", "targets", "elf", "registration", "facts", "findings", "steps", "plan", "boot",
+)  # fmt: skip
+DOORS = {"host", "snapshot", "apply", "probes", "syscalls", "commands", "provision", "cli"}
+OUTSIDE = {"subprocess", "os", "psutil", "shutil", "socket", "ctypes", "fcntl"}
+
+
+def imported(module: str) -> set[str]:
+    """What a module imports when it runs; imports for type checking do not count."""
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
+    skipped = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_pure_rooms_import_no_door(module: str) -> None:
+    names = imported(module)
+    assert not names & {f"binfmt_setup.{door}" for door in DOORS}
+    assert not names & OUTSIDE
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The modules that a fresh interpreter has after a statement."""
+    code = f"import sys\n{statement}\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import binfmt_setup.cli", "import binfmt_setup.commands", "import binfmt_setup.provision"],
+)
+def test_starting_a_command_loads_nothing_that_costs(statement: str) -> None:
+    costly = {"psutil", "elftools", "jinja2", "rich", "ctypes", "json.decoder", "xml"}
+    assert not loaded_by(statement) & costly
+
+
+def test_subprocesses_are_started_behind_the_doors_only() -> None:
+    for path in PACKAGE.glob("*.py"):
+        if path.stem not in ("host", "probes", "namespace"):
+            assert "subprocess" not in imported(path.stem), path
