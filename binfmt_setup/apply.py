@@ -43,7 +43,7 @@ _RELOAD_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a step: `done`, `unchanged`, `failed` or `rolled-back`, and why."""
+    """What became of a step: `planned`, `done`, `failed` or `rolled-back`, and why."""
 
     step: Step
     result: str
@@ -100,7 +100,8 @@ def prepare(host: Host, steps: Sequence[Prepare], *, private: bool = False) -> l
             new = host.mount_registry(step.target, private=private)
         except OSError as error:
             raise _explained(error, f"cannot mount binfmt_misc on {step.target}") from error
-        outcomes.append(Outcome(step, "done" if new else "unchanged"))
+        if new:
+            outcomes.append(Outcome(step, "done"))
     return outcomes
 
 

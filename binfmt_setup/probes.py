@@ -118,9 +118,16 @@ def run_probes(
     if stage == 0:
         _stage(writer, names, root, seconds)
     os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        said = pipe.read()
-    _, status = os.waitpid(stage, 0)
+    try:
+        with os.fdopen(reader, "rb") as pipe:
+            said = pipe.read()
+    except BaseException:
+        # Interrupted: the stage and its probes, a process group of their own, go first.
+        with suppress(ProcessLookupError):
+            os.killpg(stage, signal.SIGKILL)
+        raise
+    finally:
+        _, status = os.waitpid(stage, 0)
     return _understood(said, status)
 
 
@@ -152,6 +159,7 @@ def _stage(writer: int, names: Sequence[str], root: Path, seconds: float) -> Non
     """
     answer = b""
     try:
+        os.setpgid(0, 0)
         proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         _isolate(root)
         answer = marshal.dumps([asdict(result) for result in _run_all(names, proc, seconds)])

@@ -1,0 +1,123 @@
+"""A private user namespace with a binfmt_misc registry of its own, for each test.
+
+The kernel is the real one, nothing of the host is touched, and no root is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from binfmt_setup.registration import Entry, Registration, parse_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REGISTRY = Path("/proc/sys/fs/binfmt_misc")
+SCHEMA = Path(__file__).parents[2] / "binfmt_setup" / "data" / "schema.json"
+_HOLD = "mount -t tmpfs none /run && echo ready && exec cat >/dev/null"
+_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A namespace that lives as long as its holder process."""
+
+    holder: int
+
+    def run(self, *argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a program inside."""
+        return subprocess.run(
+            [*self.inside, *argv], input=stdin, capture_output=True, text=True,
+            timeout=_SECONDS, check=False,
+        )  # fmt: skip
+
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """The words in front of a command that shall run inside."""
+        options = ("--user", "--mount", "--preserve-credentials")
+        return ("nsenter", f"--target={self.holder}", *options, "--")
+
+    def sh(self, script: str) -> subprocess.CompletedProcess[str]:
+        """Run a shell script inside."""
+        return self.run("sh", "-c", script)
+
+    def tool(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run binfmt-setup inside."""
+        return self.run(sys.executable, "-m", "binfmt_setup", *arguments)
+
+    def json(self, *arguments: str, status: int = 0) -> dict[str, object]:
+        """Run binfmt-setup for its JSON, which must fit the schema."""
+        done = self.tool(*arguments, "--format", "json")
+        assert done.returncode == status, done.stdout + done.stderr
+        data = json.loads(done.stdout)
+        Draft202012Validator(json.loads(SCHEMA.read_text())).validate(data)
+        return cast("dict[str, object]", data)
+
+    def mount(self) -> None:
+        """Mount the registry of this namespace, and see that it is its own."""
+        done = self.sh(f"mount -t binfmt_misc none {REGISTRY} && ls {REGISTRY}")
+        assert done.stdout.split() == ["register", "status"], done.stdout + done.stderr
+
+    def register(self, registration: Registration) -> None:
+        """Register an entry by hand, as another tool would."""
+        done = self.run("sh", "-c", f"cat > {REGISTRY}/register", stdin=registration.line)
+        assert done.returncode == 0, done.stderr
+
+    def entries(self) -> dict[str, Entry]:
+        """The entries as the kernel shows them."""
+        names = self.run("ls", "-U", str(REGISTRY)).stdout.split()
+        return {
+            name: parse_entry(name, self.run("cat", f"{REGISTRY}/{name}").stdout)
+            for name in names
+            if name not in ("register", "status")
+        }
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """A fresh namespace with nothing mounted in it."""
+    argv = ["unshare", "--user", "--map-root-user", "--mount", "--propagation=private",
+            "sh", "-c", _HOLD]  # fmt: skip
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        if holder.stdout.readline() != "ready\n":
+            pytest.skip("this machine allows no private user namespaces")
+        try:
+            yield Sandbox(holder.pid)
+        finally:
+            holder.kill()
+
+
+@pytest.fixture
+def registry(sandbox: Sandbox) -> Sandbox:
+    """A namespace whose own, empty registry is mounted."""
+    sandbox.mount()
+    return sandbox
+
+
+@pytest.fixture(scope="session")
+def qemu() -> Path:
+    """A directory with static emulators; the tests copy from it what they break."""
+    found = shutil.which("qemu-aarch64-static")
+    if found is None:
+        pytest.skip("qemu-user-static is not installed")
+    return Path(found).parent
+
+
+@pytest.fixture
+def emulators(qemu: Path, tmp_path: Path) -> Path:
+    """A directory of this test's own with an emulator for arm64 and riscv64."""
+    directory = tmp_path / "emulators"
+    directory.mkdir()
+    for target in ("aarch64", "riscv64"):
+        shutil.copy(qemu / f"qemu-{target}-static", directory)
+    return directory
