@@ -268,7 +268,7 @@ def _style(*, errors: bool = False) -> Style:
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; the only place where errors end."""
     try:
-        status = app(list(arguments), standalone_mode=False)
+        status = app(list(arguments), prog_name="binfmt-setup", standalone_mode=False)
         sys.stdout.flush()
     except BinfmtSetupError as error:
         return _report_error(error, arguments)

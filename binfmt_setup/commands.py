@@ -52,7 +52,8 @@ class Result:
         """The answer as an exit status."""
         if self.errors:
             return self.errors[0].exit_code
-        if self.check or self.command in ("status", "uninstall"):
+        prepared = self.command == "install" and not self.facts.live
+        if self.check or prepared or self.command in ("status", "uninstall"):
             return ExitCode.OK
         good = self.verdict.good(strict=self.strict)
         return ExitCode.OK if good else ExitCode.ANSWER_IS_NO

@@ -165,7 +165,9 @@ def _platform_verdict(result: Result) -> tuple[str, bool]:
     working = [state.platform.name for state in states if state.ok]
     failing = [state.platform.name for state in states if not (state.ok or state.unproven)]
     good = result.exit_code == 0
-    if failing or not working:
+    if result.command == "install" and not result.facts.live and good:
+        text = f"prepared: {', '.join(state.platform.name for state in states)}"
+    elif failing or not working:
         text = f"does not work: {', '.join(failing) or 'nothing is proven'}"
     elif not good:
         text = "works, but not everything is as it should be"

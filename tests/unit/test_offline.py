@@ -1,0 +1,229 @@
+"""Preparing and inspecting a file tree with --root: the kernel is not there, files are."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from binfmt_setup.facts import MARKER
+from binfmt_setup.probes import PROBES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA = json.loads((PROBES.parent / "schema.json").read_text())
+UNIT = "etc/systemd/system/binfmt-setup.service"
+NATIVE = {"x86_64": "x86_64", "aarch64": "aarch64"}.get(os.uname().machine, "x86_64")
+PACKAGED = "usr/lib/binfmt.d/qemu-s390x.conf"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A small system of this machine's kind: a shell, systemd, and a static s390x emulator.
+
+    Any static program will do for an emulator here, as nothing in the tree is run.
+    """
+    root = tmp_path / "root"
+    for path in ("bin/sh", "usr/bin/qemu-s390x-static", "usr/lib/systemd/systemd",
+                 "usr/lib/systemd/systemd-binfmt"):  # fmt: skip
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROBES / NATIVE, root / path)
+    (root / "etc/systemd/system/multi-user.target.wants").mkdir(parents=True)
+    (root / "etc/systemd/system/multi-user.target.wants/keep.service").symlink_to("../keep")
+    (root / "etc/os-release").write_text("ID=debian\nPRETTY_NAME='A tree'\n")
+    return root
+
+
+def tool(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command, *rest = arguments
+    return subprocess.run(
+        [sys.executable, "-m", "binfmt_setup", command, "--root", str(root), *rest],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def contents(root: Path) -> dict[str, str]:
+    """Everything in a tree, to be compared."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        if path.is_symlink():
+            found[str(path.relative_to(root))] = f"-> {path.readlink()}"
+        else:
+            text = path.read_bytes().hex() if path.is_file() else "directory"
+            found[str(path.relative_to(root))] = f"{path.stat().st_mode:o} {text}"
+    return found
+
+
+def test_install_writes_uninstall_removes_exactly_that(tree: Path) -> None:
+    before = contents(tree)
+    done = tool(tree, "install", "s390x")
+    assert done.returncode == 0
+    assert "write file /etc/binfmt.d/qemu-s390x.conf" in done.stdout
+    assert done.stdout.endswith("prepared: linux/s390x; changed\n")
+    new = set(contents(tree)) - set(before)
+    assert new == {
+        "etc/binfmt.d",
+        "etc/binfmt.d/qemu-s390x.conf",
+        UNIT,
+        "etc/systemd/system/multi-user.target.wants/binfmt-setup.service",
+        "etc/systemd/system/systemd-binfmt.service.wants",
+        "etc/systemd/system/systemd-binfmt.service.wants/binfmt-setup.service",
+    }
+    text = (tree / "etc/binfmt.d/qemu-s390x.conf").read_text()
+    assert text.startswith(MARKER + "\n")
+    assert ":/usr/bin/qemu-s390x-static:OF\n" in text
+    again = tool(tree, "install", "s390x")
+    assert "nothing changed" in again.stdout
+    assert tool(tree, "uninstall").returncode == 0
+    assert contents(tree) == before
+
+
+def test_an_existing_binfmt_d_stays(tree: Path) -> None:
+    (tree / "etc/binfmt.d").mkdir()
+    before = contents(tree)
+    tool(tree, "install", "s390x")
+    tool(tree, "uninstall")
+    assert contents(tree) == before
+
+
+def test_check_and_diff_write_nothing(tree: Path) -> None:
+    before = contents(tree)
+    done = tool(tree, "install", "s390x", "--check", "--diff")
+    assert done.returncode == 0
+    assert "+ExecStart=" in done.stdout
+    assert contents(tree) == before
+    tool(tree, "install", "s390x")
+    installed = contents(tree)
+    assert "would be removed" in tool(tree, "uninstall", "--check").stdout
+    assert contents(tree) == installed
+
+
+def test_the_unit_goes_with_the_last_platform(tree: Path) -> None:
+    shutil.copy(tree / "usr/bin/qemu-s390x-static", tree / "usr/bin/qemu-riscv64-static")
+    tool(tree, "install", "s390x", "riscv64")
+    assert "qemu-s390x.conf" in (tree / UNIT).read_text()
+    tool(tree, "uninstall", "s390x")
+    assert "qemu-s390x.conf" not in (tree / UNIT).read_text()
+    assert "qemu-riscv64.conf" in (tree / UNIT).read_text()
+    tool(tree, "uninstall", "riscv64")
+    assert not (tree / UNIT).exists()
+
+
+def test_systemd_accepts_the_unit(tree: Path, tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    shutil.copy(tree / "usr/bin/qemu-s390x-static", tree / "usr/bin/qemu-riscv64-static")
+    for number, text in enumerate((
+        tool(tree, "unit", "s390x", "riscv64").stdout,
+        _after_install(tree),
+    )):  # fmt: skip
+        unit = tmp_path / str(number) / "binfmt-setup.service"
+        unit.parent.mkdir()
+        unit.write_text(text)
+        done = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", "--recursive-errors=yes", unit],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def _after_install(tree: Path) -> str:
+    tool(tree, "install", "s390x", "riscv64")
+    return (tree / UNIT).read_text()
+
+
+def test_an_equivalent_file_of_the_distribution_is_left_alone(tree: Path) -> None:
+    tool(tree, "install", "s390x")
+    line = (tree / "etc/binfmt.d/qemu-s390x.conf").read_text().splitlines()[-1]
+    tool(tree, "uninstall")
+    (tree / PACKAGED).parent.mkdir(parents=True, exist_ok=True)
+    (tree / PACKAGED).write_text(line + "\n")
+    before = contents(tree)
+    assert "nothing changed" in tool(tree, "install", "s390x").stdout
+    assert contents(tree) == before
+
+
+def test_a_file_without_f_is_masked_and_comes_back(tree: Path) -> None:
+    tool(tree, "install", "s390x")
+    line = (tree / "etc/binfmt.d/qemu-s390x.conf").read_text().splitlines()[-1]
+    tool(tree, "uninstall")
+    (tree / PACKAGED).parent.mkdir(parents=True, exist_ok=True)
+    (tree / PACKAGED).write_text(line.removesuffix("OF") + "\n")
+    before = contents(tree)
+    tool(tree, "install", "s390x")
+    assert (tree / "etc/binfmt.d/qemu-s390x.conf").exists()
+    tool(tree, "uninstall")
+    assert contents(tree) == before
+
+
+def test_an_administrators_own_file_is_not_overwritten(tree: Path) -> None:
+    (tree / "etc/binfmt.d").mkdir()
+    (tree / "etc/binfmt.d/qemu-s390x.conf").write_text("# mine\n")
+    before = contents(tree)
+    done = tool(tree, "install", "s390x")
+    assert done.returncode == 4
+    assert "mv /etc/binfmt.d/qemu-s390x.conf" in done.stdout
+    assert contents(tree) == before
+
+
+def test_a_missing_emulator_names_the_command_that_brings_it(tree: Path) -> None:
+    done = tool(tree, "install", "arm64")
+    assert done.returncode == 5
+    assert "apt-get install" in done.stdout + done.stderr
+    assert "qemu-user-static" in done.stdout + done.stderr
+
+
+def test_the_trees_own_architecture_is_never_registered(tree: Path) -> None:
+    shutil.copy(tree / "usr/bin/qemu-s390x-static", tree / f"usr/bin/qemu-{NATIVE}-static")
+    before = contents(tree)
+    tool(tree, "install", NATIVE)
+    assert contents(tree) == before
+
+
+def test_an_emulator_for_another_machine_is_refused(tree: Path) -> None:
+    shutil.copy(PROBES / "riscv64", tree / "usr/bin/qemu-s390x-static")
+    done = tool(tree, "install", "s390x", "--format", "json")
+    assert done.returncode == 5
+    data = json.loads(done.stdout)
+    Draft202012Validator(SCHEMA).validate(data)
+    assert data["errors"][0]["code"] == "interpreter-wrong-architecture"
+
+
+def test_garbage_in_binfmt_d_is_reported_and_does_no_harm(tree: Path) -> None:
+    (tree / "etc/binfmt.d").mkdir()
+    (tree / "etc/binfmt.d/bad.conf").write_bytes(b":\xff\xfe\x00:M::\nnonsense\n" + b"x" * 5000)
+    (tree / "etc/binfmt.d/loop.conf").symlink_to("loop.conf")
+    (tree / "etc/binfmt.d/directory.conf").mkdir()
+    os.mkfifo(tree / "etc/binfmt.d/fifo.conf")
+    before = {k for k in contents(tree) if "fifo" not in k}
+    for command in (("check", "s390x"), ("status",), ("install", "s390x"), ("uninstall",)):
+        done = tool(tree, *command)
+        assert "Traceback" not in done.stderr
+        assert done.returncode in (0, 1)
+    assert {k for k in contents(tree) if "fifo" not in k} == before
+
+
+def test_no_link_leads_out_of_the_tree(tree: Path) -> None:
+    (tree / "usr/bin/qemu-s390x-static").unlink()
+    (tree / "usr/bin/qemu-s390x-static").symlink_to("/../../../../../../bin/sh")
+    done = tool(tree, "install", "s390x")
+    text = (tree / UNIT).read_text()
+    assert done.returncode == 0
+    assert str(tree) not in text
+    assert "/bin" in text
+
+
+def test_json_of_every_command_fits_the_schema(tree: Path) -> None:
+    for command in (
+        ("check", "s390x"), ("install", "s390x", "--check"), ("install", "s390x"),
+        ("install", "arm64"), ("status",), ("uninstall", "--check"), ("uninstall",),
+    ):  # fmt: skip
+        done = tool(tree, *command, "--format", "json")
+        Draft202012Validator(SCHEMA).validate(json.loads(done.stdout))
