@@ -1,0 +1,122 @@
+"""What goes wrong on real hosts: full disks, files that vanish, probes that cannot be isolated."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from binfmt_setup.probes import PROBES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.sandbox.conftest import Sandbox
+
+NATIVE = {"x86_64": "x86_64", "aarch64": "aarch64"}.get(os.uname().machine, "x86_64")
+REGISTRY = "/proc/sys/fs/binfmt_misc"
+
+
+def make_full_tree(sandbox: Sandbox, root: Path) -> None:
+    """A system of 64 KiB on a file system of its own, filled to the last byte."""
+    root.mkdir()
+    made = sandbox.sh(
+        f"mount -t tmpfs -o size=64k none {root} && cd {root} && "
+        "mkdir -p bin usr/bin etc/systemd/system usr/lib/systemd && "
+        f"for f in bin/sh usr/bin/qemu-s390x-static usr/lib/systemd/systemd "
+        f"usr/lib/systemd/systemd-binfmt; do cp {PROBES / NATIVE} $f; done && "
+        "cat /dev/zero > fill 2>/dev/null; find . | sort"
+    )
+    assert "./fill" in made.stdout, made.stderr
+
+
+def test_a_full_disk_leaves_nothing_half_written(sandbox: Sandbox, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    make_full_tree(sandbox, root)
+    before = sandbox.sh(f"cd {root} && find . -type f | sort").stdout
+    done = sandbox.tool("install", "s390x", "--root", str(root), "--format", "json")
+    assert done.returncode == 4, done.stdout
+    assert {row["code"] for row in json.loads(done.stdout)["errors"]} == {"no-space"}
+    assert sandbox.sh(f"cd {root} && find . -type f | sort").stdout == before
+
+
+def test_a_read_only_tree(sandbox: Sandbox, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    make_full_tree(sandbox, root)
+    sandbox.sh(f"rm {root}/fill && mount -o remount,ro {root}")
+    done = sandbox.tool("install", "s390x", "--root", str(root), "--format", "json")
+    assert done.returncode == 4
+    assert {row["code"] for row in json.loads(done.stdout)["errors"]} == {"read-only"}
+    assert "Traceback" not in done.stderr
+
+
+VANISHING = """
+import sys
+from binfmt_setup.apply import carry_out
+from binfmt_setup.host import Host
+from binfmt_setup.steps import ChangeEntry, Plan, TargetChange
+from binfmt_setup.registration import Registration
+from binfmt_setup.targets import target_named
+
+def change(name, interpreter):
+    target = target_named(name)
+    after = Registration(target.entry_name, interpreter, "OF", target.magic, target.mask)
+    return TargetChange(target, target.platforms, ChangeEntry(target.entry_name, None, after))
+
+plan = Plan((change("aarch64", "/gone/qemu-aarch64"), change("riscv64", sys.argv[1])))
+done = carry_out(Host(), plan, lambda probes: {}, {})
+print([(o.result, int(o.error.exit_code) if o.error else 0) for o in done.outcomes])
+"""
+
+
+def test_an_interpreter_that_vanishes_midway_stops_its_target_alone(
+    registry: Sandbox, emulators: Path
+) -> None:
+    done = registry.run(sys.executable, "-c", VANISHING, str(emulators / "qemu-riscv64-static"))
+    assert done.stdout == "[('failed', 5), ('done', 0)]\n", done.stderr
+    assert set(registry.entries()) == {"qemu-riscv64"}
+
+
+def test_a_noexec_mount_is_named(registry: Sandbox, emulators: Path) -> None:
+    registry.sh(f"mount -t tmpfs none {emulators} && cp /usr/bin/qemu-aarch64-static {emulators}")
+    registry.sh(f"mount -o remount,noexec {emulators}")
+    done = registry.tool("install", "arm64", "--private", "--no-persist", "--qemu", str(emulators))
+    assert done.returncode == 4
+    assert "noexec" in done.stdout
+    assert registry.entries() == {}
+
+
+def test_probes_that_cannot_be_isolated_are_no_answer(sandbox: Sandbox) -> None:
+    """Neither root's chroot nor a user namespace: the question cannot be put."""
+    done = sandbox.sh(
+        "echo 0 > /proc/sys/user/max_user_namespaces && "
+        f"exec setpriv --bounding-set=-all --inh-caps=-all {sys.executable} "
+        "-m binfmt_setup check arm64"
+    )
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "user namespaces" in done.stderr
+
+
+def test_a_probe_that_never_ends_is_killed_in_time(tmp_path: Path) -> None:
+    """run_probes on programs of our own: one loops, one dies, one is no program."""
+    import shutil
+    import subprocess
+
+    from binfmt_setup.probes import run_probes
+
+    source = tmp_path / "loop.c"
+    source.write_text("int main(void) { for (;;) ; }\n")
+    subprocess.run(["gcc", "-static", "-o", tmp_path / "loop", source], check=True)
+    source.write_text("int main(void) { __builtin_trap(); }\n")
+    subprocess.run(["gcc", "-static", "-o", tmp_path / "trap", source], check=True)
+    (tmp_path / "text").write_text("no program\n")
+    (tmp_path / "text").chmod(0o755)
+    shutil.copy(PROBES / NATIVE, tmp_path)
+    found = run_probes(["loop", "trap", "text", NATIVE], root=tmp_path, seconds=1)
+    assert found["loop"].timed_out
+    assert "SIG" in found["trap"].why()
+    assert found["text"].why() == "execve: ENOEXEC"
+    assert found[NATIVE].ok
+    assert found[NATIVE].native
+    assert not list(tmp_path.glob("core*"))
