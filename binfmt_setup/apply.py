@@ -212,24 +212,28 @@ def _finish_swaps(host: Host, swaps: Sequence[_Swap], prove: Prover, done: Appli
         else:
             swap.live = ""
             done.note(swap.entry)
-            for file in swap.written:
-                done.note(file)
+            while swap.written:
+                done.note(swap.written.pop(0))
     if again:
         done.probes.update(prove(again))
 
 
 def _exchange(host: Host, swap: _Swap) -> None:
-    """Old entry out, new entry in, temporary entry out; the old one returns on failure."""
-    _delete(host, swap.entry.name)
+    """Old entry out, new entry in, temporary entry out.
+
+    Whatever stops it, even a signal: the temporary entry serves until the old one is back.
+    """
+    before = swap.entry.before
     try:
+        _delete(host, swap.entry.name)
         _register(host, swap.after)
-    except BinfmtSetupError:
-        if swap.entry.before is not None:
-            _register(host, swap.entry.before)
+    except BaseException:
+        _delete(host, swap.entry.name)
+        if before is not None:
+            _register(host, before)
         raise
-    finally:
-        temporary, swap.live = swap.live, ""
-        _delete(host, temporary)
+    temporary, swap.live = swap.live, ""
+    _delete(host, temporary)
 
 
 def _withdraw(host: Host, swap: _Swap) -> None:

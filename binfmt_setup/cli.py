@@ -234,12 +234,13 @@ def _install_options(**options: object) -> InstallOptions:
 
 
 def _leave_cleanly_when_terminated() -> None:
-    """Let SIGTERM unwind as Ctrl-C does, so that a half-done replacement is taken back."""
+    """Let SIGTERM and SIGHUP unwind as Ctrl-C does: a half-done replacement is taken back."""
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
 
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGHUP, stop)
 
 
 def _finish(result: Result, format_: str, *, diff: bool = False) -> None:

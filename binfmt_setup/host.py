@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -273,26 +273,28 @@ class Host:
                     found.append((pid, shlex.join(psutil.Process(pid).cmdline())))
         return found
 
-    @contextmanager
-    def lock(self, inside: str) -> Iterator[bool]:
-        """Hold an exclusive lock on a file or directory; yields False when another has it."""
+    def try_lock(self, inside: str) -> int | None:
+        """Take an exclusive lock on a file, made where missing, or on a directory.
+
+        Gives what `unlock` takes, or None when another process has it. Raises OSError.
+        """
         where = self.path(inside)
-        if where.is_dir():
-            descriptor = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        else:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            descriptor = os.open(where, flags, 0o600)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    raise
-                yield False
-            else:
-                yield True
-        finally:
+            descriptor = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            descriptor = os.open(where, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
             os.close(descriptor)
+            if error.errno == errno.EAGAIN:
+                return None
+            raise
+        return descriptor
+
+    def unlock(self, descriptor: int) -> None:
+        """Let go of a lock."""
+        os.close(descriptor)
 
 
 def _read_at(directory: int, name: str) -> str:

@@ -245,7 +245,8 @@ def _config_changes(
     own = facts.own_config(target)
     if change is None and own is None and _kept_by_others(facts, target, wish):
         return ()
-    if volatile and own is None and (change is None or not facts.own_files):
+    kept = own is not None and after in own.registrations
+    if volatile and (kept or (own is None and (change is None or not facts.own_files))):
         return ()
     if not facts.own_files:
         raise EnvironmentUnfit(

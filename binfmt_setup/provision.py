@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from binfmt_setup.targets import Platform
 
 LOCK_FILE = "/run/binfmt-setup.lock"
+PRIVATE_LOCK = "/proc/self/ns/user"
+"""The namespace itself: whoever shares the registry shares this file, and nobody else."""
 LOCK_SECONDS = 60.0
 """How long a run waits for another one: longer than any but a package installation takes."""
 _LOCK_POLL = 0.1
@@ -212,19 +214,31 @@ def _require_registry(facts: HostFacts) -> None:
 def _locked(host: Host, *, private: bool) -> Iterator[None]:
     """One writer at a time.
 
-    Raises Busy when another run does not end in time. A private registry is locked by its
-    own directory, an offline tree by its root.
+    Raises Busy when another run does not end in time, EnvironmentUnfit when there is no
+    place for a lock. An offline tree is locked by its root directory.
     """
     where = LOCK_FILE if host.live else "/"
     if private:
-        where = BINFMT_MISC
+        where = PRIVATE_LOCK
+    held = _wait_for_lock(host, where)
+    try:
+        yield
+    finally:
+        host.unlock(held)
+
+
+def _wait_for_lock(host: Host, where: str) -> int:
     deadline = time.monotonic() + LOCK_SECONDS
     told = False
     while True:
-        with host.lock(where) as mine:
-            if mine:
-                yield
-                return
+        try:
+            held = host.try_lock(where)
+        except OSError as error:
+            raise EnvironmentUnfit(
+                f"cannot lock {where}: {error.strerror}", hint="is /run there, and writable?"
+            ) from error
+        if held is not None:
+            return held
         if not told:
             host.say("waiting for another binfmt-setup to finish …")
             told = True
