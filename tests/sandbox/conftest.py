@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -23,7 +24,16 @@ if TYPE_CHECKING:
 
 REGISTRY = Path("/proc/sys/fs/binfmt_misc")
 SCHEMA = Path(__file__).parents[2] / "binfmt_setup" / "data" / "schema.json"
-_HOLD = "mount -t tmpfs none /run && echo ready && exec cat >/dev/null"
+_READY = "echo ready && exec cat >/dev/null"
+_HOLD = f"mount -t tmpfs none /run && {_READY}"
+# A namespace that owns its files as a container does: /etc and the packages' binfmt.d.
+_HOLD_SYSTEM = (
+    "mount -t tmpfs none /run && mkdir /run/etc && "
+    "cp -a /etc/os-release /etc/passwd /etc/group /etc/ld.so.cache /etc/alternatives /run/etc && "
+    "mount -t tmpfs none /etc && cp -a /run/etc/. /etc && rm -r /run/etc && "
+    f"mkdir -p /etc/systemd/system && mount -t tmpfs none /usr/lib/binfmt.d && {_READY}"
+)
+_UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "--propagation=private")
 _SECONDS = 120
 
 
@@ -82,11 +92,9 @@ class Sandbox:
         }
 
 
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    """A fresh namespace with nothing mounted in it."""
-    argv = ["unshare", "--user", "--map-root-user", "--mount", "--propagation=private",
-            "sh", "-c", _HOLD]  # fmt: skip
+@contextmanager
+def _held(*argv: str) -> Iterator[Sandbox]:
+    """A namespace made by a command that says `ready` and then waits."""
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         if holder.stdout.readline() != "ready\n":
@@ -95,6 +103,25 @@ def sandbox() -> Iterator[Sandbox]:
             yield Sandbox(holder.pid)
         finally:
             holder.kill()
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """A fresh namespace with nothing mounted in it."""
+    with _held(*_UNSHARE, "sh", "-c", _HOLD) as held:
+        yield held
+
+
+@pytest.fixture
+def system() -> Iterator[Sandbox]:
+    """A namespace with an own, empty registry that owns its files, too, as a container does.
+
+    A namespace between the tester's and this one sees to it that its root is not the host's.
+    """
+    between = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
+    with _held(*between, *_UNSHARE, "sh", "-c", _HOLD_SYSTEM) as held:
+        held.mount()
+        yield held
 
 
 @pytest.fixture
