@@ -49,8 +49,9 @@ def test_pure_rooms_import_no_door(module: str) -> None:
 def loaded_by(statement: str) -> set[str]:
     """The modules that a fresh interpreter has after a statement."""
     code = f"import sys\n{statement}\nprint(*sys.modules)"
+    # An empty environment: measuring coverage would load more.
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], env={}, capture_output=True, text=True, check=True, timeout=60
     )
     return set(done.stdout.split())
 
