@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from binfmt_setup.facts import SWAP_PREFIX
-from binfmt_setup.plan import Wish, wished_registration
+from binfmt_setup.plan import wished_registration
 from binfmt_setup.probes import PROBES
 from binfmt_setup.registration import Registration
+from binfmt_setup.steps import Wish
 from binfmt_setup.targets import TARGETS, container_platforms, parse_platform, target_named
 
 if TYPE_CHECKING:
