@@ -160,6 +160,30 @@ def status(
     _finish(commands.status(_host(root, verbose=verbose)), format_.value)
 
 
+@app.command(short_help="Why a file runs here, or why it does not.")
+def explain(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A program, or what should be one.")],
+    *,
+    chroot: Annotated[
+        str, typer.Option(metavar="DIR", help="Take DIR for the root directory it runs in.")
+    ] = "",
+    root: Root = Path("/"),
+    format_: FormatOption = Format.text,
+    verbose: Verbose = False,
+) -> None:
+    """Say what FILE is, which entry runs it, which lose, and what to do if none does."""
+    from binfmt_setup import explain_command
+
+    if chroot and not Path(chroot).is_dir():
+        raise UsageProblem(f"--chroot {chroot}: no such directory", hint="name an existing tree")
+    facts, seen = explain_command.explained(_host(root, verbose=verbose), file, chroot)
+    if format_ is Format.json:
+        sys.stdout.write(explain_command.json_report(facts, seen))
+    else:
+        sys.stdout.write(explain_command.text_report(seen, _style()))
+    raise typer.Exit(int(ExitCode.OK if seen.runs else ExitCode.ANSWER_IS_NO))
+
+
 @app.command(short_help="Remove exactly what install made.")
 def uninstall(  # noqa: PLR0913 - one parameter is one option
     platforms: Platforms = None,

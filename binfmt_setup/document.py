@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.boot import persistence_problem
 from binfmt_setup.facts import version_pair
+from binfmt_setup.origins import origin
 from binfmt_setup.plan import is_owned
 from binfmt_setup.steps import ChangeEntry, ChangeFile, ChangeLink, Prepare, Step
 from binfmt_setup.targets import target_of_entry
@@ -55,6 +56,8 @@ def failure(command: str, error: BinfmtSetupError) -> Json:
         "findings": [],
         "errors": [error_row(error)],
     }
+    if command == "explain":
+        data["explanation"] = None
     if command in ("install", "uninstall"):
         data |= {"check": False, "changed": False, "actions": []}
     return data
@@ -129,6 +132,7 @@ def entry_row(facts: HostFacts, entry: Entry) -> Json:
         "extension": registration.extension,
         "target": target.name if target else None,
         "owner": owner(facts, entry),
+        "origin": found.name if (found := origin(facts, entry)) else None,
         "persistent": not persistence_problem(facts, entry.name),
         "disk_version": facts.interpreter(entry.interpreter).version,
     }

@@ -139,6 +139,7 @@ class HostFacts:
     be asked. Entries come in match order: the kernel picks the first that fits.
     `own_registry` and `own_files` say whether the visible registry and the files below /etc
     belong to this user namespace: a container's do, those of a bare `unshare` are the host's.
+    `update_binfmts` names what Debian's update-binfmts(8) keeps in /var/lib/binfmts.
     """
 
     root: str
@@ -156,6 +157,7 @@ class HostFacts:
     entries: tuple[Entry, ...] = ()
     bad_entries: tuple[tuple[str, str], ...] = ()
     configs: tuple[ConfigFile, ...] = ()
+    update_binfmts: frozenset[str] = frozenset()
     missing_directories: frozenset[str] = frozenset()
     boot: BootFacts = BootFacts("none")
     interpreters: Mapping[str, Interpreter] = field(default_factory=dict)

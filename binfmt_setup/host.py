@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from binfmt_setup import syscalls
 from binfmt_setup.errors import OtherProgramFailed
@@ -96,6 +97,32 @@ class Host:
                 chunks.append(chunk)
                 missing -= len(chunk)
         return b"".join(chunks)
+
+    @contextmanager
+    def opened(self, inside: str) -> Iterator[BinaryIO]:
+        """A regular file, open for reading without a buffer; raises OSError.
+
+        Nothing else is ever opened: a fifo would wait, a device may act on it.
+        """
+        where = self.followed(inside)
+        if not stat.S_ISREG(os.lstat(where).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY
+        with os.fdopen(os.open(where, flags), "rb", buffering=0) as file:
+            yield cast("BinaryIO", file)
+
+    def looked_up(self, inside: str) -> os.stat_result:
+        """What stat(2) says, links followed within the root; raises OSError.
+
+        Links that lead to themselves are left as they are: the result is that of a link.
+        """
+        return os.lstat(self.followed(inside))
+
+    def refuses_execution(self, inside: str) -> bool:
+        """Whether the file lies on a mount with the option noexec."""
+        with suppress(OSError):
+            return bool(os.statvfs(self.followed(inside)).f_flag & os.ST_NOEXEC)
+        return False
 
     def exists(self, inside: str) -> bool:
         """Whether something is there, links followed within the root."""

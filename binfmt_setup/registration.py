@@ -69,9 +69,12 @@ class Registration:
         return self.offset, looked_at[:length], mask[:length], self.extension
 
     def matches(self, header: bytes, name: str = "") -> bool:
-        """Whether the kernel would pick this registration for a program with this start."""
+        """Whether the kernel would pick this registration for a program with this start.
+
+        An extension is what follows the last dot of the whole path.
+        """
         if self.extension:
-            return name.endswith("." + self.extension)
+            return "." in name and name.rpartition(".")[2] == self.extension
         return bytes_match(header[self.offset :], self.magic, self.mask)
 
 

@@ -77,6 +77,7 @@ def snapshot(host: Host, wished: Sequence[Platform] = (), *, qemu_directory: str
         entries=entries,
         bad_entries=bad,
         configs=configs,
+        update_binfmts=frozenset(host.names("/var/lib/binfmts")),
         missing_directories=frozenset(d for d in BINFMT_D if not host.exists(d)),
         boot=_boot(host),
         cpu_flags=_cpu_flags(host, wished),
