@@ -1,0 +1,316 @@
+"""What explain says agrees with what the kernel does, in a registry of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import struct
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+import binfmt_setup
+from binfmt_setup.probes import PROBES
+from binfmt_setup.registration import Registration
+from binfmt_setup.targets import target_named, target_of_machine
+
+DRIVER = Path(__file__).with_name("explain_driver.py")
+SCHEMA = json.loads((Path(binfmt_setup.__file__).parent / "data/schema.json").read_text())
+CANNOT_MOUNT = 77
+NATIVE = target_of_machine(platform.machine())
+FOREIGN = target_named("riscv64" if NATIVE and NATIVE.name == "aarch64" else "aarch64")
+QEMU = f"/usr/bin/qemu-{FOREIGN.name}-static"
+
+pytestmark = [
+    pytest.mark.skipif(not Path(QEMU).exists(), reason=f"no {QEMU} here"),
+    pytest.mark.skipif(NATIVE is None, reason="a machine that the table does not know"),
+]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What explain said, and what execve did."""
+
+    errno: str
+    status: int
+    output: str
+    code: int
+    document: dict[str, object]
+
+    @property
+    def said(self) -> dict[str, object]:
+        said = self.document["explanation"]
+        assert isinstance(said, dict)
+        return said
+
+
+@dataclass
+class Scene:
+    """A directory of files and the registrations to make, oldest first."""
+
+    folder: Path
+    register: list[str] = field(default_factory=list)
+    disable: list[str] = field(default_factory=list)
+    noexec: str = ""
+
+    def put(self, path: str, content: bytes | str, mode: int = 0o755) -> str:
+        where = self.folder / path
+        where.parent.mkdir(parents=True, exist_ok=True)
+        where.write_bytes(content.encode() if isinstance(content, str) else content)
+        where.chmod(mode)
+        return str(where)
+
+    def entry(
+        self, name: str, interpreter: str = QEMU, flags: str = "F", mask: bytes = FOREIGN.mask
+    ) -> None:
+        rule = Registration(name, interpreter, flags, FOREIGN.magic, mask)
+        self.register.append(rule.line)
+
+    def ask(self, *files: str, chroot: str = "") -> list[Answer]:
+        """Ask explain and the kernel; every answer has to fit the schema."""
+        scenario = {
+            "register": self.register, "disable": self.disable, "noexec": self.noexec,
+            "ask": [{"file": file, "chroot": chroot} for file in files],
+        }  # fmt: skip
+        done = subprocess.run(
+            ["unshare", "--user", "--map-root-user", "--mount", sys.executable, str(DRIVER)],
+            input=json.dumps(scenario), capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        if done.returncode == CANNOT_MOUNT or done.stderr.startswith("unshare:"):
+            pytest.skip(f"no registry of its own for a user namespace: {done.stderr.strip()}")
+        assert done.returncode == 0, done.stderr
+        answers = [Answer(**row) for row in json.loads(done.stdout)]
+        for answer in answers:
+            jsonschema.validate(answer.document, SCHEMA)
+            agree(answer)
+        return answers
+
+
+def agree(answer: Answer) -> None:
+    """The whole point: the same errno, and success where success was foretold."""
+    really = answer.errno == "" and answer.status == 0
+    assert answer.said["runs"] == really, (answer.said, answer.errno, answer.output)
+    assert (answer.said["errno"] or "") == answer.errno, (answer.said, answer.output)
+    assert answer.code == (0 if really else 1)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def probe() -> bytes:
+    return (PROBES / FOREIGN.name).read_bytes()
+
+
+def with_loader(program: bytes, loader: str) -> bytes:
+    """The same program, asking for a loader: one program header becomes PT_INTERP."""
+    data = bytearray(program)
+    (table,) = struct.unpack_from("<Q", data, 32)
+    size, count = struct.unpack_from("<HH", data, 54)
+    kinds = [struct.unpack_from("<I", data, table + n * size)[0] for n in range(count)]
+    spare = next(n for n, kind in enumerate(kinds) if kind not in (1, 6))
+    raw = loader.encode() + b"\0"
+    row = struct.pack("<IIQQQQQQ", 3, 4, len(data), 0, 0, len(raw), len(raw), 1)
+    data[table + spare * size : table + (spare + 1) * size] = row
+    return bytes(data) + raw
+
+
+def test_pinned_interpreter_runs_everywhere(scene: Scene) -> None:
+    scene.entry("e")
+    scene.put("root/hello", probe())
+    here = scene.ask(str(scene.folder / "root/hello"))[0]
+    inside = scene.ask("/hello", chroot=str(scene.folder / "root"))[0]
+    assert here.said["handler"] == inside.said["handler"] == "e"
+    assert here.said["container"] == inside.said["container"] == "runs"
+
+
+def test_nothing_is_registered(scene: Scene) -> None:
+    answer = scene.ask(scene.put("hello", probe()))[0]
+    assert answer.errno == "ENOEXEC"
+    assert answer.said["cause"] == "entry-missing"
+    assert answer.said["container"] == "exec format error"
+    hints = answer.said["hints"]
+    assert isinstance(hints, list)
+    assert f"run: binfmt-setup install {FOREIGN.platforms[0].name}" in hints
+
+
+def test_without_f_a_chroot_finds_no_interpreter(scene: Scene) -> None:
+    scene.entry("e", flags="")
+    scene.put("root/hello", probe())
+    here = scene.ask(str(scene.folder / "root/hello"))[0]
+    inside = scene.ask("/hello", chroot=str(scene.folder / "root"))[0]
+    assert here.errno == ""
+    assert str(here.said["container"]).startswith("no such file or directory")
+    assert inside.errno == "ENOENT"
+    assert inside.said["cause"] == "flag-f-missing"
+
+
+def test_the_newest_entry_wins_even_if_it_is_broken(scene: Scene) -> None:
+    scene.entry("good")
+    scene.entry("broken", "/nowhere/qemu", "")
+    answer = scene.ask(scene.put("hello", probe()))[0]
+    assert answer.errno == "ENOENT"
+    assert states(answer) == {"broken": "handler", "good": "shadowed"}
+
+
+def test_the_newest_entry_wins_also_if_it_is_good(scene: Scene) -> None:
+    scene.entry("broken", "/nowhere/qemu", "")
+    scene.entry("good")
+    answer = scene.ask(scene.put("hello", probe()))[0]
+    assert answer.errno == ""
+    assert states(answer) == {"good": "handler", "broken": "shadowed"}
+
+
+def states(answer: Answer) -> dict[str, str]:
+    steps = answer.said["steps"]
+    assert isinstance(steps, list)
+    return {c["name"]: c["state"] for c in steps[0]["candidates"]}
+
+
+def test_a_disabled_entry_gets_nothing(scene: Scene) -> None:
+    scene.entry("e")
+    scene.disable = ["e"]
+    answer = scene.ask(scene.put("hello", probe()))[0]
+    assert answer.errno == "ENOEXEC"
+    assert answer.said["cause"] == "entry-disabled"
+    assert answer.said["hints"] == ["run: echo 1 > /proc/sys/fs/binfmt_misc/e"]
+
+
+def test_a_disabled_entry_lets_an_older_one_through(scene: Scene) -> None:
+    scene.entry("old")
+    scene.entry("new", "/nowhere/qemu", "")
+    scene.disable = ["new"]
+    answer = scene.ask(scene.put("hello", probe()))[0]
+    assert states(answer) == {"new": "disabled", "old": "handler"}
+
+
+def test_everything_is_switched_off(scene: Scene) -> None:
+    scene.entry("e")
+    scene.disable = ["status"]
+    answer = scene.ask(scene.put("hello", probe()))[0]
+    assert answer.errno == "ENOEXEC"
+    assert answer.said["cause"] == "globally-disabled"
+
+
+def test_a_mask_that_looks_too_closely(scene: Scene) -> None:
+    mask = bytearray(FOREIGN.mask)
+    mask[7] = 0xFF
+    magic = bytearray(FOREIGN.magic)
+    magic[7] = 3
+    rule = Registration(FOREIGN.entry_name, QEMU, "F", bytes(magic), bytes(mask))
+    scene.register.append(rule.line)
+    answer = scene.ask(scene.put("hello", probe()))[0]
+    assert answer.errno == "ENOEXEC"
+    near = answer.said["nearest"]
+    assert isinstance(near, dict)
+    assert near == {
+        "name": FOREIGN.entry_name, "offset": 7, "field": "EI_OSABI", "has": 0, "wants": 3,
+        "mask": 255, "differing_bytes": 1,
+    }  # fmt: skip
+
+
+def test_a_guest_whose_loader_is_missing_in_the_chroot(scene: Scene) -> None:
+    scene.entry("e")
+    scene.put("root/hello", with_loader(probe(), "/lib/ld-nowhere.so.1"))
+    answer = scene.ask("/hello", chroot=str(scene.folder / "root"))[0]
+    assert answer.errno == ""
+    assert "Could not open '/lib/ld-nowhere.so.1'" in answer.output
+    assert answer.said["cause"] == "loader-missing"
+    assert answer.said["loader"] == {"path": "/lib/ld-nowhere.so.1", "exists": False}
+
+
+def test_a_program_of_this_machine_whose_loader_is_missing(scene: Scene) -> None:
+    scene.put("root/true", Path("/bin/true").read_bytes())
+    answer = scene.ask("/true", chroot=str(scene.folder / "root"))[0]
+    assert answer.errno == "ENOENT"
+    assert answer.said["cause"] == "loader-missing"
+    assert scene.ask("/bin/true")[0].said["how"] == "kernel"
+
+
+def test_a_dynamic_interpreter_finds_no_loader_in_a_chroot(scene: Scene) -> None:
+    scene.entry("e", "/bin/true")
+    scene.put("root/hello", probe())
+    assert scene.ask(str(scene.folder / "root/hello"))[0].errno == ""
+    answer = scene.ask("/hello", chroot=str(scene.folder / "root"))[0]
+    assert answer.errno == "ENOENT"
+    assert answer.said["cause"] == "interpreter-dynamic"
+
+
+def test_scripts(scene: Scene) -> None:
+    scene.entry("e")
+    hello = scene.put("hello", probe())
+    answers = scene.ask(
+        scene.put("plain", "#!/bin/sh\nexit 0\n"),
+        scene.put("missing", "#! /nowhere/sh -e\nexit 0\n"),
+        scene.put("windows", "#!/bin/sh\r\nexit 0\r\n"),
+        scene.put("foreign", f"#!{hello}\n"),
+        scene.put("bare", "exit 0\n"),
+        scene.put("empty", ""),
+        scene.put("no-name", "#! \t\n"),
+        scene.put("too-long", "#!/" + "x" * 300 + "\n"),
+        scene.put("no-newline", "#!/bin/true"),
+    )
+    assert [answer.errno for answer in answers] == [
+        "", "ENOENT", "ENOENT", "", "ENOEXEC", "ENOEXEC", "ENOEXEC", "ENOEXEC", "",
+    ]  # fmt: skip
+    assert answers[2].said["cause"] == "carriage-return"
+    assert answers[3].said["handler"] == "e"
+    assert answers[8].said["how"] == "kernel"
+
+
+def test_interpreters_of_interpreters_up_to_the_kernels_limit(scene: Scene) -> None:
+    last, files = "/bin/true", []
+    for number in range(1, 8):
+        last = scene.put(f"script{number}", f"#!{last}\n")
+        files.append(last)
+    answers = scene.ask(*files)
+    assert [answer.errno for answer in answers] == [""] * 5 + ["ELOOP"] * 2
+
+
+def test_an_entry_that_catches_its_own_interpreter(scene: Scene) -> None:
+    assert NATIVE is not None
+    rule = Registration("native", "/bin/true", "F", NATIVE.magic, NATIVE.mask)
+    scene.register.append(rule.line)
+    answer = scene.ask("/bin/true")[0]
+    assert answer.errno == "ELOOP"
+    assert answer.said["hints"] == ["run: echo -1 > /proc/sys/fs/binfmt_misc/native"]
+
+
+def test_entries_by_extension(scene: Scene) -> None:
+    scene.register.append(Registration("jar", "/bin/true", "", extension="jar").line)
+    scene.register.append(Registration("tgz", "/bin/true", "", extension="tar.gz").line)
+    answers = scene.ask(
+        scene.put("a.jar", "x"), scene.put("a.jar.txt", "x"), scene.put("a.tar.gz", "x")
+    )
+    assert [answer.errno for answer in answers] == ["", "ENOEXEC", "ENOEXEC"]
+    assert answers[0].said["handler"] == "jar"
+
+
+def test_what_may_not_be_executed(scene: Scene) -> None:
+    scene.noexec = str(scene.folder / "noexec")
+    Path(scene.noexec).mkdir()
+    os.mkfifo(scene.folder / "pipe", 0o755)
+    (scene.folder / "loop").symlink_to("loop")
+    answers = scene.ask(
+        scene.put("plain", "#!/bin/sh\n", 0o644), str(scene.folder), "/dev/null",
+        str(scene.folder / "pipe"), str(scene.folder / "loop"), f"{scene.noexec}/program",
+    )  # fmt: skip
+    assert [a.said["cause"] for a in answers] == [
+        "not-executable", "not-a-file", "not-a-file", "not-a-file", "link-loop", "noexec",
+    ]  # fmt: skip
+
+
+def test_cut_off_and_huge_files(scene: Scene) -> None:
+    scene.entry("e")
+    cut = scene.put("cut", probe()[:40])
+    shorter = scene.put("shorter", probe()[: len(probe()) // 2])
+    huge = scene.put("huge", b"\x7fELF")
+    os.truncate(huge, 1 << 40)
+    answers = scene.ask(cut, shorter, huge)
+    assert [answer.said["cause"] for answer in answers] == ["cut-off", "cut-off", "no-program"]
