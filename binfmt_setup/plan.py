@@ -360,6 +360,8 @@ def _removal(facts: HostFacts, target: Target) -> TargetChange:
     files = [c for c in facts.configs if c.owned and c.file_name == name]
     replaced = next((c.replaced for c in files if c.replaced), None)
     entry = facts.entry(target.entry_name)
+    if replaced is not None and not _can_be_put_back(facts, replaced):
+        replaced = None
     change = None
     if entry is not None and is_owned(facts, entry):
         change = ChangeEntry(entry.name, entry.registration, replaced)
@@ -367,3 +369,11 @@ def _removal(facts: HostFacts, target: Target) -> TargetChange:
             change = None
     removals = tuple(ChangeFile(c.path, c.text, None) for c in files)
     return TargetChange(target, target.platforms, change, removals, prove=False)
+
+
+def _can_be_put_back(facts: HostFacts, registration: Registration) -> bool:
+    """Whether the kernel would take a registration: with F its interpreter must be there.
+
+    That of an entry which a container image left behind never was.
+    """
+    return "F" not in registration.flags or not facts.interpreter(registration.interpreter).problem

@@ -100,6 +100,7 @@ def _with_interpreters(
     paths = {path for found in emulators.values() for path in found}
     paths |= {e.interpreter for e in facts.entries if e.registration.magic}
     paths |= {r.interpreter for c in facts.configs for r in c.registrations if r.magic}
+    paths |= {c.replaced.interpreter for c in facts.configs if c.replaced is not None}
     read = {path: interpreter_at(host, path) for path in sorted(paths)}
     return replace(facts, emulators=emulators, interpreters=read)
 
