@@ -110,6 +110,10 @@ def install(  # noqa: PLR0913 - one parameter is one option
         bool,
         typer.Option("--credentials", help="Honour set-user-ID programs (flag C): sudo, but risk."),
     ] = False,
+    take_over: Annotated[
+        bool,
+        typer.Option("--take-over", help="Replace what another tool registered, even if it works."),
+    ] = False,
     private: Private = False,
     root: Root = Path("/"),
     format_: FormatOption = Format.text,
@@ -124,6 +128,7 @@ def install(  # noqa: PLR0913 - one parameter is one option
     options = _install_options(
         check=check or diff, persist=not no_persist, private=private, credentials=credentials,
         qemu_directory=_existing_directory(qemu), install_qemu=install_qemu,
+        take_over=take_over,
     )  # fmt: skip
     _leave_cleanly_when_terminated()
     result = provision.install(_host(root, verbose=verbose), platforms or [], options)

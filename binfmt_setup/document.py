@@ -117,6 +117,13 @@ def owner(facts: HostFacts, entry: Entry) -> str:
     return "distribution" if config.path.startswith("/usr/lib/") else "administrator"
 
 
+def owner_words(facts: HostFacts, entry: Entry) -> str:
+    """Who made an entry, for tables: where no file tells, what it looks like."""
+    known = owner(facts, entry)
+    found = origin(facts, entry) if known == "unknown" else None
+    return found.name if found else known
+
+
 def entry_row(facts: HostFacts, entry: Entry) -> Json:
     """One entry of the registry."""
     registration = entry.registration

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup import emulators
 from binfmt_setup.boot import persistence_problem
+from binfmt_setup.origins import left_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -334,7 +335,7 @@ def _handler_findings(
         yield Finding(
             "credentials-flag", "warning",
             f"entry {handler.name} has the C flag: set-user-ID programs run as root under QEMU",
-            f"run: binfmt-setup install {name}   (registers without C)", name,
+            f"run: binfmt-setup install --take-over {name}   (registers without C)", name,
         )  # fmt: skip
     problem = persistence_problem(facts, handler.name)
     if problem and (facts.initial_namespace or facts.boot.running):
@@ -354,7 +355,8 @@ def _file_findings(
     if disk.problem == "missing":
         yield Finding(
             "interpreter-missing", "warning",
-            f"{handler.interpreter} does not exist here: {name} works until the next reboot",
+            f"{handler.interpreter} does not exist here{left_by(facts, handler)}: "
+            f"{name} works until the next reboot",
             install, name,
         )  # fmt: skip
     elif probe.pinned and not disk.problem and probe.pinned != disk.identity:

@@ -225,11 +225,13 @@ def _good_handler(
     if any(result.pinned not in (None, disk) for result in results):
         return False
     owned = is_owned(facts, handler)
-    if not owned and not wish.qemu_given:
+    if not owned and not (wish.qemu_given or wish.take_over):
         return True
     try:
         return handler.registration == _registration_to_write(facts, target, wish)
     except NoEmulator:
+        if wish.take_over and not owned:
+            raise
         return True
 
 
@@ -283,6 +285,8 @@ def _other_own_file(facts: HostFacts, target: Target, path: str) -> tuple[Change
 def _kept_by_others(facts: HostFacts, target: Target, wish: Wish) -> bool:
     """Whether a file of someone else's registers the target well at the next boot."""
     config = facts.config_of(target.entry_name)
+    if wish.take_over:
+        return False
     if config is None:
         return facts.live and not wish.persist
     rules = (r for r in config.registrations if r.name == target.entry_name)

@@ -47,11 +47,12 @@ class InstallOptions:
     credentials: bool = False
     qemu_directory: str = ""
     install_qemu: bool = False
+    take_over: bool = False
 
     @property
     def wish(self) -> Wish:
         """Those that the plan depends on."""
-        return Wish(self.persist, self.credentials, bool(self.qemu_directory))
+        return Wish(self.persist, self.credentials, bool(self.qemu_directory), self.take_over)
 
 
 def install(host: Host, names: Sequence[str], options: InstallOptions) -> Result:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from binfmt_setup.boot import persistence_problem
-from binfmt_setup.document import described, document, owner
+from binfmt_setup.document import described, document, owner_words
 from binfmt_setup.steps import ChangeEntry
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def _status_lines(result: Result, style: Style) -> Iterator[str]:
             entry.flags or "-",
             (f"older than {version}" if stale else version) or "-",
             "lost" if persistence_problem(facts, entry.name) else "stays",
-            owner(facts, entry),
+            owner_words(facts, entry),
             "-" if unprobed else "ran" if state and state.ok else "failed",
             entry.interpreter,
         ))  # fmt: skip

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user asked for, beyond the platforms."""
+    """What the user asked for, beyond the platforms.
+
+    `take_over`: replace what others registered, even where it would do.
+    """
 
     persist: bool = True
     credentials: bool = False
     qemu_given: bool = False
+    take_over: bool = False
 
 
 @dataclass(frozen=True)

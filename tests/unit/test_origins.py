@@ -1,0 +1,211 @@
+"""Where an entry comes from: each tool's traces, as its own sources leave them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from binfmt_setup.elf import identify
+from binfmt_setup.errors import NoEmulator
+from binfmt_setup.facts import MARKER, BinfmtMount, HostFacts, Interpreter, parse_config
+from binfmt_setup.findings import judge
+from binfmt_setup.origins import left_by, origin
+from binfmt_setup.plan import plan_install, plan_uninstall
+from binfmt_setup.probes import PROBES, ProbeResult
+from binfmt_setup.registration import Entry, Registration
+from binfmt_setup.steps import ChangeEntry, Wish
+from binfmt_setup.targets import parse_platform, target_named
+
+ARM64 = target_named("aarch64")
+PPC64LE = target_named("ppc64le")
+X86_64 = target_named("x86_64")
+PROBE = ARM64.platforms[0].probe
+
+
+def arm64(interpreter: str, flags: str, name: str = "qemu-aarch64") -> Registration:
+    return Registration(name, interpreter, flags, ARM64.magic, ARM64.mask)
+
+
+def amd64(interpreter: str, flags: str, name: str = "rosetta") -> Registration:
+    return Registration(name, interpreter, flags, X86_64.magic, X86_64.mask)
+
+
+SEEN = {
+    "tonistiigi-binfmt": arm64("/usr/bin/qemu-aarch64", "OCF"),
+    "tonistiigi-binfmt, QEMU_PRESERVE_ARGV0": arm64("/usr/bin/qemu-aarch64", "POCF"),
+    "docker-binfmt, arm64": Registration(
+        "qemu-aarch64", "/usr/bin/qemu-aarch64", "OCF", ARM64.magic[:19], ARM64.mask[:19]
+    ),
+    "docker-binfmt, ppc64le": Registration(
+        "qemu-ppc64le", "/usr/bin/qemu-ppc64le", "OCF", PPC64LE.magic, PPC64LE.mask
+    ),
+    "buildkit": arm64("/usr/bin/buildkit-qemu-aarch64", "OCF", "buildkit-qemu-aarch64"),
+    "multiarch, -p yes": arm64("/usr/bin/qemu-aarch64-static", "F"),
+    "multiarch, without": arm64("/usr/bin/qemu-aarch64-static", ""),
+    "multiarch, -c yes -p yes": arm64("/usr/bin/qemu-aarch64-static", "OCF"),
+    "hypriot": arm64("/qemu-aarch64", "OCF"),
+    "qus": arm64("/qus/bin/qemu-aarch64-static", "F"),
+    "alpine-openrc": arm64("/usr/bin/qemu-aarch64", "OC"),
+    "wsl": Registration("WSLInterop", "/init", "P", b"MZ"),
+    "wsl, late": Registration("WSLInterop-late", "/init", "P", b"MZ"),
+    "wsl, older": Registration("WSLInterop", "/tools/init", "PF", b"MZ"),
+    "rosetta, UTM": amd64("/media/rosetta/rosetta", "OCF"),
+    "rosetta, Lima": amd64("/mnt/lima-rosetta/rosetta", "OCF"),
+    "rosetta, Docker Desktop": amd64("/run/rosetta/rosetta", "POCF"),
+}
+
+
+@pytest.mark.parametrize("case", SEEN)
+def test_by_its_looks(case: str) -> None:
+    found = origin(HostFacts("/"), Entry(SEEN[case], enabled=True))
+    assert found is not None
+    assert found.name == case.partition(",")[0]
+
+
+def test_pinned_in_a_container_are_exactly_the_images() -> None:
+    names = set()
+    for registration in SEEN.values():
+        found = origin(HostFacts("/"), Entry(registration, enabled=True))
+        if found and found.pinned_in_container:
+            names.add(found.name)
+    assert names == {
+        "tonistiigi-binfmt",
+        "docker-binfmt",
+        "buildkit",
+        "multiarch",
+        "hypriot",
+        "qus",
+    }
+
+
+UNKNOWN = (
+    Registration("python3.11", "/usr/bin/python3.11", "", b"\xa7\x0d\x0d\x0a"),
+    Registration("jar", "/usr/bin/jexec", "", b"PK\x03\x04"),
+    Registration("qemu-fancy", "/usr/bin/qemu-fancy", "OCF", ARM64.magic, ARM64.mask),
+    arm64("/opt/qemu/qemu-aarch64", "F"),
+)
+
+
+@pytest.mark.parametrize("registration", UNKNOWN, ids=lambda r: str(r.interpreter))
+def test_nothing_is_claimed_of_others(registration: Registration) -> None:
+    assert origin(HostFacts("/"), Entry(registration, enabled=True)) is None
+    assert not left_by(HostFacts("/"), Entry(registration, enabled=True))
+
+
+def host_with(registration: Registration, *, directory: str = "", owned: bool = False) -> HostFacts:
+    """An amd64 host with Debian's emulators, where somebody registered arm64."""
+    program = identify((PROBES / "x86_64").read_bytes())
+    static = "/usr/bin/qemu-aarch64-static"
+    text = (MARKER + "\n" if owned else "") + registration.line + "\n"
+    config = (parse_config(f"{directory}/qemu-aarch64.conf", text),) if directory else ()
+    return HostFacts(
+        root="/", kernel="6.1.0", machine="x86_64", support="present",
+        mount=BinfmtMount("mounted"), enabled=True, own_registry=True,
+        entries=(Entry(registration, enabled=True),), configs=config,
+        interpreters={static: Interpreter(static, static, elf=program, identity=(1, 7),
+                                          version="7.2.0")},
+        emulators={"aarch64": (static,)},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("directory", "owned", "name"),
+    [
+        ("/usr/lib/binfmt.d", False, "distribution"),
+        ("/etc/binfmt.d", False, "administrator"),
+        ("/etc/binfmt.d", True, "binfmt-setup"),
+    ],
+)
+def test_files_outweigh_looks(directory: str, owned: bool, name: str) -> None:  # noqa: FBT001
+    facts = host_with(
+        arm64("/usr/bin/qemu-aarch64-static", "OCF"), directory=directory, owned=owned
+    )
+    found = origin(facts, facts.entries[0])
+    assert found is not None
+    assert found.name == name
+
+
+def test_update_binfmts_keeps_its_entries_in_var_lib() -> None:
+    entry = arm64("/usr/libexec/qemu-binfmt/aarch64-binfmt-P", "POCF")
+    facts = replace(host_with(entry), update_binfmts=frozenset(("qemu-aarch64", "rosetta")))
+    found = origin(facts, facts.entries[0])
+    assert found is not None
+    assert found.name == "update-binfmts"
+    assert left_by(facts, facts.entries[0]) == " (left by update-binfmts (package binfmt-support))"
+
+
+def ran(pinned: tuple[int, int]) -> dict[str, ProbeResult]:
+    fields = {"target": PROBE, "argc": "2", "argv0": "binfmt-setup-probe"}
+    return {PROBE: ProbeResult(PROBE, exit_status=0, pinned=pinned, fields=fields)}
+
+
+def test_what_a_container_left_is_a_warning_that_names_who() -> None:
+    facts = host_with(arm64("/usr/bin/qemu-aarch64", "OCF"))
+    state = judge(facts, [parse_platform("arm64")], ran((9, 9))).platforms[0]
+    assert state.ok
+    found = next(f for f in state.findings if f.code == "interpreter-missing")
+    assert found.severity == "warning"
+    assert "tonistiigi/binfmt" in found.message
+    assert "until the next reboot" in found.message
+
+
+def planned(facts: HostFacts, *, take_over: bool) -> ChangeEntry | None:
+    plan = plan_install(facts, [parse_platform("arm64")], ran((1, 7)), Wish(take_over=take_over))
+    for _, error in plan.problems:
+        raise error
+    return plan.targets[0].entry if plan.targets else None
+
+
+def test_an_equivalent_entry_stays_unless_its_takeover_is_asked_for() -> None:
+    facts = host_with(arm64("/usr/bin/qemu-aarch64-static", "OCF"))
+    assert planned(facts, take_over=False) is None
+    change = planned(facts, take_over=True)
+    assert change is not None
+    assert change.before == facts.entries[0].registration
+    assert change.after == arm64("/usr/bin/qemu-aarch64-static", "POF")
+
+
+def test_a_takeover_of_a_packaged_entry_writes_an_own_file() -> None:
+    facts = host_with(arm64("/usr/bin/qemu-aarch64-static", "POF"), directory="/usr/lib/binfmt.d")
+    plan = plan_install(facts, [parse_platform("arm64")], ran((1, 7)), Wish(take_over=True))
+    assert plan.targets[0].entry is None
+    assert [file.path for file in plan.targets[0].files] == ["/etc/binfmt.d/qemu-aarch64.conf"]
+    assert not plan_install(facts, [parse_platform("arm64")], ran((1, 7)), Wish()).targets
+
+
+def test_a_takeover_that_was_made_changes_nothing_more() -> None:
+    facts = host_with(
+        arm64("/usr/bin/qemu-aarch64-static", "POF"), directory="/etc/binfmt.d", owned=True
+    )
+    plan = plan_install(facts, [parse_platform("arm64")], ran((1, 7)), Wish(take_over=True))
+    assert not plan.targets
+
+
+def test_a_takeover_needs_an_emulator_of_this_host() -> None:
+    facts = replace(host_with(arm64("/usr/bin/qemu-aarch64-static", "OCF")), emulators={})
+    assert planned(facts, take_over=False) is None
+    with pytest.raises(NoEmulator):
+        planned(facts, take_over=True)
+
+
+def test_others_entries_for_the_same_programs_are_shadowed_and_stay() -> None:
+    facts = host_with(arm64("/usr/bin/qemu-aarch64-static", "F", "somebodys"))
+    change = planned(facts, take_over=True)
+    assert change is not None
+    assert (change.name, change.before) == ("qemu-aarch64", None)
+
+
+@pytest.mark.parametrize(
+    ("interpreter", "back"),
+    [("/usr/bin/qemu-aarch64", False), ("/usr/bin/qemu-aarch64-static", True)],
+)
+def test_uninstall_puts_back_what_the_kernel_would_take(interpreter: str, back: bool) -> None:  # noqa: FBT001
+    replaced = arm64(interpreter, "OCF")
+    facts = host_with(
+        arm64("/usr/bin/qemu-aarch64-static", "POF"), directory="/etc/binfmt.d", owned=True
+    )
+    facts = replace(facts, configs=(replace(facts.configs[0], replaced=replaced),))
+    change = plan_uninstall(facts, [ARM64]).targets[0].entry
+    assert change is not None
+    assert change.after == (replaced if back else None)
