@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from binfmt_setup.commands import Result
+from binfmt_setup.document import entry_row
 from binfmt_setup.elf import identify
 from binfmt_setup.errors import NoEmulator
 from binfmt_setup.facts import MARKER, BinfmtMount, HostFacts, Interpreter, parse_config
@@ -14,6 +16,7 @@ from binfmt_setup.origins import left_by, origin
 from binfmt_setup.plan import plan_install, plan_uninstall
 from binfmt_setup.probes import PROBES, ProbeResult
 from binfmt_setup.registration import Entry, Registration
+from binfmt_setup.report import Style, text_report
 from binfmt_setup.steps import ChangeEntry, Wish
 from binfmt_setup.targets import parse_platform, target_named
 
@@ -107,6 +110,13 @@ def host_with(registration: Registration, *, directory: str = "", owned: bool = 
                                           version="7.2.0")},
         emulators={"aarch64": (static,)},
     )  # fmt: skip
+
+
+def test_status_names_who_left_an_entry() -> None:
+    facts = host_with(arm64("/usr/bin/qemu-aarch64", "OCF"))
+    assert "tonistiigi-binfmt" in text_report(Result("status", facts), Style())
+    row = entry_row(facts, facts.entries[0])
+    assert (row["owner"], row["origin"]) == ("unknown", "tonistiigi-binfmt")
 
 
 @pytest.mark.parametrize(
