@@ -72,11 +72,9 @@ def unhandled(facts: HostFacts, found: Specimen, *, is_first: bool) -> Failure:
 
 def advised(facts: HostFacts, seen: Explanation) -> Explanation:
     """The explanation with what it leads to."""
-    failure = _sharper(facts, seen)
-    seen = replace(seen, failure=failure)
-    return replace(
-        seen, container=_container(facts, seen), hints=tuple(dict.fromkeys(_hints(facts, seen)))
-    )
+    seen = replace(seen, failure=_sharper(facts, seen))
+    seen = replace(seen, container=_container(facts, seen))
+    return replace(seen, hints=tuple(dict.fromkeys(_hints(facts, seen))))
 
 
 def _sharper(facts: HostFacts, seen: Explanation) -> Failure | None:

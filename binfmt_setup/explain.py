@@ -162,6 +162,8 @@ class _Walk:
     def _unhandled(self, found: Specimen) -> Failure | None:
         """No entry and no loader of the kernel's for a file; None when it runs all the same."""
         facts, elf = self.facts, found.elf
+        if found.details and found.details.loader:
+            self._loader_is_there(found.details.loader, ours=found is self.steps[0].found)
         target = elf.target if elf else None
         relative = facts.native is not None and target and target.name in facts.native.runs_also
         blind = facts.mount.state != "mounted"

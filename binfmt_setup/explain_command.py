@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from binfmt_setup.report import Style
     from binfmt_setup.targets import Target
 
+_COLUMNS = 77  # of 80, behind a mark of up to two characters; commands are never broken
 _HEADER_FIELDS = (
     (4, "EI_MAG"), (5, "EI_CLASS"), (6, "EI_DATA"), (7, "EI_VERSION"), (8, "EI_OSABI"),
     (9, "EI_ABIVERSION"), (16, "EI_PAD"), (18, "e_type"), (20, "e_machine"), (24, "e_version"),
@@ -83,7 +85,11 @@ def _prove(target: Target) -> ProbeResult | None:
 def text_report(seen: Explanation, style: Style) -> str:
     """The explanation for people: what it is, who runs it, what helps, and the verdict."""
     lines = [shown(seen.path) + (f" (in {shown(seen.tree)})" if seen.tree != "/" else "")]
-    lines += [f"{style.mark(kind)} {shown(words)}" for kind, words in _facts_in_words(seen)]
+    for kind, words in _facts_in_words(seen):
+        first, *more = textwrap.wrap(
+            shown(words), _COLUMNS, break_long_words=False, break_on_hyphens=False
+        )
+        lines += [f"{style.mark(kind)} {first}", *(f"  {line}" for line in more)]
     lines += [f"  {style.mark('hint')} {shown(hint)}" for hint in seen.hints]
     words, good = _verdict(seen)
     return "\n".join([*lines, style.paint(shown(words), "good" if good else "bad")]) + "\n"
