@@ -36,6 +36,7 @@ class Scenario(TypedDict):
     register: list[str]
     disable: list[str]
     noexec: str
+    hide: bool
     ask: list[Question]
 
 
@@ -98,6 +99,8 @@ def main() -> int:
         write("register", line)
     for name in scenario["disable"]:
         write(name, "0")
+    if scenario["hide"]:
+        mount("tmpfs", BINFMT_MISC, "tmpfs")
     answers = []
     for question in scenario["ask"]:
         name, status, output = execute(question["file"], question["chroot"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from binfmt_setup.probes import PROBES
 from binfmt_setup.registration import Registration
 from binfmt_setup.targets import target_named
 
@@ -83,3 +86,40 @@ def test_explain_says_who_left_an_entry_whose_file_is_gone(
     assert "what F pinned runs until the next reboot" in done.stdout
     assert done.stdout.endswith("runs: by entry qemu-aarch64\n")
     assert registry.run(str(program)).returncode == 0
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "coming-from.md"
+
+
+def commands_of_the_guide() -> list[str]:
+    """Every command of ours on the page, without sudo, each once."""
+    found = re.findall(
+        r"(?:`|^    )(?:sudo )?binfmt-setup ([^`\n]+)", GUIDE.read_text(), re.MULTILINE
+    )
+    return list(dict.fromkeys(found))
+
+
+def test_every_command_of_the_guide_runs(
+    registry: Sandbox, emulators: Path, tmp_path: Path
+) -> None:
+    commands = commands_of_the_guide()
+    assert len(commands) > 20
+    root = tmp_path / "root"
+    for path in ("bin/sh", "usr/bin/qemu-aarch64-static"):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROBES / (platform.machine()), root / path)
+    program = shutil.copy(PROBES / "aarch64", root / "program")
+    words = {"DIR": str(emulators), "ROOT": str(root), "FILE": str(program)}
+    assert registry.tool("install", "arm64", "riscv64", *HERE).returncode == 0
+    for command in commands:
+        arguments = [words.get(word, word) for word in command.split()]
+        if "--root" in arguments:
+            arguments[arguments.index("--root") + 1] = str(root)
+        elif arguments[0] == "install":
+            arguments += [option for option in HERE if option not in arguments]
+        elif arguments[0] == "uninstall":
+            arguments.append("--private")
+        done = registry.tool(*arguments)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        if arguments[0] == "uninstall":
+            assert registry.tool("install", "arm64", "riscv64", *HERE).returncode == 0

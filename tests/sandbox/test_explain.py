@@ -57,6 +57,7 @@ class Scene:
     register: list[str] = field(default_factory=list)
     disable: list[str] = field(default_factory=list)
     noexec: str = ""
+    hide: bool = False
 
     def put(self, path: str, content: bytes | str, mode: int = 0o755) -> str:
         where = self.folder / path
@@ -75,6 +76,7 @@ class Scene:
         """Ask explain and the kernel; every answer has to fit the schema."""
         scenario = {
             "register": self.register, "disable": self.disable, "noexec": self.noexec,
+            "hide": self.hide,
             "ask": [{"file": file, "chroot": chroot} for file in files],
         }  # fmt: skip
         done = subprocess.run(
@@ -304,6 +306,29 @@ def test_what_may_not_be_executed(scene: Scene) -> None:
     assert [a.said["cause"] for a in answers] == [
         "not-executable", "not-a-file", "not-a-file", "not-a-file", "link-loop", "noexec",
     ]  # fmt: skip
+
+
+def test_a_registry_that_is_not_to_be_seen(scene: Scene) -> None:
+    scene.hide = True
+    hello = scene.put("hello", probe())
+    without = scene.ask(hello)[0]
+    assert without.said["cause"] == "not-mounted"
+    scene.entry("e")
+    behind = scene.ask(hello)[0]
+    assert behind.said["how"] == "entry"
+    assert behind.said["handler"] is None
+    assert "a probe did" in str(behind.said["notes"])
+
+
+def test_relatives_of_this_machine_run_if_the_kernel_says_so(scene: Scene) -> None:
+    assert NATIVE is not None
+    relatives = [target_named(name) for name in NATIVE.runs_also]
+    files = [
+        scene.put(target.name, (PROBES / target.platforms[0].probe).read_bytes())
+        for target in relatives
+    ]
+    for answer in scene.ask(*files):
+        assert answer.said["how"] == ("kernel" if answer.errno == "" else "nothing")
 
 
 def test_cut_off_and_huge_files(scene: Scene) -> None:

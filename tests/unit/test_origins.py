@@ -176,6 +176,13 @@ def test_an_equivalent_entry_stays_unless_its_takeover_is_asked_for() -> None:
     assert change.after == arm64("/usr/bin/qemu-aarch64-static", "POF")
 
 
+def test_what_cannot_survive_a_reboot_is_replaced_without_being_asked_for() -> None:
+    facts = host_with(arm64("/usr/bin/qemu-aarch64", "OCF"))
+    change = planned(facts, take_over=False)
+    assert change is not None
+    assert change.after == arm64("/usr/bin/qemu-aarch64-static", "POF")
+
+
 def test_a_takeover_of_a_packaged_entry_writes_an_own_file() -> None:
     facts = host_with(arm64("/usr/bin/qemu-aarch64-static", "POF"), directory="/usr/lib/binfmt.d")
     plan = plan_install(facts, [parse_platform("arm64")], ran((1, 7)), Wish(take_over=True))
