@@ -63,12 +63,14 @@ def _placed(host: Host, tree: Host, file: str) -> tuple[str, Host]:
 
     A path that leads into the tree is shortened to what it is called in there.
     """
+    typed = os.path.abspath(file)  # noqa: PTH100 - resolve() would follow the last link
+    directory, name = os.path.split(typed)
+    real = os.path.join(os.path.realpath(directory), name)  # noqa: PTH118 - one language
     for place in (tree, host):
-        typed = os.path.abspath(file)  # noqa: PTH100 - resolve() would follow the last link
-        root = str(place.root)
-        inside = typed[len(root) :] if root != "/" and typed.startswith(root + "/") else ""
-        for path in (inside, file if file.startswith("/") else "", typed):
-            if path and look_at(place, path).kind != "missing":
+        root = str(place.root).rstrip("/") + "/"
+        inside = [path[len(root) - 1 :] for path in (typed, real) if path.startswith(root)]
+        for path in [*inside, typed]:
+            if look_at(place, path).kind != "missing":
                 return path, place
     return file, tree
 

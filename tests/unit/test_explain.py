@@ -306,10 +306,20 @@ def test_inside_and_outside_of_a_tree(tmp_path: Path) -> None:
     program = tmp_path / "bin/tool"
     program.write_bytes((PROBES / "aarch64").read_bytes())
     program.chmod(0o755)
-    for name in ("/bin/tool", str(program)):
-        document = json.loads(tool(name, "--chroot", str(tmp_path), "--format", "json").stdout)
+    link = tmp_path.with_name("link")
+    link.symlink_to(tmp_path)
+    for name in ("/bin/tool", str(program), str(link / "bin/tool")):
+        document = json.loads(tool(name, "--chroot", str(link), "--format", "json").stdout)
         assert document["explanation"]["file"]["path"] == "/bin/tool"
         assert document["explanation"]["tree"] == str(tmp_path)
+
+
+def test_a_program_of_the_host_with_the_loader_of_a_tree(tmp_path: Path) -> None:
+    done = tool("/bin/true", "--chroot", str(tmp_path), "--format", "json")
+    said = json.loads(done.stdout)["explanation"]
+    assert said["file"]["path"] == "/bin/true"
+    assert said["loader"] == {"path": said["loader"]["path"], "exists": False}
+    assert said["cause"] == "loader-missing"
 
 
 def test_an_offline_tree_has_its_own_registry(tmp_path: Path) -> None:
