@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import struct
 import subprocess
 import sys
@@ -225,6 +226,25 @@ def test_a_guest_whose_loader_is_missing_in_the_chroot(scene: Scene) -> None:
     assert "Could not open '/lib/ld-nowhere.so.1'" in answer.output
     assert answer.said["cause"] == "loader-missing"
     assert answer.said["loader"] == {"path": "/lib/ld-nowhere.so.1", "exists": False}
+
+
+def test_a_guest_with_its_loader_and_its_library(scene: Scene) -> None:
+    compiler = shutil.which(f"{FOREIGN.name}-linux-gnu-gcc")
+    if compiler is None:
+        pytest.skip(f"no compiler for {FOREIGN.name} here")
+    scene.entry("e")
+    source = scene.put("hello.c", "int main(void) { return 0; }\n", 0o644)
+    scene.put("root/hello", b"")
+    subprocess.run([compiler, "-o", str(scene.folder / "root/hello"), source], check=True)
+    without = scene.ask("/hello", chroot=str(scene.folder / "root"))[0]
+    assert without.said["cause"] == "loader-missing"
+    loader = without.said["loader"]
+    assert isinstance(loader, dict)
+    libraries = Path(f"/usr/{FOREIGN.name}-linux-gnu/lib")
+    for name in (Path(loader["path"]).name, "libc.so.6"):
+        scene.put(f"root/lib/{name}", (libraries / name).read_bytes())
+    with_it = scene.ask("/hello", chroot=str(scene.folder / "root"))[0]
+    assert with_it.said["loader"] == {"path": loader["path"], "exists": True}
 
 
 def test_a_program_of_this_machine_whose_loader_is_missing(scene: Scene) -> None:
