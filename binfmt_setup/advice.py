@@ -87,7 +87,7 @@ def _sharper(facts: HostFacts, seen: Explanation) -> Failure | None:
     if not disabled:
         return failure
     if facts.enabled is False:
-        words = f"binfmt_misc is switched off, and so is entry {disabled[0]}"
+        words = f"binfmt_misc is switched off; entry {disabled[0]} would match"
         return replace(failure, code="globally-disabled", message=words)
     return replace(
         failure, code="entry-disabled", message=f"entry {disabled[0]} matches, but is disabled"
@@ -144,7 +144,10 @@ def _remedies(facts: HostFacts, seen: Explanation, failure: Failure) -> list[str
         "flag-f-missing": [install],
         "interpreter-dynamic": [install],
         "entry-disabled": [f"run: echo 1 > {BINFMT_MISC}/{off}"],
-        "globally-disabled": [f"run: echo 1 > {BINFMT_MISC}/status"],
+        "globally-disabled": [
+            f"run: echo 1 > {BINFMT_MISC}/status",
+            "" if not off or _entry_is_on(facts, off) else f"run: echo 1 > {BINFMT_MISC}/{off}",
+        ],
         "not-executable": [f"run: chmod +x {file}"],
         "noexec": [f'run: mount -o remount,exec "$(findmnt -no TARGET -T {file})"'],
         "carriage-return": [f"run: sed -i 's/\\r$//' {shlex.quote(seen.path)}"],
@@ -152,6 +155,11 @@ def _remedies(facts: HostFacts, seen: Explanation, failure: Failure) -> list[str
         "loader-missing": _loader_remedies(facts, seen),
     }
     return [hint for hint in table.get(failure.code, []) if hint]
+
+
+def _entry_is_on(facts: HostFacts, name: str) -> bool:
+    entry = facts.entry(name)
+    return entry is not None and entry.enabled
 
 
 def _loader_remedies(facts: HostFacts, seen: Explanation) -> list[str]:

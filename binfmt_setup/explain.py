@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup import advice
 from binfmt_setup.abi import has_entry_point, kernel_refusal
-from binfmt_setup.explanation import Candidate, Explanation, Failure, NearMiss, Step
+from binfmt_setup.explanation import Candidate, Cause, Explanation, Failure, NearMiss, Step
 from binfmt_setup.origins import left_by
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class _Walk:
         if found.kind == "missing":
             return self._missing(found)
         what = found.path if self.steps else "it"
-        reasons = {
+        reasons: dict[str, tuple[Cause, str]] = {
             "link-loop": ("link-loop", "is a symbolic link that leads to itself"),
             "unreadable": ("unreadable", "may not be read by this user"),
             "fifo": ("not-a-file", "is a named pipe"),
@@ -84,13 +84,14 @@ class _Walk:
             "device": ("not-a-file", "is a device"),
             "socket": ("not-a-file", "is a socket"),
         }
-        code, words = reasons.get(found.kind, ("", ""))
-        if found.kind == "file" and found.noexec:
-            code, words = "noexec", "lies on a mount with the option noexec"
-        elif found.kind == "file" and not found.executable:
-            code, words = "not-executable", "has no executable bit"
-        errno = "ELOOP" if code == "link-loop" else "EACCES"
-        return Failure(code, f"{what} {words}", errno) if code else None
+        if found.noexec:
+            reasons["file"] = "noexec", "lies on a mount with the option noexec"
+        elif not found.executable:
+            reasons["file"] = "not-executable", "has no executable bit"
+        if found.kind not in reasons:
+            return None
+        code, words = reasons[found.kind]
+        return Failure(code, f"{what} {words}", "ELOOP" if code == "link-loop" else "EACCES")
 
     def _missing(self, found: Specimen) -> Failure:
         """An interpreter that is not where the step before wants it."""

@@ -55,6 +55,8 @@ def explained(host: Host, file: str, chroot: str = "") -> tuple[HostFacts, Expla
         facts, path, look=look, look_on_host=lambda wanted: look_at(host, wanted),
         prove=_prove, tree=str(tree.root),
     )  # fmt: skip
+    if seen.failure is not None and seen.failure.code == "unreadable":
+        raise PrivilegesMissing(seen.failure.message, hint="run it with sudo")
     return facts, seen
 
 

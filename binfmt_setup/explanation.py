@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from binfmt_setup.specimen import Specimen
 
 By = Literal["entry", "script", "kernel", "nothing"]
+Cause = Literal[
+    "missing", "unreadable", "not-a-file", "link-loop", "not-executable", "noexec",
+    "no-program", "cut-off", "no-entry-point", "carriage-return", "script-interpreter-missing",
+    "entry-missing", "entry-disabled", "globally-disabled", "not-mounted", "flag-f-missing",
+    "interpreter-dynamic", "loader-missing", "loop",
+]  # fmt: skip
+"""Why a file does not run; stable, each with its paragraph in docs/explain.md."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class Failure:
     only to say that it cannot go on. `code` says which advice fits.
     """
 
-    code: str
+    code: Cause
     message: str
     errno: str = ""
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -18,6 +20,7 @@ from binfmt_setup.abi import abi_words, kernel_refusal, machine_words
 from binfmt_setup.elf import identify
 from binfmt_setup.explain import explain
 from binfmt_setup.explain_command import field_name, text_report
+from binfmt_setup.explanation import Cause
 from binfmt_setup.facts import BinfmtMount, Distribution, HostFacts, Interpreter
 from binfmt_setup.host import Host
 from binfmt_setup.probes import PROBES
@@ -27,11 +30,10 @@ from binfmt_setup.specimen import Specimen, look_at, script_of
 from binfmt_setup.targets import TARGETS, target_named
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from binfmt_setup.explanation import Explanation
 
 SCHEMA = json.loads((PROBES.parent / "schema.json").read_text())
+GUIDE = Path(__file__).parents[2] / "docs" / "explain.md"
 ARM64 = target_named("aarch64")
 
 
@@ -184,6 +186,14 @@ def test_the_text_names_everything_and_ends_with_the_verdict() -> None:
         "  → for a program of another root: binfmt-setup explain --chroot DIR /x",
         "does not run: its loader /lib/ld.so is not there",
     ]
+    assert "".join(f"    {line}\n" for line in text.splitlines()) in GUIDE.read_text()
+
+
+def test_every_cause_has_its_paragraph() -> None:
+    headings = re.findall(r"^### (.+)$", GUIDE.read_text(), re.MULTILINE)
+    assert headings == list(get_args(Cause))
+    listed = SCHEMA["$defs"]["explanation"]["properties"]["cause"]["enum"]
+    assert listed == [*get_args(Cause), None]
 
 
 def test_musl_programs_are_not_sent_to_a_package_manager() -> None:
