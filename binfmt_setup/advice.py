@@ -125,9 +125,13 @@ def _hints(facts: HostFacts, seen: Explanation) -> list[str]:
     """The commands that help, the one for the cause first."""
     failure = seen.failure
     hints = [] if failure is None else _remedies(facts, seen, failure)
-    container_fails = seen.container not in ("", "runs")
-    if failure is None and container_fails and (platform := _platform(seen)):
+    platform, handler = _platform(seen), seen.handler
+    if failure is not None or platform is None or handler is None:
+        return hints
+    if seen.container not in ("", "runs"):
         hints.append(f"run: binfmt-setup install {platform}   (registers it with the F flag)")
+    elif facts.interpreter(handler.interpreter).problem == "missing":
+        hints.append(f"run: binfmt-setup install {platform}   (to keep it over a reboot)")
     return hints
 
 

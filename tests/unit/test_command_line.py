@@ -14,7 +14,7 @@ from binfmt_setup.errors import PrivilegesMissing
 from binfmt_setup.facts import HostFacts
 from binfmt_setup.provision import _require_root
 
-COMMANDS = ("install", "check", "status", "uninstall", "unit")
+COMMANDS = ("install", "check", "status", "explain", "uninstall", "unit")
 
 
 def tool(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
