@@ -75,6 +75,12 @@ class OtherProgramFailed(BinfmtSetupError):
     code = "other-program-failed"
 
 
+class TookTooLong(OtherProgramFailed):
+    """A program overran its time and was ended."""
+
+    code = "program-timeout"
+
+
 class Busy(OtherProgramFailed):
     """Another run of this tool holds the lock."""
 

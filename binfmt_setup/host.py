@@ -22,13 +22,14 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from binfmt_setup import syscalls
-from binfmt_setup.errors import OtherProgramFailed
+from binfmt_setup.errors import OtherProgramFailed, TookTooLong
 
 SAFE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CLEAN_ENVIRONMENT: Mapping[str, str] = {"PATH": SAFE_PATH, "LC_ALL": "C.UTF-8"}
 """What a privileged child gets to see; nothing of the caller's environment leaks in."""
 _ENTRY_BYTES = 8192  # an entry's text is at most a name, two hex fields and 1920 bytes
 _MOUNT_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+_GRACE = 2.0  # seconds that a program gets to end by itself
 _CHUNK = 65536  # bytes; files below /proc/sys refuse reads of megabytes with ENOMEM
 _READ_LIMIT = 16 * 1024 * 1024  # bytes; no file this tool reads whole is larger
 
@@ -49,18 +50,50 @@ Runner = Callable[[Sequence[str], float], Completed]
 def run_program(argv: Sequence[str], seconds: float) -> Completed:
     """Run a program of the host with a clean environment and no input.
 
-    Raises OtherProgramFailed when it does not start or overruns its time.
+    Raises OtherProgramFailed when it does not start, TookTooLong when it overruns its time;
+    everything it had started is ended with it.
     """
     try:
-        done = subprocess.run(
+        child = subprocess.Popen(
             list(argv), env=dict(CLEAN_ENVIRONMENT), stdin=subprocess.DEVNULL,
-            capture_output=True, timeout=seconds, check=False, text=True, errors="replace",
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
         )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise OtherProgramFailed(f"`{shlex.join(argv)}` took more than {seconds:g} s") from error
     except OSError as error:
         raise OtherProgramFailed(f"cannot run `{shlex.join(argv)}`: {error.strerror}") from error
-    return Completed(done.returncode, done.stdout, done.stderr)
+    with child:
+        try:
+            output, errors = child.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            said = _end_tree(child)
+            raise TookTooLong(
+                f"`{shlex.join(argv)}` took more than {seconds:g} s and was ended"
+                + (f"; it had said:\n{said}" if said else " without a word")
+            ) from None
+        except BaseException:
+            _end_tree(child)
+            raise
+    return Completed(child.returncode, output, errors)
+
+
+def _end_tree(child: subprocess.Popen[str]) -> str:
+    """End a program with everything it started, and return what it had printed.
+
+    SIGTERM first and to the program alone, which may want to clean up; whatever is still
+    there after that is killed.
+    """
+    import psutil
+
+    with suppress(psutil.Error):
+        family = [psutil.Process(child.pid), *psutil.Process(child.pid).children(recursive=True)]
+        child.terminate()
+        _, stubborn = psutil.wait_procs(family, timeout=_GRACE)
+        for process in stubborn:
+            with suppress(psutil.Error):
+                process.kill()  # psutil makes sure that it is still the same process
+    with suppress(subprocess.TimeoutExpired):
+        output, errors = child.communicate(timeout=_GRACE)
+        return (output + errors).strip()
+    return ""
 
 
 @dataclass(frozen=True)
@@ -299,6 +332,14 @@ class Host:
                 if (image.st_dev, image.st_ino) in identities:
                     found.append((pid, shlex.join(psutil.Process(pid).cmdline())))
         return found
+
+    def connect_errno(self, socket_path: str) -> int:
+        """The errno of connecting to a stream socket of the file system; 0 when it listens."""
+        import socket
+
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
+            stream.settimeout(2.0)
+            return stream.connect_ex(str(self.path(socket_path)))
 
     def try_lock(self, inside: str) -> int | None:
         """Take an exclusive lock on a file, made where missing, or on a directory.
