@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from binfmt_setup.commands import Result
+    from binfmt_setup.engines import EngineCalls
     from binfmt_setup.host import Host
     from binfmt_setup.provision import InstallOptions
     from binfmt_setup.report import Style
@@ -136,22 +137,34 @@ def install(  # noqa: PLR0913 - one parameter is one option
 
 
 @app.command(short_help="Do they work? Runs probes, changes nothing.")
-def check(
+def check(  # noqa: PLR0913 - one parameter is one option
     platforms: Platforms = None,
     *,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings make it a no, too.")] = False,
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,…", help="Build with docker, podman, buildah, or 'auto': those there are."
+        ),
+    ] = "",
     root: Root = Path("/"),
     format_: Annotated[
         CheckFormat, typer.Option("--format", help="What to print.")
     ] = CheckFormat.text,
     verbose: Verbose = False,
 ) -> None:
-    """Do the platforms work? Runs their probes and changes nothing; needs no root."""
+    """Do the platforms work? Runs their probes and changes nothing; needs no root.
+
+    With --engine, builds for them with container engines, too, and leaves nothing behind.
+    """
     from binfmt_setup import commands
 
     versions = format_ is CheckFormat.json
     host = _host(root, verbose=verbose)
-    result = commands.check(host, platforms or [], strict=strict, versions=versions)
+    engines = _engine_calls(host, engine) if engine else None
+    result = commands.check(
+        host, platforms or [], strict=strict, versions=versions, engines=engines
+    )
     _finish(result, format_.value)
 
 
@@ -246,6 +259,19 @@ def _host(root: Path, *, verbose: bool) -> Host:
     if not root.is_dir():
         raise UsageProblem(f"--root {root}: no such directory", hint="name an existing tree")
     return Host(root.resolve(), verbose=verbose)
+
+
+def _engine_calls(host: Host, words: str) -> EngineCalls:
+    """What --engine asks for; what engines see of the environment is chosen there."""
+    from binfmt_setup.engines import Caller, EngineCalls, asked_engines
+    from binfmt_setup.progress import Ticker
+
+    names = asked_engines(words)
+    if not host.live:
+        raise UsageProblem("--engine and --root exclude each other", hint="an engine is no file")
+    _leave_cleanly_when_terminated()
+    ticker = Ticker(sys.stderr, terminal=sys.stderr.isatty() and not host.verbose)
+    return EngineCalls(Caller(host, dict(os.environ), progress=ticker), names)
 
 
 def _existing_directory(path: str) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from binfmt_setup.apply import Outcome
+    from binfmt_setup.engines import EngineCalls, EngineReport
     from binfmt_setup.facts import HostFacts
     from binfmt_setup.host import Host
     from binfmt_setup.probes import ProbeResult
@@ -41,6 +42,7 @@ class Result:
     errors: tuple[BinfmtSetupError, ...] = ()
     check: bool = False
     strict: bool = False
+    engines: tuple[EngineReport, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -80,7 +82,12 @@ def asked_for(names: Sequence[str]) -> Asked:
 
 
 def check(
-    host: Host, names: Sequence[str], *, strict: bool = False, versions: bool = False
+    host: Host,
+    names: Sequence[str],
+    *,
+    strict: bool = False,
+    versions: bool = False,
+    engines: EngineCalls | None = None,
 ) -> Result:
     """Whether the platforms work, and what is wrong if not; changes nothing."""
     asked = asked_for(names)
@@ -92,7 +99,21 @@ def check(
     verdict = judge(facts, wished, found)
     if not wished:
         verdict = replace(verdict, findings=(*verdict.findings, _nothing_to_emulate(facts)))
-    return Result("check", facts, verdict, strict=strict)
+    result = Result("check", facts, verdict, strict=strict)
+    return _with_engines(result, engines, named=asked.named) if engines else result
+
+
+def _with_engines(result: Result, calls: EngineCalls, *, named: bool) -> Result:
+    """The same check, answered by builds with container engines."""
+    from binfmt_setup.engines import Question, ask_engines, with_engines
+
+    states = result.verdict.platforms
+    running = frozenset(state.platform.name for state in states if state.ok)
+    question = Question(tuple(state.platform for state in states), named, running)
+    reports = ask_engines(calls, question) if states else ()
+    errors = tuple(report.error for report in reports if report.error)
+    verdict = with_engines(result.verdict, reports)
+    return replace(result, verdict=verdict, errors=errors, engines=reports)
 
 
 def _nothing_to_emulate(facts: HostFacts) -> Finding:

@@ -13,6 +13,7 @@ from binfmt_setup.targets import target_of_entry
 
 if TYPE_CHECKING:
     from binfmt_setup.commands import Result
+    from binfmt_setup.engines import EngineReport
     from binfmt_setup.errors import BinfmtSetupError
     from binfmt_setup.facts import HostFacts
     from binfmt_setup.findings import Finding, PlatformState
@@ -36,6 +37,8 @@ def document(result: Result) -> Json:
         "findings": [finding_row(f) for f in result.verdict.all_findings],
         "errors": [error_row(error) for error in result.errors],
     }
+    if result.engines:
+        data["engines"] = [engine_row(report) for report in result.engines]
     if result.command in ("install", "uninstall"):
         data["check"] = result.check
         data["changed"] = result.changed
@@ -142,6 +145,21 @@ def entry_row(facts: HostFacts, entry: Entry) -> Json:
         "origin": found.name if (found := origin(facts, entry)) else None,
         "persistent": not persistence_problem(facts, entry.name),
         "disk_version": facts.interpreter(entry.interpreter).version,
+    }
+
+
+def engine_row(report: EngineReport) -> Json:
+    """What one container engine answered."""
+    return {
+        "name": report.name,
+        "version": report.version,
+        "details": report.details,
+        "built": sorted(report.built),
+        "index": sorted(report.index),
+        "elsewhere": sorted(report.elsewhere),
+        "output": report.output,
+        "findings": [finding_row(finding) for finding in report.findings],
+        "error": error_row(report.error) if report.error else None,
     }
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from binfmt_setup.commands import Result
+    from binfmt_setup.engines import EngineReport
     from binfmt_setup.errors import BinfmtSetupError
     from binfmt_setup.facts import HostFacts
     from binfmt_setup.findings import Finding, PlatformState
@@ -49,6 +50,7 @@ def text_report(result: Result, style: Style, *, diff: bool = False) -> str:
         lines += _action_lines(result, style, diff=diff)
     if not (result.check or result.command == "uninstall"):
         lines += [*_host_lines(result.facts, style), *_platform_lines(result, style)]
+        lines += [line for report in result.engines for line in _engine_lines(report, style)]
         lines += _finding_lines(result.verdict.all_findings, style)
     lines += [line for error in result.errors for line in error_lines(error, style)]
     return "\n".join([*lines, _verdict_line(result, style)]) + "\n"
@@ -80,6 +82,20 @@ def _platform_lines(result: Result, style: Style) -> Iterator[str]:
     for state in states:
         sign = style.mark("good" if state.ok else "note" if state.unproven else "bad")
         yield f"{sign} {state.platform.name:<{width}}  {_how(state)}"
+
+
+def _engine_lines(report: EngineReport, style: Style) -> Iterator[str]:
+    """What an engine built; its failures have their own lines."""
+    for line in report.output.splitlines():
+        yield style.paint(f"    {report.name}| {line}", "dim")
+    for finding in report.findings:
+        if finding.platform:
+            yield f"{style.mark('bad')} {finding.message} [{finding.code}]"
+    if not report.built:
+        return
+    who = f"{report.name} {report.version}" + (f" ({report.details})" if report.details else "")
+    one = ", in one index" if len(report.index) > 1 and report.index >= report.built else ""
+    yield f"{style.mark('good')} {who} built {', '.join(sorted(report.built))}{one}"
 
 
 def _how(state: PlatformState) -> str:
