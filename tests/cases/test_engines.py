@@ -1,0 +1,119 @@
+"""What engines of several versions print, recorded, and what is read in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from binfmt_setup.buildx import builder_findings, parse_builder, reason_not_to_ask
+from binfmt_setup.docker import parse_info, parse_version, version_findings
+from binfmt_setup.engines import Question
+from binfmt_setup.podman import parse_info as parse_store
+from binfmt_setup.targets import parse_platform
+
+CASES = Path(__file__).parent / "engines"
+DOCKERS = sorted(CASES.glob("docker-*.json"), key=str)
+NATIVE = "linux/amd64"
+
+
+def question(*names: str, running: tuple[str, ...] = ()) -> Question:
+    return Question(tuple(map(parse_platform, names)), named=True, running=frozenset(running))
+
+
+@pytest.mark.parametrize("path", DOCKERS, ids=lambda path: path.stem)
+def test_docker(path: Path) -> None:
+    case = json.loads(path.read_text())
+    facts = parse_info(parse_version(case["version"]), case["info"])
+    builder = parse_builder(case["inspect"])
+    assert case["expected"] == {
+        "client": facts.client,
+        "server": facts.server,
+        "containerd_store": facts.containerd_store,
+        "driver": builder.driver if builder else "",
+        "platforms": list(builder.nodes[0].platforms) if builder else [],
+    }
+    assert version_findings(facts) == ()
+    assert builder is None or reason_not_to_ask(builder) is None
+
+
+def test_a_new_daemon_without_the_containerd_store_makes_no_image_of_two() -> None:
+    case = json.loads((CASES / "docker-26.1.json").read_text())
+    builder = parse_builder(case["inspect"])
+    assert builder is not None
+    both = question(NATIVE, "linux/arm64", running=(NATIVE,))
+    found = builder_findings(builder, both, containerd_store=False)
+    assert [(f.code, f.severity) for f in found] == [("builder-unsuitable", "error")]
+    assert builder_findings(builder, both, containerd_store=True) == ()
+    one = question("linux/arm64")
+    assert builder_findings(builder, one, containerd_store=False) == ()
+
+
+def test_podman_and_buildah() -> None:
+    case = json.loads((CASES / "podman-4.3-buildah-1.28.json").read_text())
+    podman = parse_store("", case["podman"])
+    buildah = parse_store(case["buildah_version"]["version"], case["buildah"])
+    assert (podman.version, buildah.version) == ("4.3.1", "1.28.2")
+    assert podman.root == buildah.root == "/var/lib/containers/storage"
+    assert podman.driver == buildah.driver == "overlay"
+    assert not podman.rootless
+    assert not podman.remote
+
+
+def test_a_builder_with_a_native_node_elsewhere() -> None:
+    builder = parse_builder((CASES / "buildx-old-two-nodes.txt").read_text())
+    assert builder is not None
+    assert [node.name for node in builder.nodes] == ["elated_tesla0", "elated_tesla1"]
+    assert [builder.remote(node) for node in builder.nodes] == [False, True]
+    asked = question(NATIVE, "linux/arm64", "linux/arm/v7", running=(NATIVE,))
+    found = builder_findings(builder, asked, containerd_store=False)
+    assert [(f.code, f.severity) for f in found] == [("builder-node", "info")] * 2
+    assert "no emulation is needed" in found[0].message
+    assert "emulates it" in found[1].message
+
+
+def test_a_builder_that_does_not_run_is_not_started() -> None:
+    builder = parse_builder((CASES / "buildx-inactive-remote.txt").read_text())
+    assert builder is not None
+    finding = reason_not_to_ask(builder)
+    assert finding is not None
+    assert finding.code == "builder-unsuitable"
+    assert finding.hint == "run: docker buildx inspect --bootstrap remote-builder"
+
+
+def test_a_node_that_does_not_answer() -> None:
+    builder = parse_builder((CASES / "buildx-broken-node.txt").read_text())
+    assert builder is not None
+    finding = reason_not_to_ask(builder)
+    assert finding is not None
+    assert "Could not resolve hostname" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("listed", "running", "words"),
+    [
+        ("linux/amd64", ("linux/arm64",), "does not list linux/arm64, which this kernel runs"),
+        ("linux/amd64, linux/arm64", (), "still lists linux/arm64, which this kernel does not"),
+        ("linux/amd64, linux/arm64", ("linux/arm64",), ""),
+        ("linux/amd64", (), ""),
+    ],
+)
+def test_a_stale_builder(listed: str, running: tuple[str, ...], words: str) -> None:
+    text = (
+        "Name: b\nDriver: docker-container\n\nNodes:\nName: b0\n"
+        f"Endpoint: unix:///var/run/docker.sock\nStatus: running\nPlatforms: {listed}\n"
+    )
+    builder = parse_builder(text)
+    assert builder is not None
+    found = builder_findings(
+        builder, question("linux/arm64", running=running), containerd_store=True
+    )
+    assert [f.code for f in found] == (["builder-stale"] if words else [])
+    assert not words or words in found[0].message
+    assert all("docker buildx stop b &&" in f.hint for f in found)
+
+
+@pytest.mark.parametrize("text", ["", "{ <garbage>", "Name: x\n", "Nodes:\nName: y\n", "\0\n:\n"])
+def test_garbage_is_no_builder(text: str) -> None:
+    assert parse_builder(text) is None
