@@ -160,7 +160,9 @@ def refresh_command(builder: Builder) -> str:
     if builder.driver == "docker-container":
         return f"run: docker buildx stop {name} && docker buildx inspect --bootstrap {name}"
     if builder.driver == "docker":
-        return "run: systemctl restart docker (new platforms also appear by themselves in a minute)"
+        return (
+            "run: systemctl restart docker (a new platform also appears by itself after some 20 s)"
+        )
     return f"restart buildkitd at {builder.nodes[0].endpoint}"
 
 

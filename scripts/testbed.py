@@ -30,6 +30,8 @@ PACKAGES = {
     "qemu-user-static": "the emulators that are registered and run",
     "busybox-static": "a program without libraries for chroots",
     "uidmap": "newuidmap, for namespaces with more than one user",
+    "procps": "ps and pgrep, to see what a test left running",
+    "iproute2": "ip, for the network of a namespace",
     "util-linux": "unshare, nsenter, mount and flock",
     "systemd": "systemd-binfmt, and systemd-analyze for the units",
     "arch-test": "an independent judge of what runs; mmdebstrap asks it too",

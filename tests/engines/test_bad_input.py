@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
@@ -24,11 +25,11 @@ ASK = """
 """
 HANG = """
 int pause(void);
-int strcmp(const char *, const char *);
+int strncmp(const char *, const char *, unsigned long);
 int main(int argc, char **argv)
 {
-    /* BuildKit's own probe has no time limit: it would hang the daemon before any build. */
-    if (argc > 1 && !strcmp(argv[1], "/check"))
+    /* Only in builds: BuildKit's own probe, /check, has no time limit and would hang the daemon. */
+    if (argc < 2 || strncmp(argv[1], "/binfmt-setup-", 14))
         return 1;
     for (;;)
         pause();
@@ -96,6 +97,19 @@ def test_a_docker_build_that_hangs_is_ended_in_the_daemon_too(new_docker: Lab) -
     code, status, _ = ask(new_docker, "docker", "linux/s390x")
     assert (code, status) == ("engine-timeout", 6)
     new_docker.until("sh", "-c", "! pgrep -af [/]run/qemu/hang", seconds=10)
+
+
+@pytest.mark.parametrize("signal", ["TERM", "INT"])
+def test_a_check_that_is_stopped_leaves_nothing(podman: Lab, signal: str) -> None:
+    register_hanging_emulator(podman)
+    check = (sys.executable, "-m", "binfmt_setup", "check", "linux/s390x", "--engine", "podman")
+    # A shell's background jobs ignore SIGINT; env makes it count again.
+    podman.spawn("check", "env", f"--default-signal={signal}", *check)
+    podman.until("pgrep", "-f", "[/]run/qemu/hang", seconds=60)
+    podman.kill("check", signal)
+    podman.until("sh", "-c", "! kill -0 $(cat /run/log/check.pid)", seconds=10)
+    assert running(podman, "/run/qemu/hang") == []
+    assert podman.ok("sh", "-c", "ls -A /var/lib/containers | grep binfmt-setup || true") == ""
 
 
 def test_a_plugin_that_talks_garbage(fresh_docker: Lab) -> None:

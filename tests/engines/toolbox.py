@@ -54,11 +54,14 @@ def run(*argv: str, cwd: Path | None = None) -> str:
 
 def mirror() -> str:
     """The archive that this machine takes Debian's packages from."""
-    listed = run("apt-get", "indextargets", "--format", "$(ORIGIN)|$(REPO_URI)|$(CREATED_BY)")
-    for line in listed.splitlines():
-        origin, uri, created_by = line.split("|")
-        if origin == "Debian" and created_by == "Packages" and "security" not in uri:
-            return uri
+    for attempt in ("as it is", "updated"):
+        if attempt == "updated" and os.geteuid() == 0:
+            run("apt-get", "-q", "update")
+        listed = run("apt-get", "indextargets", "--format", "$(ORIGIN)|$(REPO_URI)|$(CREATED_BY)")
+        for line in listed.splitlines():
+            origin, uri, created_by = line.split("|")
+            if origin == "Debian" and created_by == "Packages" and "security" not in uri:
+                return uri
     raise NotToBeHad("apt knows no archive of Debian's (run apt-get update)")
 
 

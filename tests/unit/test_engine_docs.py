@@ -1,0 +1,37 @@
+"""docs/engines.md names every finding, error and variable that the code knows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from binfmt_setup.engines import PASSED_VARIABLES
+
+TOP = Path(__file__).resolve().parents[2]
+TEXT = (TOP / "docs" / "engines.md").read_text()
+MODULES = ("engines", "docker", "buildx", "podman", "docker_build")
+
+
+def codes() -> set[str]:
+    found: set[str] = set()
+    for module in MODULES:
+        source = (TOP / "binfmt_setup" / f"{module}.py").read_text()
+        found |= set(re.findall(r'Finding\(\s*"([a-z-]+)"', source))
+        found |= set(re.findall(r'code="([a-z-]+)"', source))
+    return found
+
+
+def test_there_are_codes_to_look_for() -> None:
+    assert {"engine-missing", "builder-stale", "engine-own-registry", "engine-timeout"} <= codes()
+
+
+@pytest.mark.parametrize("code", sorted(codes()))
+def test_every_code_is_explained(code: str) -> None:
+    assert f"`{code}`" in TEXT
+
+
+@pytest.mark.parametrize("name", PASSED_VARIABLES)
+def test_every_variable_that_is_passed_is_named(name: str) -> None:
+    assert f"`{name}`" in TEXT
