@@ -43,6 +43,9 @@ PASSED_VARIABLES = (
 another daemon, builder or store than the user's own. PATH is not among them."""
 
 
+_UNPRINTABLE = {code: "" for code in (*range(32), 127) if chr(code) not in "\t\n"}
+
+
 @dataclass(frozen=True)
 class Limits:
     """Seconds that a question and a build may take; a build gets more for each platform."""
@@ -106,10 +109,11 @@ class Caller:
         command = ("env", *settings, *argv)
         self.host.log(f"+ {shlex.join(command)}")
         try:
-            return self.host.run(command, seconds or self.limits.question)
+            done = self.host.run(command, seconds or self.limits.question)
+            return Completed(done.status, _printable(done.output), _printable(done.errors))
         except TookTooLong as error:
             raise OtherProgramFailed(
-                error.message, hint=f"see what keeps {argv[0]} busy, and try again",
+                _printable(error.message), hint=f"see what keeps {argv[0]} busy, and try again",
                 code="engine-timeout",
             ) from error  # fmt: skip
 
@@ -123,6 +127,11 @@ class Caller:
         if not answer:
             raise engine_failed(argv, done, "gave no JSON object")
         return answer
+
+
+def _printable(text: str) -> str:
+    """Text that can be shown on any terminal and written into any report."""
+    return text.translate(_UNPRINTABLE)
 
 
 @dataclass(frozen=True)

@@ -263,7 +263,8 @@ def junit_report(result: Result) -> str:
 
     states = result.verdict.platforms
     suite = ET.Element("testsuite", name="binfmt-setup")
-    suite.set("tests", str(len(states)))
+    suite.set("tests", str(len(states) + len(result.engines)))
+    suite.set("errors", str(len(result.errors)))
     suite.set("failures", str(sum(not state.ok for state in states)))
     for state in states:
         case = ET.SubElement(
@@ -272,6 +273,12 @@ def junit_report(result: Result) -> str:
         if not state.ok:
             failure = ET.SubElement(case, "failure", message=_how(state))
             failure.text = "\n".join(f"{f.message}\n{f.hint}".strip() for f in state.findings)
+    for report in result.engines:
+        case = ET.SubElement(suite, "testcase", classname="binfmt-setup.engine", name=report.name)
+        if report.error:
+            ET.SubElement(case, "error", message=report.error.code).text = report.error.message
+        elif report.output:
+            ET.SubElement(case, "system-out").text = report.output
     notes = [f"{f.severity}: {f.message}" for f in result.verdict.findings]
     if notes:
         ET.SubElement(suite, "system-out").text = "\n".join(notes)

@@ -6,15 +6,23 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+import jsonschema
 import pytest
+
+from tests.engines.lab import TOP
 
 if TYPE_CHECKING:
     from tests.engines.lab import Lab
 
 
+SCHEMA = TOP / "binfmt_setup" / "data" / "schema.json"
+
+
 def answer(lab: Lab, *arguments: str, **variables: str) -> tuple[int, dict[str, object]]:
     done = lab.tool("check", *arguments, "--format", "json", **variables)
-    return done.returncode, json.loads(done.stdout)
+    document = json.loads(done.stdout)
+    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+    return done.returncode, document
 
 
 def codes(document: dict[str, object], severity: str = "error") -> set[str]:

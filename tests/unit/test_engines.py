@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from binfmt_setup.builds import (
     probe_failure,
     targets_that_ran,
 )
+from binfmt_setup.commands import Result
 from binfmt_setup.docker import DockerFacts, version_findings, without_buildx
 from binfmt_setup.docker_build import CacheRecord, left_by, parse_du, parse_system_df
 from binfmt_setup.engines import (
@@ -30,8 +32,10 @@ from binfmt_setup.engines import (
     with_engines,
 )
 from binfmt_setup.errors import OtherProgramFailed, TookTooLong, UsageProblem
+from binfmt_setup.facts import HostFacts
 from binfmt_setup.findings import Finding, PlatformState, Verdict
 from binfmt_setup.host import Completed, Host, run_program
+from binfmt_setup.report import junit_report
 from binfmt_setup.targets import Platform, parse_platform
 
 if TYPE_CHECKING:
@@ -231,6 +235,21 @@ def test_engines_see_the_variables_of_the_list_and_no_others() -> None:
     }  # fmt: skip
     Caller(Host(run=run), environment).ask(("docker", "info"))
     assert seen == [("env", "HOME=/home/u", "DOCKER_HOST=unix:///x", "docker", "info")]
+
+
+def test_what_engines_print_cannot_steer_a_terminal() -> None:
+    host = Host(run=lambda _argv, _seconds: Completed(1, "a\x1b[2Jb\r\nc\0", "\x07\td"))
+    assert Caller(host, {}).ask(("docker",)) == Completed(1, "a[2Jb\nc", "\td")
+
+
+def test_engines_that_fail_are_errors_in_a_junit_report() -> None:
+    failed = EngineReport("docker", error=OtherProgramFailed("x", code="engine-failed"))
+    verdict = Verdict((state(ARM64, ok=True),))
+    assert failed.error is not None
+    result = Result("check", HostFacts("/"), verdict, errors=(failed.error,), engines=(failed,))
+    suite = ET.fromstring(junit_report(result))  # noqa: S314 - made a line above
+    assert (suite.get("tests"), suite.get("errors")) == ("2", "1")
+    assert [case.get("message") for case in suite.iter("error")] == ["engine-failed"]
 
 
 def test_an_unknown_engine_is_a_usage_problem() -> None:
