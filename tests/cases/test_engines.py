@@ -117,3 +117,11 @@ def test_a_stale_builder(listed: str, running: tuple[str, ...], words: str) -> N
 @pytest.mark.parametrize("text", ["", "{ <garbage>", "Name: x\n", "Nodes:\nName: y\n", "\0\n:\n"])
 def test_garbage_is_no_builder(text: str) -> None:
     assert parse_builder(text) is None
+
+
+def test_a_platform_that_buildkit_never_lists_makes_no_builder_stale() -> None:
+    case = json.loads((CASES / "docker-28.5.json").read_text())
+    builder = parse_builder(case["inspect"])
+    assert builder is not None
+    asked = question("linux/mips64le", running=("linux/mips64le",))
+    assert builder_findings(builder, asked, containerd_store=True) == ()
