@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from enum import Enum
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -14,6 +14,7 @@ import typer
 
 from binfmt_setup import __version__
 from binfmt_setup.errors import BinfmtSetupError, ExitCode, UsageProblem
+from binfmt_setup.identity import Users
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,8 @@ app = typer.Typer(
     "too, now and after every reboot, and prove it by running them.",
     epilog="Exit codes: 0 reached, or nothing wrong; 1 the answer is no; 2 usage; 3 privileges "
     "missing; 4 this kernel or environment cannot do it; 5 no usable emulator; 6 another "
-    "program failed; 70 a defect of this tool.",
+    "program failed; 70 a defect of this tool. `run` has those of its command, and 126 and 127 "
+    "as in a shell.",
 )
 
 
@@ -253,6 +255,43 @@ def unit(
     sys.stdout.write(comments + text)
 
 
+@app.command(
+    short_help="Run a command with emulation, without root.",
+    context_settings={"allow_interspersed_args": False},
+)
+def run(
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND...", show_default=False)],
+    *,
+    platform: Annotated[
+        list[str] | None,
+        typer.Option("--platform", "-P", metavar="PLATFORM", show_default=False,
+                     help="Emulate this one; may be repeated. None: that of COMMAND, if it is a "
+                     "foreign program, else every container platform."),
+    ] = None,
+    qemu: Qemu = "",
+    map_users: Annotated[
+        Users | None,
+        typer.Option("--map-users", show_default=False,
+                     help="User ids inside. auto: one's own and the range in /etc/subuid; one: "
+                     "one's own; current: all there are now (for root, and its default)."),
+    ] = None,
+    map_root: Annotated[bool, typer.Option("--map-root", help="Be root inside.")] = False,
+    format_: FormatOption = Format.text,
+    verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """Run COMMAND with emulation in a private user namespace; nothing on the host changes."""
+    from binfmt_setup.run import RunOptions, execute
+
+    del format_  # of the answer when it cannot be run: see _wants_json
+    execute(
+        _host(Path("/"), verbose=verbose),
+        RunOptions(
+            tuple(command), tuple(platform or ()), _existing_directory(qemu), map_users,
+            as_root=map_root, verbose=verbose,
+        ),
+    )  # fmt: skip
+
+
 def _host(root: Path, *, verbose: bool) -> Host:
     from binfmt_setup.host import Host
 
@@ -321,9 +360,14 @@ def _style(*, errors: bool = False) -> Style:
     return Style(colour, (stream.encoding or "").lower().replace("-", "") == "utf8")
 
 
-def run_command_line(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code; the only place where errors end."""
+def run_command_line(arguments: Sequence[str], failed: BaseException | None = None) -> int:
+    """Run one command and return its exit code; the only place where errors end.
+
+    `failed` is what stopped a command that was tried without the command line library.
+    """
     try:
+        if failed:
+            raise failed
         status = app(list(arguments), prog_name="binfmt-setup", standalone_mode=False)
         sys.stdout.flush()
     except BinfmtSetupError as error:
@@ -357,7 +401,8 @@ def _report_error(error: BinfmtSetupError, arguments: Sequence[str]) -> int:
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:
-    words = list(arguments)
+    # Behind a "--" are the words of the command that `run` starts.
+    words = list(takewhile(lambda word: word != "--", arguments))
     return "--format=json" in words or ("--format", "json") in pairwise(words)
 
 

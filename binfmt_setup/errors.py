@@ -20,6 +20,9 @@ class ExitCode(IntEnum):
     NO_EMULATOR = 5
     OTHER_PROGRAM = 6
     DEFECT = 70
+    # What shells give for a command that cannot be started; `run` alone has one.
+    NOT_EXECUTABLE = 126
+    NOT_FOUND = 127
 
 
 class BinfmtSetupError(Exception):
@@ -85,3 +88,17 @@ class Busy(OtherProgramFailed):
     """Another run of this tool holds the lock."""
 
     code = "busy"
+
+
+class CommandNotExecutable(BinfmtSetupError):
+    """What `run` was given may not be executed, or the kernel does not know its format."""
+
+    exit_code = ExitCode.NOT_EXECUTABLE
+    code = "command-not-executable"
+
+
+class CommandNotFound(BinfmtSetupError):
+    """There is no such command, or what it needs to start is not there."""
+
+    exit_code = ExitCode.NOT_FOUND
+    code = "command-not-found"

@@ -88,6 +88,23 @@ def snapshot(host: Host, wished: Sequence[Platform] = (), *, qemu_directory: str
     return _with_interpreters(host, facts, targets, qemu_directory)
 
 
+def emulation_facts(
+    host: Host, targets: Iterable[Target], *, qemu_directory: str = ""
+) -> HostFacts:
+    """The few facts that choosing emulators takes: nothing of registries, boot or binfmt.d."""
+    uid, machine = host.user_and_machine()
+    facts = HostFacts(
+        root=str(host.root),
+        kernel=host.text("/proc/sys/kernel/osrelease").strip(),
+        machine=machine or _machine_of_tree(host),
+        effective_uid=uid,
+        distribution=parse_os_release(
+            host.text("/etc/os-release") or host.text("/usr/lib/os-release")
+        ),
+    )
+    return _with_interpreters(host, facts, targets, qemu_directory)
+
+
 def _with_interpreters(
     host: Host, facts: HostFacts, targets: Iterable[Target], directory: str
 ) -> HostFacts:

@@ -13,6 +13,8 @@ MS_RDONLY = 0x1
 MS_NOSUID = 0x2
 MS_NODEV = 0x4
 MS_NOEXEC = 0x8
+MS_REC = 0x4000
+MS_SLAVE = 0x80000
 
 
 def unshare(flags: int) -> None:

@@ -1,0 +1,232 @@
+"""`binfmt-setup run`: a command with emulation, in a namespace that nobody else sees.
+
+From the options to the moment where this process becomes the command. It stands before
+every call of a compiler or a test, so it must start fast: `plain_options` reads a usual
+command line without the library that reads all others.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from binfmt_setup import namespace
+from binfmt_setup.elf import HEADER_BYTES, identify
+from binfmt_setup.errors import CommandNotExecutable, CommandNotFound, EnvironmentUnfit
+from binfmt_setup.identity import Users, choose
+from binfmt_setup.targets import TARGETS, container_platforms, parse_platform, target_of_machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from binfmt_setup.host import Host
+    from binfmt_setup.registration import Registration
+    from binfmt_setup.targets import Platform, Target
+
+_LONG_OPTIONS = ("platform=", "qemu=", "map-users=", "map-root", "format=", "verbose")
+_SHELL = "/bin/sh"
+_DEFAULT_PATH = "/bin:/usr/bin"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What `run` was asked for; `users` is None where nothing was said about ids."""
+
+    command: tuple[str, ...]
+    platforms: tuple[str, ...] = ()
+    qemu_directory: str = ""
+    users: Users | None = None
+    as_root: bool = False
+    verbose: bool = False
+
+
+def plain_options(arguments: Sequence[str]) -> RunOptions | None:
+    """The options of a usual command line; None for one that wants help or has errors.
+
+    The command line library explains those, and takes several times as long.
+    """
+    import getopt
+
+    try:
+        found, command = getopt.getopt(list(arguments), "P:v", list(_LONG_OPTIONS))
+    except getopt.GetoptError:
+        return None
+    # getopt takes abbreviations, the library does not.
+    known = {"--" + name.rstrip("=") for name in _LONG_OPTIONS} | {"--"}
+    own = arguments[: len(arguments) - len(command)]
+    exact = all(word.partition("=")[0] in known for word in own if word.startswith("--"))
+    given = dict(found)
+    users = given.get("--map-users")
+    qemu = given.get("--qemu", "")
+    fine = exact and command and users in (None, *(choice.value for choice in Users))
+    if not fine or (qemu and not os.path.isdir(qemu)) or given.get("--format", "text") != "text":
+        return None
+    return RunOptions(
+        tuple(command),
+        tuple(value for key, value in found if key in ("-P", "--platform")),
+        os.path.abspath(qemu) if qemu else "",
+        Users(users) if users else None,
+        as_root="--map-root" in given,
+        verbose="-v" in given or "--verbose" in given,
+    )
+
+
+def execute(host: Host, options: RunOptions) -> NoReturn:
+    """Become the command, with its platforms registered; raises BinfmtSetupError instead."""
+    environment = callers_environment()
+    path = find_command(options.command[0], environment.get(b"PATH"))
+    targets, named = _wished(options, path)
+    outside, foreign = namespace.user_namespace(), namespace.registries(host)
+    ranges = options.users not in (None, Users.one)
+    identity = choose(
+        namespace.caller(host, ranges=ranges), options.users, as_root=options.as_root
+    )
+    namespace.enter(host, identity)
+    registry = namespace.own_registry(host, outside, foreign)
+    for registration in _registrations(host, targets, options.qemu_directory, named=named):
+        namespace.register(registry, registration)
+        host.log(f"registered {registration.name}: {registration.interpreter}")
+    os.close(registry)
+    if identity.back:
+        _back(host, *identity.back)
+    _become(path, options.command, environment)
+
+
+def _back(host: Host, uid: int, gid: int) -> None:
+    """Give the caller's ids back; where no second namespace may be had, say so and go on."""
+    try:
+        namespace.map_back(host, uid, gid)
+    except EnvironmentUnfit as error:
+        host.say(f"warning: {error.message}: the command runs as root of its own namespace")
+
+
+def _wished(options: RunOptions, path: str) -> tuple[list[Target], bool]:
+    """The targets to register, and whether exactly these are meant.
+
+    Named ones; else that of the command, when it is a program of another architecture;
+    else all that container images come for.
+    """
+    native = target_of_machine(os.uname().machine)
+    words = [word for text in options.platforms for word in text.split(",") if word]
+    if "all" in (word.lower() for word in words):
+        return [target for target in TARGETS if target != native], False
+    if words:
+        platforms = [parse_platform(word) for word in words]
+        return [target for target in _targets(platforms) if target != native], True
+    program = identify(_head(path))
+    if program and program.target and program.target != native:
+        return [program.target], True
+    return [target for target in _targets(container_platforms()) if target != native], False
+
+
+def _targets(platforms: Sequence[Platform]) -> list[Target]:
+    return list(dict.fromkeys(platform.target for platform in platforms))
+
+
+def _head(path: str) -> bytes:
+    """The start of a program; nothing of one that may be executed but not read."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(HEADER_BYTES)
+    except OSError:
+        return b""
+
+
+def _registrations(
+    host: Host, targets: Sequence[Target], directory: str, *, named: bool
+) -> Iterator[Registration]:
+    """What to register for each target that the kernel does not run by itself.
+
+    Asked for while the registry is empty. Raises NoEmulator when a named target has no
+    emulator, or none at all has one.
+    """
+    from binfmt_setup import emulators, plan, snapshot
+    from binfmt_setup.steps import Wish
+
+    facts = snapshot.emulation_facts(host, targets, qemu_directory=directory)
+    relatives = facts.native.runs_also if facts.native else ()
+    foreign = [
+        t for t in targets
+        if t.name not in relatives or not namespace.runs_natively(t.platforms[0].probe)
+    ]  # fmt: skip
+    chosen = {target: emulators.choose(facts, target) for target in foreign}
+    lacking = [target for target in foreign if chosen[target] is None]
+    if (lacking and named) or (foreign and len(lacking) == len(foreign)):
+        raise emulators.missing(facts, lacking)
+    found = {target: emulator for target, emulator in chosen.items() if emulator}
+    silent = [e.path for e in found.values() if not e.needs_binfmt_flags]
+    facts = snapshot.with_versions(host, facts, silent)
+    wish = Wish(qemu_given=bool(directory))
+    for target, emulator in found.items():
+        yield plan.wished_registration(facts, target, facts.interpreter(emulator.path), wish)
+
+
+def callers_environment() -> dict[bytes, bytes]:
+    """The environment this process was started with.
+
+    Python may have changed its own since: it sets LC_CTYPE in the C locale (PEP 538).
+    """
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            block = file.read()
+    except OSError:
+        return dict(os.environb)
+    found: dict[bytes, bytes] = {}
+    for assignment in block.split(b"\0"):
+        name, equals, value = assignment.partition(b"=")
+        if name and equals:
+            found.setdefault(name, value)
+    return found
+
+
+def find_command(name: str, path: bytes | None) -> str:
+    """The file that a shell would start for a name.
+
+    Raises CommandNotFound, or CommandNotExecutable when there is one without permission.
+    """
+    if "/" in name:
+        places = [name]
+    else:
+        folders = os.fsdecode(path) if path is not None else _DEFAULT_PATH
+        places = [os.path.join(folder, name) for folder in folders.split(":")]
+    denied = ""
+    for place in places:
+        try:
+            mode = os.stat(place).st_mode
+        except OSError as error:
+            denied = denied or (place if error.errno == errno.EACCES else "")
+            continue
+        if stat.S_ISREG(mode) and os.access(place, os.X_OK):
+            return place
+        denied = denied or place
+    if denied and ("/" in name or os.path.isfile(denied)):
+        what = "is a directory" if os.path.isdir(denied) else "may not be executed"
+        raise CommandNotExecutable(f"{denied} {what}", hint="name a program")
+    raise CommandNotFound(f"{name}: command not found", hint="check its path, and PATH")
+
+
+def _become(path: str, command: Sequence[str], environment: dict[bytes, bytes]) -> NoReturn:
+    """Become the command; a script without a #! line goes to the shell, as in execvp(3)."""
+    try:
+        namespace.become(path, command, environment)
+    except OSError as error:
+        if error.errno == errno.ENOEXEC and _is_text(path):
+            arguments = (_SHELL, path, *command[1:])
+            namespace.become(_SHELL, arguments, environment)
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            raise CommandNotFound(
+                f"{path}: {error.strerror}", hint="does the interpreter of its first line exist?"
+            ) from error
+        raise CommandNotExecutable(
+            f"{path}: {error.strerror}",
+            hint="name its platform with --platform, when it is a program of another one",
+        ) from error
+
+
+def _is_text(path: str) -> bool:
+    """Whether a file looks like a script, by the rule of shells: no NUL in its first line."""
+    first, _, _ = _head(path).partition(b"\n")
+    return b"\0" not in first and not first.startswith(b"\x7fELF")
