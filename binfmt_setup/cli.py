@@ -14,7 +14,7 @@ import typer
 
 from binfmt_setup import __version__
 from binfmt_setup.errors import BinfmtSetupError, ExitCode, UsageProblem
-from binfmt_setup.identity import Users
+from binfmt_setup.identity import Users  # noqa: TC001 - typer reads annotations at run time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -259,7 +259,7 @@ def unit(
     short_help="Run a command with emulation, without root.",
     context_settings={"allow_interspersed_args": False},
 )
-def run(
+def run(  # noqa: PLR0913 - one parameter is one option
     command: Annotated[list[str], typer.Argument(metavar="COMMAND...", show_default=False)],
     *,
     platform: Annotated[
@@ -366,9 +366,7 @@ def run_command_line(arguments: Sequence[str], failed: BaseException | None = No
     `failed` is what stopped a command that was tried without the command line library.
     """
     try:
-        if failed:
-            raise failed
-        status = app(list(arguments), prog_name="binfmt-setup", standalone_mode=False)
+        status = _outcome(arguments, failed)
         sys.stdout.flush()
     except BinfmtSetupError as error:
         return _report_error(error, arguments)
@@ -382,6 +380,12 @@ def run_command_line(arguments: Sequence[str], failed: BaseException | None = No
     except Exception as error:
         return _report_surprise(error)
     return status if isinstance(status, int) else 0
+
+
+def _outcome(arguments: Sequence[str], failed: BaseException | None) -> object:
+    if failed:
+        raise failed
+    return app(list(arguments), prog_name="binfmt-setup", standalone_mode=False)
 
 
 def _report_error(error: BinfmtSetupError, arguments: Sequence[str]) -> int:

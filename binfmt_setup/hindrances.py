@@ -118,7 +118,7 @@ def _forbidden(step: Step, what: str, host: Host) -> EnvironmentUnfit | None:
 
 
 def _too_old(release: str) -> bool:
-    numbers = release.split("-")[0].split(".")
+    numbers = release.partition("-")[0].split(".")
     if len(numbers) < 2 or not (numbers[0].isdecimal() and numbers[1].isdecimal()):
         return False
     return (int(numbers[0]), int(numbers[1])) < FIRST_KERNEL_WITH_OWN_REGISTRIES

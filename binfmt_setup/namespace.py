@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from binfmt_setup import hindrances, syscalls
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from binfmt_setup.registration import Registration
 
 REGISTRY = "/proc/sys/fs/binfmt_misc"
-_PROBES = os.path.join(os.path.dirname(__file__), "data", "probes")
+_PROBES = Path(__file__).parent / "data" / "probes"
 _MAP_SECONDS = 20.0
 """Seconds for newuidmap: it asks the name service, which may be slow."""
 _TOOLS = (("newuidmap", "uids"), ("newgidmap", "gids"))
@@ -211,7 +212,7 @@ def registries(host: Host) -> frozenset[str]:
 
 def user_namespace() -> str:
     """The name of this process's user namespace, as in `user:[4026531837]`."""
-    return os.readlink("/proc/self/ns/user")
+    return str(Path("/proc/self/ns/user").readlink())
 
 
 def own_registry(host: Host, outside: str, foreign: frozenset[str]) -> int:
@@ -283,7 +284,7 @@ def runs_natively(probe: str) -> bool:
     devnull = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
         actions = [(os.POSIX_SPAWN_DUP2, devnull, number) for number in (0, 1, 2)]
-        path = os.path.join(_PROBES, probe)
+        path = str(_PROBES / probe)
         process = os.posix_spawn(path, [path], {}, file_actions=actions)
     except OSError:
         return False

@@ -10,7 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from binfmt_setup import namespace
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from binfmt_setup.targets import Platform, Target
 
 _LONG_OPTIONS = ("platform=", "qemu=", "map-users=", "map-root", "format=", "verbose")
+_ENVIRONMENT_BYTES = 64 * 1024 * 1024  # the kernel takes at most 6 MB (execve(2))
 _SHELL = "/bin/sh"
 _DEFAULT_PATH = "/bin:/usr/bin"
 
@@ -62,12 +65,12 @@ def plain_options(arguments: Sequence[str]) -> RunOptions | None:
     users = given.get("--map-users")
     qemu = given.get("--qemu", "")
     fine = exact and command and users in (None, *(choice.value for choice in Users))
-    if not fine or (qemu and not os.path.isdir(qemu)) or given.get("--format", "text") != "text":
+    if not fine or (qemu and not Path(qemu).is_dir()) or given.get("--format", "text") != "text":
         return None
     return RunOptions(
         tuple(command),
         tuple(value for key, value in found if key in ("-P", "--platform")),
-        os.path.abspath(qemu) if qemu else "",
+        str(Path(qemu).absolute()) if qemu else "",
         Users(users) if users else None,
         as_root="--map-root" in given,
         verbose="-v" in given or "--verbose" in given,
@@ -76,14 +79,12 @@ def plain_options(arguments: Sequence[str]) -> RunOptions | None:
 
 def execute(host: Host, options: RunOptions) -> NoReturn:
     """Become the command, with its platforms registered; raises BinfmtSetupError instead."""
-    environment = callers_environment()
-    path = find_command(options.command[0], environment.get(b"PATH"))
-    targets, named = _wished(options, path)
+    environment = callers_environment(host)
+    path = find_command(host, options.command[0], environment.get(b"PATH"))
+    targets, named = _wished(host, options, path)
     outside, foreign = namespace.user_namespace(), namespace.registries(host)
     ranges = options.users not in (None, Users.one)
-    identity = choose(
-        namespace.caller(host, ranges=ranges), options.users, as_root=options.as_root
-    )
+    identity = choose(namespace.caller(host, ranges=ranges), options.users, as_root=options.as_root)
     namespace.enter(host, identity)
     registry = namespace.own_registry(host, outside, foreign)
     for registration in _registrations(host, targets, options.qemu_directory, named=named):
@@ -92,7 +93,7 @@ def execute(host: Host, options: RunOptions) -> NoReturn:
     os.close(registry)
     if identity.back:
         _back(host, *identity.back)
-    _become(path, options.command, environment)
+    _become(host, path, options.command, environment)
 
 
 def _back(host: Host, uid: int, gid: int) -> None:
@@ -103,7 +104,7 @@ def _back(host: Host, uid: int, gid: int) -> None:
         host.say(f"warning: {error.message}: the command runs as root of its own namespace")
 
 
-def _wished(options: RunOptions, path: str) -> tuple[list[Target], bool]:
+def _wished(host: Host, options: RunOptions, path: str) -> tuple[list[Target], bool]:
     """The targets to register, and whether exactly these are meant.
 
     Named ones; else that of the command, when it is a program of another architecture;
@@ -116,7 +117,7 @@ def _wished(options: RunOptions, path: str) -> tuple[list[Target], bool]:
     if words:
         platforms = [parse_platform(word) for word in words]
         return [target for target in _targets(platforms) if target != native], True
-    program = identify(_head(path))
+    program = identify(_head(host, path))
     if program and program.target and program.target != native:
         return [program.target], True
     return [target for target in _targets(container_platforms()) if target != native], False
@@ -126,13 +127,11 @@ def _targets(platforms: Sequence[Platform]) -> list[Target]:
     return list(dict.fromkeys(platform.target for platform in platforms))
 
 
-def _head(path: str) -> bytes:
+def _head(host: Host, path: str) -> bytes:
     """The start of a program; nothing of one that may be executed but not read."""
-    try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read(HEADER_BYTES)
-    except OSError:
-        return b""
+    with suppress(OSError):
+        return host.head(path, HEADER_BYTES)
+    return b""
 
 
 def _registrations(
@@ -164,56 +163,50 @@ def _registrations(
         yield plan.wished_registration(facts, target, facts.interpreter(emulator.path), wish)
 
 
-def callers_environment() -> dict[bytes, bytes]:
+def callers_environment(host: Host) -> dict[bytes, bytes]:
     """The environment this process was started with.
 
     Python may have changed its own since: it sets LC_CTYPE in the C locale (PEP 538).
     """
-    try:
-        with open("/proc/self/environ", "rb") as file:
-            block = file.read()
-    except OSError:
-        return dict(os.environb)
     found: dict[bytes, bytes] = {}
-    for assignment in block.split(b"\0"):
+    for assignment in host.head("/proc/self/environ", _ENVIRONMENT_BYTES).split(b"\0"):
         name, equals, value = assignment.partition(b"=")
         if name and equals:
             found.setdefault(name, value)
     return found
 
 
-def find_command(name: str, path: bytes | None) -> str:
+def find_command(host: Host, name: str, path: bytes | None) -> str:
     """The file that a shell would start for a name.
 
     Raises CommandNotFound, or CommandNotExecutable when there is one without permission.
     """
-    if "/" in name:
-        places = [name]
-    else:
+    places = [name]
+    if "/" not in name:
         folders = os.fsdecode(path) if path is not None else _DEFAULT_PATH
-        places = [os.path.join(folder, name) for folder in folders.split(":")]
-    denied = ""
+        places = [f"{folder or '.'}/{name}" for folder in folders.split(":")]
+    denied = []
     for place in places:
-        try:
-            mode = os.stat(place).st_mode
-        except OSError as error:
-            denied = denied or (place if error.errno == errno.EACCES else "")
+        status = host.status_of(place)
+        if status is None:
             continue
-        if stat.S_ISREG(mode) and os.access(place, os.X_OK):
+        if stat.S_ISREG(status.st_mode) and os.access(place, os.X_OK):
             return place
-        denied = denied or place
-    if denied and ("/" in name or os.path.isfile(denied)):
-        what = "is a directory" if os.path.isdir(denied) else "may not be executed"
-        raise CommandNotExecutable(f"{denied} {what}", hint="name a program")
+        if stat.S_ISREG(status.st_mode) or place == name:
+            denied.append(place)
+    if denied:
+        raise CommandNotExecutable(f"{denied[0]} may not be executed", hint="name a program")
     raise CommandNotFound(f"{name}: command not found", hint="check its path, and PATH")
 
 
-def _become(path: str, command: Sequence[str], environment: dict[bytes, bytes]) -> NoReturn:
+def _become(
+    host: Host, path: str, command: Sequence[str], environment: dict[bytes, bytes]
+) -> NoReturn:
     """Become the command; a script without a #! line goes to the shell, as in execvp(3)."""
     try:
         namespace.become(path, command, environment)
     except OSError as error:
-        if error.errno == errno.ENOEXEC and _is_text(path):
+        if error.errno == errno.ENOEXEC and _is_text(host, path):
             arguments = (_SHELL, path, *command[1:])
             namespace.become(_SHELL, arguments, environment)
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
@@ -226,7 +219,7 @@ def _become(path: str, command: Sequence[str], environment: dict[bytes, bytes]) 
         ) from error
 
 
-def _is_text(path: str) -> bool:
+def _is_text(host: Host, path: str) -> bool:
     """Whether a file looks like a script, by the rule of shells: no NUL in its first line."""
-    first, _, _ = _head(path).partition(b"\n")
+    first, _, _ = _head(host, path).partition(b"\n")
     return b"\0" not in first and not first.startswith(b"\x7fELF")
