@@ -14,7 +14,7 @@ import binfmt_setup
 PACKAGE = Path(binfmt_setup.__file__).parent
 PURE = (
     "errors", "targets", "elf", "registration", "facts", "findings", "steps", "plan", "boot",
-    "abi", "specimen", "explanation", "explain", "advice", "origins",
+    "abi", "specimen", "explanation", "explain", "advice", "origins", "identity",
 )  # fmt: skip
 DOORS = {"host", "snapshot", "apply", "probes", "syscalls", "commands", "provision", "cli"}
 OUTSIDE = {"subprocess", "os", "psutil", "shutil", "socket", "ctypes", "fcntl"}

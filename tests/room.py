@@ -1,0 +1,84 @@
+"""A private namespace with an empty registry of its own, made by the package itself.
+
+As a program it becomes a command in there, as root of the namespace: `python -m tests.room
+COMMAND…`, or `python -m tests.room --bare COMMAND…` with no registry mounted yet. For tests:
+`in_room(argv)` runs a command so, `python_in_room(code)` some Python, and `as_user(argv)`
+gives the command that runs `argv` as an ordinary user.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+TOP = Path(__file__).resolve().parents[1]
+CLI = (sys.executable, "-m", "binfmt_setup")
+PROBES = TOP / "binfmt_setup" / "data" / "probes"
+USER = 1000
+"""The uid of the ordinary user: without a capability, but owner of what the tester owns."""
+SECONDS = 120.0
+
+
+def in_room(argv: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
+    """Run a command as root of a fresh namespace that has an empty registry of its own."""
+    return run([sys.executable, "-m", "tests.room", *argv])
+
+
+def python_in_room(code: str, *arguments: str | Path) -> str:
+    """Run some Python in there, which must succeed; what it printed."""
+    done = in_room([sys.executable, "-c", code, *arguments])
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def as_user(argv: Sequence[str | Path]) -> list[str]:
+    """The command that runs another one as an ordinary user.
+
+    In a user namespace, where the tester's own id appears as one that is not root's: so the
+    Python of the tests stays within reach, even when it lies in root's home.
+    """
+    ids = (f"--map-user={USER}", f"--map-group={USER}")
+    return ["unshare", "--user", *ids, *map(str, argv)]
+
+
+def run(
+    argv: Sequence[str | Path], environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command from the top of the repository with nothing on standard input."""
+    return subprocess.run(
+        [str(word) for word in argv],
+        cwd=TOP,
+        env=None if environment is None else dict(environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+def main() -> None:
+    """Become the command, inside."""
+    from binfmt_setup import namespace
+    from binfmt_setup.host import Host
+    from binfmt_setup.identity import Users, choose
+
+    host = Host()
+    outside, foreign = namespace.user_namespace(), namespace.registries(host)
+    namespace.enter(host, choose(namespace.caller(host, ranges=False), Users.one, as_root=True))
+    command = sys.argv[1:]
+    if command[0] == "--bare":
+        command = command[1:]
+    else:
+        os.close(namespace.own_registry(host, outside, foreign))
+    os.execvp(command[0], command)  # noqa: S606 - a shell would be in the way
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""namespace.py on the real kernel: what it mounts is its own, and nothing else is touched."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.room import CLI, in_room, python_in_room
+
+REGISTRY = Path("/proc/sys/fs/binfmt_misc")
+ENTRY = ":outer:E::outer::/bin/true:"
+START = """
+import os, sys
+from binfmt_setup import namespace, syscalls
+from binfmt_setup.host import Host
+from binfmt_setup.identity import Users, choose
+host = Host()
+outside, foreign = namespace.user_namespace(), namespace.registries(host)
+def enter():
+    namespace.enter(host, choose(namespace.caller(host, ranges=False), Users.one, as_root=True))
+def registry():
+    return os.open(namespace.REGISTRY, os.O_RDONLY | os.O_DIRECTORY)
+def doubt():
+    return namespace.why_not_own(host, registry(), outside, foreign)
+def write_entry():
+    with open(namespace.REGISTRY + "/register", "w") as file:
+        file.write(":outer:E::outer::/bin/true:")
+"""
+
+
+def test_a_room_has_an_empty_registry_and_leaves_the_outer_one_unmounted() -> None:
+    before = Path("/proc/self/mountinfo").read_text().count("binfmt_misc")
+    listed = in_room(["ls", REGISTRY])
+    assert listed.stdout.split() == ["register", "status"]
+    assert Path("/proc/self/mountinfo").read_text().count("binfmt_misc") == before
+
+
+def test_each_room_has_its_own() -> None:
+    shell = f"echo '{ENTRY}' > {REGISTRY}/register && ls {REGISTRY}"
+    for _ in range(2):
+        assert in_room(["sh", "-c", shell]).stdout.split() == ["outer", "register", "status"]
+
+
+def test_rooms_nest_and_the_outer_registry_stays_as_it_was() -> None:
+    code = (
+        START
+        + """
+write_entry()
+child = os.fork()
+if child == 0:
+    enter()
+    inner = namespace.own_registry(host, outside, foreign)
+    write_entry()
+    os._exit(0 if set(os.listdir(inner)) == {"register", "status", "outer"} else 1)
+print(os.waitpid(child, 0)[1], sorted(os.listdir(namespace.REGISTRY)))
+"""
+    )
+    assert python_in_room(code) == "0 ['outer', 'register', 'status']\n"
+
+
+def test_refuses_the_parents_registry() -> None:
+    # The trap: root of a child namespace without a registry sees, and may edit, its parent's.
+    code = (
+        START
+        + """
+enter()
+print(doubt())
+write_entry()  # as it could do, if it did not look first
+print(os.path.exists(namespace.REGISTRY + "/outer"))
+"""
+    )
+    assert python_in_room(code) == "it is the one that was mounted outside\nTrue\n"
+
+
+def test_refuses_in_the_callers_namespace() -> None:
+    assert python_in_room(START + "print(doubt())") == "this is still the caller's user namespace\n"
+
+
+def test_refuses_a_registry_with_entries() -> None:
+    code = (
+        START
+        + """
+enter()
+namespace.own_registry(host, outside, foreign)
+write_entry()
+print(doubt())
+"""
+    )
+    assert python_in_room(code) == "it has entries already (outer)\n"
+
+
+def test_refuses_what_is_no_registry() -> None:
+    code = (
+        START
+        + """
+enter()
+print(namespace.why_not_own(host, os.open("/proc/sys/fs", os.O_RDONLY), outside, foreign))
+"""
+    )
+    assert python_in_room(code) == "it is no binfmt_misc\n"
+
+
+def test_refuses_a_registry_of_somebody_else() -> None:
+    # Opened before the next namespace, which maps nobody but its own user.
+    code = (
+        START
+        + """
+enter()
+mine = namespace.own_registry(host, outside, foreign)
+namespace.map_back(host, 1000, 1000)
+print(namespace.why_not_own(host, mine, outside, foreign))
+"""
+    )
+    assert python_in_room(code) == "it belongs to somebody else\n"
+
+
+def test_a_mount_made_inside_is_not_seen_outside(tmp_path: Path) -> None:
+    inside = in_room(["sh", "-c", f"mount -t tmpfs none {tmp_path} && touch {tmp_path}/inside"])
+    assert inside.returncode == 0, inside.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_namespaces_switched_off_by_a_sysctl() -> None:
+    switch = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
+    done = in_room(["sh", "-c", switch, "sh", *CLI, "run", "--", "true"])
+    assert done.returncode == 4
+    assert "user.max_user_namespaces is 0" in done.stderr
+    assert "sysctl -w user.max_user_namespaces=" in done.stderr
+
+
+def test_the_limit_is_reached() -> None:
+    # One namespace may be made below this one, and the first `run` has it.
+    limit = 'echo 1 > /proc/sys/user/max_user_namespaces && exec "$@"'
+    done = in_room(["sh", "-c", limit, "sh", *CLI, "run", "--", *CLI, "run", "--", "true"])
+    assert done.returncode == 4
+    assert "is reached" in done.stderr
+
+
+def test_a_seccomp_filter_as_in_a_container() -> None:
+    done = subprocess.run(
+        [*CLI, "run", "--format", "json", "--", "true"],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=refuse_unshare,
+    )
+    assert done.returncode == 4
+    assert '"userns-seccomp"' in done.stdout
+    assert "seccomp" in done.stderr
+
+
+def refuse_unshare() -> None:
+    """Make unshare(2) fail with EPERM from here on, as Docker's default profile does."""
+    numbers = {"x86_64": 272, "aarch64": 97, "ppc64le": 282, "s390x": 303, "riscv64": 97}
+    load, jump_if_equal, give = 0x20, 0x15, 0x06
+    rows = [
+        (load, 0, 0, 0),  # the number of the call: the first word of struct seccomp_data
+        (jump_if_equal, 0, 1, numbers[os.uname().machine]),
+        (give, 0, 0, 0x00050000 | errno.EPERM),
+        (give, 0, 0, 0x7FFF0000),
+    ]
+    program = b"".join(
+        code.to_bytes(2, sys.byteorder) + bytes([true, false]) + value.to_bytes(4, sys.byteorder)
+        for code, true, false, value in rows
+    )
+
+    class Filter(ctypes.Structure):
+        _fields_ = (("length", ctypes.c_ushort), ("rows", ctypes.c_char_p))
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    no_new_privileges, set_seccomp, filter_mode = 38, 22, 2
+    if libc.prctl(no_new_privileges, 1, 0, 0, 0) or libc.prctl(
+        set_seccomp, filter_mode, ctypes.byref(Filter(len(rows), program))
+    ):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def test_the_room_itself_takes_no_part_of_the_outer_registry_for_its_own() -> None:
+    done = in_room([*CLI, "status", "--format", "json"])
+    assert done.returncode == 0, done.stderr
+    assert '"entries": []' in done.stdout

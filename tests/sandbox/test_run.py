@@ -1,0 +1,413 @@
+"""`run` on the real kernel, as an ordinary user: what it passes on, and what it leaves alone."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from binfmt_setup.targets import container_platforms
+from tests.room import CLI, PROBES, TOP, USER, as_user, in_room, python_in_room, run
+
+REGISTRY = Path("/proc/sys/fs/binfmt_misc")
+ARM64 = PROBES / "aarch64"
+RUN = (*CLI, "run")
+NOBODY = 4242
+NATIVE = os.uname().machine
+
+needs_foreign_arm64 = pytest.mark.skipif(NATIVE == "aarch64", reason="arm64 is native here")
+
+
+def by_user(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """`binfmt-setup run` as an ordinary user."""
+    return run(as_user([*RUN, *arguments]))
+
+
+# -- what runs ------------------------------------------------------------------------------
+
+
+@needs_foreign_arm64
+def test_a_foreign_program() -> None:
+    done = by_user(ARM64)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("binfmt-probe target=aarch64 machine=aarch64 argc=1 ")
+    assert not done.stderr
+
+
+@needs_foreign_arm64
+def test_the_platform_comes_from_the_programs_own_header() -> None:
+    done = by_user("-v", ARM64)
+    assert re.findall(r"registered (\S+):", done.stderr) == ["qemu-aarch64"]
+
+
+def test_a_script_that_calls_programs_of_every_container_platform() -> None:
+    probes = [platform.probe for platform in container_platforms()]
+    script = "; ".join(f"{PROBES / probe} </dev/null || echo failed {probe}" for probe in probes)
+    done = by_user("--", "sh", "-c", script)
+    assert re.findall(r"target=(\S+)", done.stdout) == probes, done.stdout + done.stderr
+
+
+def test_named_platforms_alone() -> None:
+    done = by_user("-P", "riscv64,s390x", "--platform=ppc64el", "--", "ls", REGISTRY)
+    names = {"qemu-riscv64", "qemu-s390x", "qemu-ppc64le", "register", "status"}
+    assert set(done.stdout.split()) == names, done.stderr
+    (missing,) = [by_user("-P", "riscv64", "--", PROBES / "s390x")]
+    assert missing.returncode == 126
+    assert "--platform" in missing.stderr
+
+
+def test_what_the_kernel_runs_itself_is_not_registered() -> None:
+    done = by_user("-v", "-P", NATIVE, "--", "ls", REGISTRY)
+    assert done.stdout.split() == ["register", "status"], done.stderr
+
+
+@pytest.mark.skipif(NATIVE != "x86_64", reason="i386 is a relative of amd64 alone")
+def test_a_relative_is_registered_only_where_the_kernel_does_not_run_it() -> None:
+    done = by_user("-v", "-P", "i386", "--", PROBES / "i386")
+    alone = run([PROBES / "i386"]) if runs(PROBES / "i386") else None
+    assert ("registered qemu-i386" in done.stderr) == (alone is None)
+    assert "target=i386" in done.stdout
+
+
+def runs(program: Path) -> bool:
+    """Whether the kernel runs a program; this machine has no entries that could help."""
+    try:
+        return run([program]).returncode == 0
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            raise
+        return False
+
+
+@needs_foreign_arm64
+def test_a_directory_of_emulators() -> None:
+    emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+    assert emulator
+    done = by_user("-v", "--qemu", Path(emulator).parent, "--", ARM64)
+    assert done.returncode == 0, done.stderr
+    assert f"qemu-aarch64: {emulator}" in done.stderr
+    # QEMU 6.0 and newer is told to keep argv[0], which needs its version.
+    assert done.stdout.rstrip().endswith(f"argv0={ARM64}")
+
+
+def test_no_emulator(tmp_path: Path) -> None:
+    done = by_user("--qemu", tmp_path, "-P", "arm64", "-P", "riscv64", "--", "true")
+    assert done.returncode == 5
+    assert "no usable emulator" in done.stderr
+
+
+@needs_foreign_arm64
+def test_a_run_within_a_run() -> None:
+    for outer in ([], ["--map-root"]):
+        done = by_user(*outer, "-P", "riscv64", "--", *RUN, "-v", "--", ARM64)
+        assert done.returncode == 0, done.stderr
+        assert "target=aarch64" in done.stdout
+
+
+@needs_foreign_arm64
+def test_chroot_as_root_of_the_namespace(tmp_path: Path) -> None:
+    shutil.copy(ARM64, tmp_path / "init")
+    done = by_user("--map-root", "-P", "arm64", "--", "chroot", tmp_path, "/init")
+    assert done.returncode == 0, done.stderr
+    assert "argv0=/init" in done.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"init"}
+
+
+# -- who one is -----------------------------------------------------------------------------
+
+
+def test_the_same_user_as_outside() -> None:
+    assert by_user("--", "sh", "-c", "id -u; id -g").stdout.split() == [str(USER)] * 2
+
+
+def test_no_rights_are_left_for_the_command() -> None:
+    done = by_user("--", "grep", "CapEff", "/proc/self/status")
+    assert int(done.stdout.split()[1], 16) == 0
+
+
+def test_root_where_asked_for() -> None:
+    assert by_user("--map-root", "--", "id", "-u").stdout == "0\n"
+
+
+def test_root_outside_keeps_every_owner(tmp_path: Path) -> None:
+    script = f"id -u; stat -c %u:%g {tmp_path} /usr /etc/passwd; cat /proc/self/uid_map"
+    outside = run(["sh", "-c", script])
+    inside = run(as_user_with_root([*RUN, "--", "sh", "-c", script]))
+    assert inside.stdout == run(as_user_with_root(["sh", "-c", script])).stdout, inside.stderr
+    if os.geteuid() == 0:
+        same = run([*RUN, "--", "sh", "-c", script])
+        assert [line.split() for line in same.stdout.splitlines()] == [
+            line.split() for line in outside.stdout.splitlines()
+        ]
+
+
+def as_user_with_root(argv: list[str]) -> list[str]:
+    return ["unshare", "--user", "--map-root-user", *argv]
+
+
+def test_all_ids_are_for_root() -> None:
+    done = by_user("--map-users", "current", "--", "true")
+    assert done.returncode == 3
+    assert "--map-users auto" in done.stderr
+
+
+def test_a_user_without_a_range() -> None:
+    done = run(["unshare", "--user", "--map-user=54321", *RUN, "--map-users=auto", "--", "true"])
+    assert done.returncode == 4
+    assert "54321 has no range of ids in /etc/subuid" in done.stderr
+    assert "usermod --add-subuids" in done.stderr
+
+
+def test_goes_on_as_root_where_no_second_namespace_may_be_had() -> None:
+    # Two may be made below the first of these: one for the user, one for the registry.
+    limit = 'echo 2 > /proc/sys/user/max_user_namespaces && exec "$@"'
+    done = in_room(["sh", "-c", limit, "sh", *as_user([*RUN, "--", "id", "-u"])])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "0\n"
+    assert "warning: cannot make a user namespace" in done.stderr
+
+
+# -- what is passed on ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [0, 1, 4, 70, 255])
+def test_exit_status(status: int) -> None:
+    assert by_user("-P", "arm64", "--", "sh", "-c", f"exit {status}").returncode == status
+
+
+def test_the_commands_death_by_a_signal_is_seen_as_such() -> None:
+    assert by_user("-P", "arm64", "--", "sh", "-c", "kill -USR1 $$").returncode == -signal.SIGUSR1
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "word"),
+    [
+        ("no-such-command", 127, "not found"),
+        ("/no/such/command", 127, "not found"),
+        ("/etc/passwd", 126, "may not be executed"),
+        ("/etc", 126, "may not be executed"),
+    ],
+)
+def test_as_a_shell_where_the_command_cannot_be_started(
+    command: str, status: int, word: str
+) -> None:
+    done = by_user("--", command)
+    assert done.returncode == status
+    assert word in done.stderr
+    assert not done.stdout
+
+
+def test_scripts(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    for first, status in (("#!/bin/sh\n", 3), ("", 3), ("#!/no/such/shell\n", 127)):
+        script.write_text(first + "exit $1\n")
+        script.chmod(0o755)
+        done = by_user("-P", "arm64", "--", script, "3")
+        assert done.returncode == status, (first, done.stderr)
+    script.write_bytes(b"\0\0garbage")
+    assert by_user("-P", "arm64", "--", script).returncode == 126
+
+
+def test_the_process_becomes_the_command() -> None:
+    with subprocess.Popen(
+        as_user([*RUN, "-P", "arm64", "--", "sh", "-c", "echo $$ $PPID; read line"]),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=TOP,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline().split() == [str(process.pid), str(os.getpid())]
+        assert Path(f"/proc/{process.pid}/comm").read_text() == "sh\n"
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+        assert children == ""
+        process.communicate("\n")
+
+
+def test_signals_reach_the_command() -> None:
+    script = "trap 'echo got it; exit 9' INT; echo ready; read line; echo $line"
+    with subprocess.Popen(
+        as_user([*RUN, "-P", "arm64", "--", "sh", "-c", script]),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=TOP,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read() == "got it\n"
+        assert process.wait() == 9
+
+
+def test_signals_have_the_effect_they_had(tmp_path: Path) -> None:
+    # Python ignores SIGPIPE for itself; `yes` must not inherit that.
+    ignored = by_user("-P", "arm64", "--", "grep", "SigIgn", "/proc/self/status").stdout
+    assert int(ignored.split()[1], 16) & 1 << (signal.SIGPIPE - 1) == 0
+    (tmp_path / "words").write_text("x\n" * 100_000)
+    command = " ".join(as_user([*RUN, "-P", "arm64", "--", "cat", tmp_path / "words"]))
+    done = run(["bash", "-c", f"{command} | head -n1; echo ${{PIPESTATUS[0]}}"])
+    assert done.stdout == f"x\n{128 + signal.SIGPIPE}\n", done.stderr
+
+
+def test_standard_input_and_open_descriptors() -> None:
+    reader, writer = os.pipe()
+    try:
+        done = subprocess.run(
+            as_user([*RUN, "-P", "arm64", "--", "bash", "-c", f"cat; echo more >&{writer}"]),
+            input="through\n", capture_output=True, text=True, check=True, cwd=TOP,
+            pass_fds=[writer],
+        )  # fmt: skip
+        assert done.stdout == "through\n"
+        assert os.read(reader, 100) == b"more\n"
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_the_environment_is_the_callers() -> None:
+    given = {"PATH": os.environ["PATH"], "A": "1", "LC_ALL": "", "QEMU_X": "y z", "LANG": "C"}
+    done = run(as_user([*RUN, "-P", "arm64", "--", "env", "-0"]), given)
+    assert set(done.stdout.split("\0")) - {""} == {f"{key}={value}" for key, value in given.items()}
+
+
+def test_the_terminal() -> None:
+    script = "test -t 0 && test -t 1 && stty size && read line && echo got $line && tty"
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(TOP)
+        command = as_user([*RUN, "-P", "arm64", "--", "sh", "-c", f"stty rows 33; {script}"])
+        os.execvp(command[0], command)  # noqa: S606 - a shell would be in the way
+    os.write(terminal, b"words\n")
+    said = read_all(terminal)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, said
+    assert re.search(r"33 \d+\r\n", said)
+    assert "got words\r\n/dev/pts/" in said
+
+
+def test_an_interrupt_from_the_terminal() -> None:
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(TOP)
+        command = as_user([*RUN, "-P", "arm64", "--", "sh", "-c", "echo ready; exec sleep 60"])
+        os.execvp(command[0], command)  # noqa: S606 - a shell would be in the way
+    said = b""
+    while b"ready" not in said:
+        said += os.read(terminal, 100)
+    os.write(terminal, b"\x03")
+    _, status = os.waitpid(child, 0)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGINT
+
+
+def read_all(terminal: int) -> str:
+    """What a terminal shows until nobody holds its other side (EIO)."""
+    said = b""
+    try:
+        while chunk := os.read(terminal, 4096):
+            said += chunk
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+    finally:
+        os.close(terminal)
+    return said.decode()
+
+
+# -- what is left alone ---------------------------------------------------------------------
+
+
+def test_killed_at_any_moment_it_leaves_the_outer_registry_as_it_was() -> None:
+    # The room plays the host; its registry belongs to the very user that is killed.
+    code = """
+import json, os, signal, subprocess, sys, time
+registry = "/proc/sys/fs/binfmt_misc"
+with open(registry + "/register", "w") as file:
+    file.write(":jar:E::jar::/bin/true:")
+def state():
+    return {name: open(f"{registry}/{name}").read() for name in os.listdir(registry)
+            if name != "register"}
+before, killed, finished = state(), 0, 0
+for number in range(25):
+    process = subprocess.Popen(json.loads(sys.argv[1]), start_new_session=True)
+    time.sleep(number * 0.008)
+    process.send_signal(signal.SIGKILL)
+    killed += process.wait() == -signal.SIGKILL
+    finished += process.returncode == 0
+    assert state() == before, state()
+print(killed, finished)
+"""
+    command = as_user([*RUN, "-P", "arm64", "--", "true"])
+    killed, finished = map(int, python_in_room(code, json.dumps(command)).split())
+    assert killed + finished == 25
+    assert killed > 4
+
+
+def test_the_outer_registry_does_not_show_inside() -> None:
+    shell = f"echo ':jar:E::jar::/bin/true:' > {REGISTRY}/register && exec \"$@\""
+    done = in_room(["sh", "-c", shell, "sh", *as_user([*RUN, "-P", "arm64", "--", "ls", REGISTRY])])
+    assert set(done.stdout.split()) == {"qemu-aarch64", "register", "status"}, done.stderr
+
+
+def test_many_runs_leave_nothing_behind() -> None:
+    done = run([sys.executable, TOP / "scripts" / "soak-run", "--runs=100", "--at-once=64"])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# -- a user of this machine, without any namespace around -------------------------------------
+
+
+@pytest.fixture(scope="module")
+def nobody(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The command for the tool as a user that owns nothing and may not enter root's home."""
+    if os.geteuid() != 0:
+        return [*CLI]
+    drop = [
+        "setpriv",
+        f"--reuid={NOBODY}",
+        f"--regid={NOBODY}",
+        "--clear-groups",
+        "--inh-caps=-all",
+    ]
+    where = tmp_path_factory.mktemp("reachable")
+    for folder in (where, *where.parents[:2]):
+        if folder != Path("/tmp"):
+            folder.chmod(0o755)
+    shutil.copytree(TOP / "binfmt_setup", where / "binfmt_setup")
+    return [*drop, "env", f"PYTHONPATH={where}", "/usr/bin/python3", "-m", "binfmt_setup"]
+
+
+@needs_foreign_arm64
+def test_a_user_who_owns_nothing(nobody: list[str]) -> None:
+    script = f"id -u; id -g; {ARM64.name} </dev/null; grep CapEff /proc/self/status"
+    environment = {"PATH": f"{nobody_probes(nobody)}:{os.environ['PATH']}"}
+    done = run([*nobody, "run", "--", "sh", "-c", script], environment)
+    assert done.returncode == 0, done.stderr
+    uid, gid, probe, rights = done.stdout.splitlines()
+    assert {uid, gid} == ({str(NOBODY)} if os.geteuid() == 0 else {str(os.getuid()), gid})
+    assert "target=aarch64" in probe
+    assert int(rights.split()[1], 16) == 0
+
+
+def nobody_probes(nobody: list[str]) -> Path:
+    """Where the probes are that this user can reach."""
+    paths = [word.partition("=")[2] for word in nobody if word.startswith("PYTHONPATH=")]
+    return Path(paths[0]) / "binfmt_setup" / "data" / "probes" if paths else PROBES
+
+
+def test_a_user_who_owns_nothing_as_root(nobody: list[str]) -> None:
+    done = run([*nobody, "run", "--map-root", "-P", "arm64", "--", "id", "-u"])
+    assert done.stdout == "0\n", done.stderr
+
+
+def test_start_needs_no_library(nobody: list[str]) -> None:
+    # The fast way: /usr/bin/python3 above knows neither typer nor anything else of the venv.
+    done = run([*nobody, "run", "-P", "arm64", "--", "true"])
+    assert done.returncode == 0, done.stderr
+    code = "import sys; from binfmt_setup import run, snapshot, plan; print(*sys.modules)"
+    loaded = set(run([sys.executable, "-c", code]).stdout.split())
+    assert not loaded & {"typer", "psutil", "elftools", "jinja2", "rich", "json", "argparse"}
