@@ -9,6 +9,7 @@ gives the command that runs `argv` as an ordinary user.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 TOP = Path(__file__).resolve().parents[1]
 CLI = (sys.executable, "-m", "binfmt_setup")
+PACKAGE = TOP / "binfmt_setup" / "__init__.py"
 PROBES = TOP / "binfmt_setup" / "data" / "probes"
 USER = 1000
 """The uid of the ordinary user: without a capability, but owner of what the tester owns."""
@@ -61,6 +63,28 @@ def run(
         timeout=SECONDS,
         check=False,
     )
+
+
+def copy_for_everybody(where: Path) -> Path:
+    """Copy the package and the libraries of its command line to where every user may read.
+
+    The tester's own may lie in root's home. For /usr/bin/python3, by PYTHONPATH: of what
+    `run` needs, nothing is built for one version of Python.
+    """
+    modules = "{name.partition('.')[0] for name in sys.modules}"
+    files = f"(getattr(sys.modules[name], '__file__', '') for name in {modules})"
+    code = f"import sys, typer; print(*(file for file in {files} if 'site-packages' in str(file)))"
+    for folder in (where, *where.parents):
+        if folder.stat().st_uid == os.geteuid() and folder not in (Path("/"), Path("/tmp")):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    libraries = run([sys.executable, "-c", code]).stdout.split()
+    for file in (PACKAGE, *(Path(library) for library in libraries)):
+        if file.name == "__init__.py":
+            leave_out = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(file.parent, where / file.parent.name, ignore=leave_out)
+        else:
+            shutil.copy(file, where)
+    return where
 
 
 def main() -> None:
