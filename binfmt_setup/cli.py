@@ -369,7 +369,7 @@ def run_command_line(arguments: Sequence[str], failed: BaseException | None = No
         status = _outcome(arguments, failed)
         sys.stdout.flush()
     except BinfmtSetupError as error:
-        return _report_error(error, arguments)
+        return _report_error(error, () if failed else arguments)
     except BrokenPipeError:
         # Whoever read the answer has read enough; keep the interpreter from trying again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

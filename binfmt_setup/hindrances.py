@@ -94,12 +94,9 @@ def _forbidden(step: Step, what: str, host: Host) -> EnvironmentUnfit | None:
             hint="an administrator can allow them: sysctl -w kernel.unprivileged_userns_clone=1",
             code="userns-disabled",
         )
-    if step == "unshare" and _in_chroot(host):
-        return EnvironmentUnfit(
-            f"{what}: in a chroot the kernel gives none",
-            hint="start binfmt-setup outside, and the chroot by it: run --map-root -- chroot …",
-            code="userns-chroot",
-        )
+    misplaced = _misplaced(what, host) if step == "unshare" else None
+    if misplaced:
+        return misplaced
     if host.text(_APPARMOR_SWITCH).strip() == "1":
         return EnvironmentUnfit(
             f"{what}: AppArmor restricts them for programs without a profile "
@@ -108,12 +105,29 @@ def _forbidden(step: Step, what: str, host: Host) -> EnvironmentUnfit | None:
             "kernel.apparmor_restrict_unprivileged_userns=0; or for one, by an AppArmor "
             "profile with `userns,`", code="userns-apparmor",
         )  # fmt: skip
-    if _filtered(host):
+    if _status(host, "Seccomp") == _SECCOMP_FILTER:
         return EnvironmentUnfit(
             f"{what}: a seccomp filter is set, as in a container or a hardened service",
             hint="start the container with --security-opt seccomp=unconfined, or with a "
             "profile that allows unshare and mount", code="userns-seccomp",
         )  # fmt: skip
+    return None
+
+
+def _misplaced(what: str, host: Host) -> EnvironmentUnfit | None:
+    """Where one stands is no place to make a user namespace (unshare(2), EPERM)."""
+    if _in_chroot(host):
+        return EnvironmentUnfit(
+            f"{what}: in a chroot the kernel gives none",
+            hint="start binfmt-setup outside, and the chroot by it: run --map-root -- chroot …",
+            code="userns-chroot",
+        )
+    if _unmapped(host):
+        return EnvironmentUnfit(
+            f"{what}: this user, or the group, has no id in the namespace that is there already",
+            hint="map both where that one is made, as by unshare --map-user and --map-group",
+            code="userns-unmapped",
+        )
     return None
 
 
@@ -130,9 +144,21 @@ def _in_chroot(host: Host) -> bool:
     return bool(lines) and not any(len(line) > 4 and line[4] == "/" for line in lines)
 
 
-def _filtered(host: Host) -> bool:
+def _unmapped(host: Host) -> bool:
+    """Whether the effective user or group is not in the map of the current namespace."""
+    for ids, path in (("Uid", "/proc/self/uid_map"), ("Gid", "/proc/self/gid_map")):
+        words = _status(host, ids).split()
+        rows = [line.split() for line in host.text(path).splitlines()]
+        ranges = [range(int(row[0]), int(row[0]) + int(row[2])) for row in rows]
+        if len(words) > 1 and not any(int(words[1]) in found for found in ranges):
+            return True
+    return False
+
+
+def _status(host: Host, wanted: str) -> str:
+    """A field of /proc/self/status; empty when it is not there."""
     for line in host.text("/proc/self/status").splitlines():
         key, _, value = line.partition(":")
-        if key == "Seccomp":
-            return value.strip() == _SECCOMP_FILTER
-    return False
+        if key == wanted:
+            return value.strip()
+    return ""

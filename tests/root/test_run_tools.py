@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.room import copy_for_everybody
+from tests.room import CLI, as_user, copy_for_everybody, run
 
 UID = 4242
 RANGE = 100_000
@@ -172,3 +173,35 @@ def test_buildah(user: User, tree: Path, buildah: tuple[str, dict[str, str], Pat
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert "\nbuilt on aarch64\n" in done.stdout
+
+
+AUTOMOUNT = """
+import os, subprocess, sys
+reader, writer = os.pipe()
+os.setpgid(0, 0)  # this process plays systemd, which alone passes without waiting
+options = f"fd={writer},pgrp={os.getpgrp()},minproto=5,maxproto=5,direct"
+subprocess.run(["mount", "-t", "autofs", "-o", options, "systemd-1",
+                "/proc/sys/fs/binfmt_misc"], pass_fds=[writer], check=True)
+os.close(writer)
+run = subprocess.Popen(sys.argv[1:], start_new_session=True)
+try:
+    print("status", run.wait(30))
+finally:
+    run.kill()
+os.set_blocking(reader, False)
+try:
+    print("triggered", os.read(reader, 400))
+except BlockingIOError:
+    print("untouched")
+"""
+
+
+@pytest.mark.parametrize("user_namespace", [[], as_user([])], ids=["root", "user"])
+def test_an_untouched_automount_stays_so(user_namespace: list[str]) -> None:
+    # In a mount namespace of the test's own; whoever triggered it would wait for ever.
+    done = run(
+        ["unshare", "--mount", sys.executable, "-c", AUTOMOUNT, *user_namespace, *CLI,
+         "run", "-P", "arm64", "--", "ls", "/proc/sys/fs/binfmt_misc"]
+    )  # fmt: skip
+    words = set(done.stdout.split())
+    assert words == {"qemu-aarch64", "register", "status", "0", "untouched"}, done.stderr

@@ -177,6 +177,12 @@ def test_a_user_without_a_range() -> None:
     assert "usermod --add-subuids" in done.stderr
 
 
+def test_a_group_without_an_id() -> None:
+    done = run(["unshare", "--user", f"--map-user={USER}", *RUN, "-P", "arm64", "--", "true"])
+    assert done.returncode == 4
+    assert "--map-group" in done.stderr
+
+
 def test_goes_on_as_root_where_no_second_namespace_may_be_had() -> None:
     # Two may be made below the first of these: one for the user, one for the registry.
     limit = 'echo 2 > /proc/sys/user/max_user_namespaces && exec "$@"'
@@ -361,6 +367,14 @@ def test_the_outer_registry_does_not_show_inside() -> None:
     shell = f"echo ':jar:E::jar::/bin/true:' > {REGISTRY}/register && exec \"$@\""
     done = in_room(["sh", "-c", shell, "sh", *as_user([*RUN, "-P", "arm64", "--", "ls", REGISTRY])])
     assert set(done.stdout.split()) == {"qemu-aarch64", "register", "status"}, done.stderr
+
+
+def test_root_with_all_ids_does_not_touch_the_registry_it_could_edit() -> None:
+    shell = f"echo ':jar:E::jar::/bin/true:' > {REGISTRY}/register && \"$@\" && ls {REGISTRY}"
+    done = in_room(["sh", "-c", shell, "sh", *RUN, "-P", "arm64", "--", "ls", REGISTRY])
+    inside, _, outside = done.stdout.partition("status\n")
+    assert inside.split() == ["qemu-aarch64", "register"], done.stderr
+    assert outside.split() == ["jar", "register", "status"]
 
 
 def test_many_runs_leave_nothing_behind() -> None:

@@ -25,12 +25,16 @@ USUAL = {
     "proc/sys/user/max_user_namespaces": "96363\n",
     "proc/sys/user/max_mnt_namespaces": "96363\n",
     "proc/self/mountinfo": ROOT_LINE,
-    "proc/self/status": "Name:\tx\nSeccomp:\t0\n",
+    "proc/self/status": "Uid:\t7\t7\t7\t7\nGid:\t7\t7\t7\t7\nSeccomp:\t0\n",
+    "proc/self/uid_map": "0 0 4294967295\n",
+    "proc/self/gid_map": "0 0 4294967295\n",
 }
 OFF = "proc/sys/user/max_user_namespaces"
 APPARMOR = {"proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1\n"}
 DEBIAN = {"proc/sys/kernel/unprivileged_userns_clone": "0\n"}
 SECCOMP = {"proc/self/status": "Name:\tx\nSeccomp:\t2\nSeccomp_filters:\t1\n"}
+NO_GROUP = {"proc/self/gid_map": ""}
+OTHER_USER = {"proc/self/uid_map": "0 100000 7\n"}
 CHROOT = {"proc/self/mountinfo": "30 25 0:5 / /proc rw - proc proc rw\n"}
 OLD = {"proc/sys/kernel/osrelease": "6.6.12-amd64\n"}
 
@@ -59,6 +63,8 @@ def host(where: Path, files: dict[str, str]) -> Host:
         ("mount", errno.EACCES, APPARMOR, "userns-apparmor", "userns,"),
         ("unshare", errno.EPERM, SECCOMP, "userns-seccomp", "seccomp=unconfined"),
         ("mount", errno.EPERM, SECCOMP, "userns-seccomp", "unshare and mount"),
+        ("unshare", errno.EPERM, NO_GROUP, "userns-unmapped", "--map-group"),
+        ("unshare", errno.EPERM, OTHER_USER, "userns-unmapped", "--map-user"),
         ("unshare", errno.EPERM, CHROOT, "userns-chroot", "outside"),
         ("mount", errno.EPERM, OLD, "kernel-too-old", "6.7"),
         ("mount", errno.ENODEV, {}, "binfmt-missing", "modprobe binfmt_misc"),
