@@ -8,7 +8,6 @@ Debian generates from it, against which the tests compare every row.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
@@ -319,6 +318,8 @@ def parse_platform(text: str) -> Platform:
     wanted = text.strip().lower()
     if wanted in known:
         return known[wanted]
+    import difflib
+
     near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
     names = ", ".join(platform.name for platform in container_platforms())
     hint = f"did you mean {known[near[0]].name}?" if near else f"container platforms are {names}"
