@@ -18,6 +18,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from binfmt_setup.registration import Entry, Registration, parse_entry
+from tests.room import TOP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,8 @@ _HOLD_SYSTEM = (
     "mount -t tmpfs none /etc && cp -a /run/etc/. /etc && rm -r /run/etc && "
     f"mkdir -p /etc/systemd/system && mount -t tmpfs none /usr/lib/binfmt.d && {_READY}"
 )
-_UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "--propagation=private")
+# What `run` makes its namespaces with, so that every test here is one of that, too.
+_ROOM = (sys.executable, "-m", "tests.room", "--bare")
 _SECONDS = 120
 
 
@@ -95,7 +97,9 @@ class Sandbox:
 @contextmanager
 def _held(*argv: str) -> Iterator[Sandbox]:
     """A namespace made by a command that says `ready` and then waits."""
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=TOP
+    ) as holder:
         assert holder.stdout is not None
         if holder.stdout.readline() != "ready\n":
             pytest.skip("this machine allows no private user namespaces")
@@ -108,7 +112,7 @@ def _held(*argv: str) -> Iterator[Sandbox]:
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     """A fresh namespace with nothing mounted in it."""
-    with _held(*_UNSHARE, "sh", "-c", _HOLD) as held:
+    with _held(*_ROOM, "sh", "-c", _HOLD) as held:
         yield held
 
 
@@ -119,7 +123,7 @@ def system() -> Iterator[Sandbox]:
     A namespace between the tester's and this one sees to it that its root is not the host's.
     """
     between = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
-    with _held(*between, *_UNSHARE, "sh", "-c", _HOLD_SYSTEM) as held:
+    with _held(*between, *_ROOM, "sh", "-c", _HOLD_SYSTEM) as held:
         held.mount()
         yield held
 
