@@ -52,12 +52,17 @@ def explain(step: Step, error: OSError, host: Host) -> EnvironmentUnfit:
         )  # fmt: skip
     elif number in (errno.EPERM, errno.EACCES):
         found = _forbidden(step, what, host)
-    return found or EnvironmentUnfit(what, hint=_ASK, code="userns-refused")
+    hint = _CAPABILITIES if step == "map" else _ASK
+    return found or EnvironmentUnfit(what, hint=hint, code="userns-refused")
 
 
 _ASK = (
     "something forbids it that this tool does not know: a security module, a chroot, or a "
     "container's rules; ask its administrator"
+)
+_CAPABILITIES = (
+    "root may lack a capability here (SETUID, SETGID, SETFCAP), as in a container: have its "
+    "administrator grant them, or run this as an ordinary user, who needs none"
 )
 
 

@@ -27,14 +27,18 @@ USER = 1000
 SECONDS = 120.0
 
 
-def in_room(argv: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
+def in_room(
+    argv: Sequence[str | Path], environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a command as root of a fresh namespace that has an empty registry of its own."""
-    return run([sys.executable, "-m", "tests.room", *argv])
+    return run([sys.executable, "-m", "tests.room", *argv], environment)
 
 
-def python_in_room(code: str, *arguments: str | Path) -> str:
+def python_in_room(
+    code: str, *arguments: str | Path, environment: Mapping[str, str] | None = None
+) -> str:
     """Run some Python in there, which must succeed; what it printed."""
-    done = in_room([sys.executable, "-c", code, *arguments])
+    done = in_room([sys.executable, "-c", code, *arguments], environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -65,6 +69,11 @@ def run(
     )
 
 
+def unmeasured() -> dict[str, str]:
+    """The tester's environment without what makes Python measure its coverage."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 def copy_for_everybody(where: Path) -> Path:
     """Copy the package and the libraries of its command line to where every user may read.
 
@@ -77,7 +86,7 @@ def copy_for_everybody(where: Path) -> Path:
     for folder in (where, *where.parents):
         if folder.stat().st_uid == os.geteuid() and folder not in (Path("/"), Path("/tmp")):
             folder.chmod(folder.stat().st_mode | 0o055)
-    libraries = run([sys.executable, "-c", code]).stdout.split()
+    libraries = run([sys.executable, "-c", code], unmeasured()).stdout.split()
     for file in (PACKAGE, *(Path(library) for library in libraries)):
         if file.name == "__init__.py":
             leave_out = shutil.ignore_patterns("__pycache__")

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.room import CLI, in_room, python_in_room
 
 REGISTRY = Path("/proc/sys/fs/binfmt_misc")
@@ -93,6 +95,20 @@ print(doubt())
     assert python_in_room(code) == "it has entries already (outer)\n"
 
 
+def test_what_may_not_be_its_own_is_an_error() -> None:
+    code = (
+        START
+        + """
+enter()
+try:
+    namespace.own_registry(host, namespace.user_namespace(), foreign)
+except Exception as error:
+    print(error.code, int(error.exit_code))
+"""
+    )
+    assert python_in_room(code) == "registry-not-own 4\n"
+
+
 def test_refuses_what_is_no_registry() -> None:
     code = (
         START
@@ -140,26 +156,32 @@ def test_the_limit_is_reached() -> None:
     assert "is reached" in done.stderr
 
 
-def test_a_seccomp_filter_as_in_a_container() -> None:
+@pytest.mark.parametrize("call", ["unshare", "mount"])
+def test_a_seccomp_filter_as_in_a_container(call: str) -> None:
     done = subprocess.run(
         [*CLI, "run", "--format", "json", "--", "true"],
         capture_output=True,
         text=True,
         check=False,
-        preexec_fn=refuse_unshare,
+        preexec_fn=lambda: refuse(call),
     )
     assert done.returncode == 4
     assert '"userns-seccomp"' in done.stdout
     assert "seccomp" in done.stderr
 
 
-def refuse_unshare() -> None:
-    """Make unshare(2) fail with EPERM from here on, as Docker's default profile does."""
-    numbers = {"x86_64": 272, "aarch64": 97, "ppc64le": 282, "s390x": 303, "riscv64": 97}
+CALLS = {  # asm/unistd.h
+    "x86_64": {"unshare": 272, "mount": 165},
+    "aarch64": {"unshare": 97, "mount": 40},
+}
+
+
+def refuse(call: str) -> None:
+    """Make a system call fail with EPERM from here on, as Docker's default profile does."""
     load, jump_if_equal, give = 0x20, 0x15, 0x06
     rows = [
         (load, 0, 0, 0),  # the number of the call: the first word of struct seccomp_data
-        (jump_if_equal, 0, 1, numbers[os.uname().machine]),
+        (jump_if_equal, 0, 1, CALLS[os.uname().machine][call]),
         (give, 0, 0, 0x00050000 | errno.EPERM),
         (give, 0, 0, 0x7FFF0000),
     ]
@@ -177,6 +199,15 @@ def refuse_unshare() -> None:
         set_seccomp, filter_mode, ctypes.byref(Filter(len(rows), program))
     ):
         raise OSError(ctypes.get_errno(), "prctl")
+
+
+def test_root_that_may_not_map_root() -> None:
+    # As in a container that lacks this capability (user_namespaces(7), since Linux 5.12).
+    drop = ["setpriv", "--bounding-set=-setfcap", "--inh-caps=-all"]
+    done = in_room([*drop, *CLI, "run", "-P", "arm64", "--", "true"])
+    assert done.returncode == 4
+    assert "cannot map user ids" in done.stderr
+    assert "SETFCAP" in done.stderr
 
 
 def test_the_room_itself_takes_no_part_of_the_outer_registry_for_its_own() -> None:

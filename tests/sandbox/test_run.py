@@ -26,6 +26,7 @@ from tests.room import (
     in_room,
     python_in_room,
     run,
+    unmeasured,
 )
 
 REGISTRY = Path("/proc/sys/fs/binfmt_misc")
@@ -358,9 +359,11 @@ for number in range(25):
 print(killed, finished)
 """
     command = as_user([*RUN, "-P", "arm64", "--", "true"])
-    killed, finished = map(int, python_in_room(code, json.dumps(command)).split())
+    killed, finished = map(
+        int, python_in_room(code, json.dumps(command), environment=unmeasured()).split()
+    )
     assert killed + finished == 25
-    assert killed > 4
+    assert killed > 3
 
 
 def test_the_outer_registry_does_not_show_inside() -> None:
@@ -433,5 +436,5 @@ def test_a_user_who_owns_nothing_is_told_why_not(nobody: list[str]) -> None:
 
 def test_start_needs_no_library() -> None:
     code = "import sys; from binfmt_setup import run, snapshot, plan; print(*sys.modules)"
-    loaded = set(run([sys.executable, "-c", code]).stdout.split())
+    loaded = set(run([sys.executable, "-c", code], unmeasured()).stdout.split())
     assert not loaded & {"typer", "psutil", "elftools", "jinja2", "rich", "json", "argparse"}
