@@ -12,11 +12,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 TOP = Path(__file__).resolve().parents[1]
 CLI = (sys.executable, "-m", "binfmt_setup")
@@ -74,6 +76,14 @@ def unmeasured() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 
 
+@contextmanager
+def folder_for_everybody() -> Iterator[Path]:
+    """A folder that every user can reach: pytest closes its own to others, again and again."""
+    with tempfile.TemporaryDirectory(prefix="binfmt-setup-", dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 def copy_for_everybody(where: Path) -> Path:
     """Copy the package and the libraries of its command line to where every user may read.
 
@@ -83,10 +93,8 @@ def copy_for_everybody(where: Path) -> Path:
     modules = "{name.partition('.')[0] for name in sys.modules}"
     files = f"(getattr(sys.modules[name], '__file__', '') for name in {modules})"
     code = f"import sys, typer; print(*(file for file in {files} if 'site-packages' in str(file)))"
-    for folder in (where, *where.parents):
-        if folder.stat().st_uid == os.geteuid() and folder not in (Path("/"), Path("/tmp")):
-            folder.chmod(folder.stat().st_mode | 0o055)
     libraries = run([sys.executable, "-c", code], unmeasured()).stdout.split()
+    where.mkdir()
     for file in (PACKAGE, *(Path(library) for library in libraries)):
         if file.name == "__init__.py":
             leave_out = shutil.ignore_patterns("__pycache__")

@@ -11,10 +11,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.room import CLI, as_user, copy_for_everybody, run
+from tests.room import CLI, as_user, copy_for_everybody, folder_for_everybody, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 UID = 4242
 RANGE = 100_000
@@ -26,7 +30,7 @@ BUILDAH = ("buildah", "libgpgme11", "libassuan0", "libdevmapper1.02.1",
 GRANT = "".join(
     f'mount --bind "$1/{file}" /etc/{file} && ' for file in ("passwd", "subuid", "subgid")
 )
-DROP = f'shift && exec setpriv --reuid={UID} --regid={UID} --clear-groups --inh-caps=-all "$@"'
+DROP = 'shift && exec setpriv "$@"'
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root"),
@@ -41,7 +45,6 @@ class User:
         self.home = where / "home"
         self.home.mkdir()
         os.chown(self.home, UID, UID)
-        (where / "package").mkdir()
         copy_for_everybody(where / "package")
         users = Path("/etc/passwd").read_text()
         (where / "passwd").write_text(f"{users}granted:x:{UID}:{UID}::{self.home}:/bin/sh\n")
@@ -50,21 +53,26 @@ class User:
         self._where = where
 
     def run(
-        self, *arguments: str | Path, before: str = "", **more: str
+        self,
+        *arguments: str | Path,
+        before: str = "",
+        group: int = UID,
+        more: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """`binfmt-setup run` as this user, with Debian's Python, which everybody can reach.
 
-        `before` is what root does in the mount namespace first.
+        `before` is what root does in the mount namespace first, `group` one more group.
         """
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
             "TMPDIR": str(self.home),
             "PYTHONPATH": str(self._where / "package"),
-            **more,
+            **(more or {}),
         }
         return subprocess.run(
             ["unshare", "--mount", "sh", "-c", GRANT + before + DROP, "sh", self._where,
+             f"--reuid={UID}", f"--regid={UID}", f"--groups={group}", "--inh-caps=-all",
              "/usr/bin/python3", "-m", "binfmt_setup", "run", *arguments],
             env=environment, cwd=self.home, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, timeout=300, check=False,
@@ -72,8 +80,14 @@ class User:
 
 
 @pytest.fixture(scope="module")
-def user(tmp_path_factory: pytest.TempPathFactory) -> User:
-    return User(tmp_path_factory.mktemp("user"))
+def where() -> Iterator[Path]:
+    with folder_for_everybody() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def user(where: Path) -> User:
+    return User(where)
 
 
 @pytest.fixture(scope="module")
@@ -134,13 +148,11 @@ def test_a_foreign_tree_by_chroot(user: User, tree: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def buildah(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, str], Path]:
+def buildah(where: Path) -> tuple[str, dict[str, str], Path]:
     """The program, the environment it needs, and its policy; from packages if need be."""
     installed = shutil.which("buildah")
     if installed:
         return installed, {}, Path("/etc/containers/policy.json")
-    where = tmp_path_factory.mktemp("buildah")
-    where.chmod(0o755)
     apt = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *BUILDAH]
     done = subprocess.run(apt, cwd=where, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -169,10 +181,20 @@ def test_buildah(user: User, tree: Path, buildah: tuple[str, dict[str, str], Pat
         "--map-root", "--map-users=auto", "-P", "arm64", "--", program,
         "--root", user.home / "storage", "--runroot", user.home / "runroot",
         "--storage-driver=vfs", "bud", "--isolation=chroot", "--arch=arm64",
-        "--signature-policy", policy, "--pull-never", "context", **environment,
+        "--signature-policy", policy, "--pull-never", "context", more=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert "\nbuilt on aarch64\n" in done.stdout
+
+
+def test_other_groups_keep_their_effect(user: User) -> None:
+    secret = user.home / "secret"
+    secret.write_text("for the group")
+    os.chown(secret, 0, 4343)
+    secret.chmod(0o640)
+    assert user.run("-P", "arm64", "--", "cat", secret).returncode == 1
+    done = user.run("-P", "arm64", "--", "cat", secret, group=4343)
+    assert done.stdout == "for the group"
 
 
 AUTOMOUNT = """

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,11 +24,15 @@ from tests.room import (
     USER,
     as_user,
     copy_for_everybody,
+    folder_for_everybody,
     in_room,
     python_in_room,
     run,
     unmeasured,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REGISTRY = Path("/proc/sys/fs/binfmt_misc")
 ARM64 = PROBES / "aarch64"
@@ -380,6 +385,22 @@ def test_root_with_all_ids_does_not_touch_the_registry_it_could_edit() -> None:
     assert outside.split() == ["jar", "register", "status"]
 
 
+def test_what_is_mounted_outside_later_is_seen_inside(tmp_path: Path) -> None:
+    code = """
+import json, subprocess, sys
+where = sys.argv[2]
+subprocess.run(["mount", "--make-rshared", "/"], check=True)
+process = subprocess.Popen(json.loads(sys.argv[1]), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+print(process.stdout.readline().decode(), end="")
+subprocess.run(["mount", "-t", "tmpfs", "none", where], check=True)
+open(where + "/late", "w").close()
+print(process.communicate(b"go on")[0].decode(), end="")
+"""
+    script = f"echo ready; read line; ls {tmp_path}"
+    command = as_user([*RUN, "-P", "arm64", "--", "sh", "-c", script])
+    assert python_in_room(code, json.dumps(command), tmp_path) == "ready\nlate\n"
+
+
 def test_many_runs_leave_nothing_behind() -> None:
     done = run([sys.executable, TOP / "scripts" / "soak-run", "--runs=100", "--at-once=64"])
     assert done.returncode == 0, done.stdout + done.stderr
@@ -389,10 +410,11 @@ def test_many_runs_leave_nothing_behind() -> None:
 
 
 @pytest.fixture(scope="module")
-def nobody(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def nobody() -> Iterator[list[str]]:
     """The command for the tool as a user that owns nothing and may not enter root's home."""
     if os.geteuid() != 0:
-        return [*CLI]
+        yield [*CLI]
+        return
     drop = [
         "setpriv",
         f"--reuid={NOBODY}",
@@ -400,8 +422,9 @@ def nobody(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         "--clear-groups",
         "--inh-caps=-all",
     ]
-    where = copy_for_everybody(tmp_path_factory.mktemp("reachable"))
-    return [*drop, "env", f"PYTHONPATH={where}", "/usr/bin/python3", "-m", "binfmt_setup"]
+    with folder_for_everybody() as folder:
+        where = copy_for_everybody(folder / "package")
+        yield [*drop, "env", f"PYTHONPATH={where}", "/usr/bin/python3", "-m", "binfmt_setup"]
 
 
 @needs_foreign_arm64
