@@ -8,13 +8,12 @@ import sys
 from enum import Enum
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 from binfmt_setup import __version__
 from binfmt_setup.errors import BinfmtSetupError, ExitCode, UsageProblem
-from binfmt_setup.identity import Users  # noqa: TC001 - typer reads annotations at run time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -270,7 +269,7 @@ def run(  # noqa: PLR0913 - one parameter is one option
     ] = None,
     qemu: Qemu = "",
     map_users: Annotated[
-        Users | None,
+        Literal["auto", "one", "current"] | None,
         typer.Option("--map-users", show_default=False,
                      help="User ids inside. auto: one's own and the range in /etc/subuid; one: "
                      "one's own; current: all there are now (for root, and its default)."),
@@ -280,14 +279,15 @@ def run(  # noqa: PLR0913 - one parameter is one option
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Run COMMAND with emulation in a private user namespace; nothing on the host changes."""
+    from binfmt_setup.identity import Users
     from binfmt_setup.run import RunOptions, execute
 
     del format_  # of the answer when it cannot be run: see _wants_json
     execute(
         _host(Path("/"), verbose=verbose),
         RunOptions(
-            tuple(command), tuple(platform or ()), _existing_directory(qemu), map_users,
-            as_root=map_root, verbose=verbose,
+            tuple(command), tuple(platform or ()), _existing_directory(qemu),
+            Users(map_users) if map_users else None, as_root=map_root, verbose=verbose,
         ),
     )  # fmt: skip
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
-from tests.room import CLI, in_room, python_in_room
+from tests.room import CLI, TOP, in_room, python_in_room
 
 REGISTRY = Path("/proc/sys/fs/binfmt_misc")
+SCHEMA = TOP / "binfmt_setup" / "data" / "schema.json"
 ENTRY = ":outer:E::outer::/bin/true:"
 START = """
 import os, sys
@@ -166,7 +169,10 @@ def test_a_seccomp_filter_as_in_a_container(call: str) -> None:
         preexec_fn=lambda: refuse(call),
     )
     assert done.returncode == 4
-    assert '"userns-seccomp"' in done.stdout
+    document = json.loads(done.stdout)
+    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(document)
+    assert document["command"] == "run"
+    assert [error["code"] for error in document["errors"]] == ["userns-seccomp"]
     assert "seccomp" in done.stderr
 
 
