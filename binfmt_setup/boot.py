@@ -5,7 +5,6 @@ Pure: texts and verdicts only; `plan` turns the texts into steps and `apply` wri
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,6 +71,8 @@ class UnitInputs:
     @property
     def digest(self) -> str:
         """Tells whether an installed unit is up to date without rendering it anew."""
+        import hashlib  # loads OpenSSL, which no command needs but those that write units
+
         template = (template_directory() / _TEMPLATE).read_bytes()
         return hashlib.sha256(template + repr(self).encode()).hexdigest()
 
