@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from binfmt_setup import emulators, probes
+from binfmt_setup import emulators
 from binfmt_setup.errors import (
     BinfmtSetupError,
     ExitCode,
@@ -126,7 +126,7 @@ def _nothing_to_emulate(facts: HostFacts) -> Finding:
 
 def probe(host: Host, platforms: Sequence[Platform]) -> Mapping[str, ProbeResult]:
     """Run the probes of these platforms; none on an offline tree."""
-    return probes.run_probes([p.probe for p in platforms]) if host.live else {}
+    return host.prove([p.probe for p in platforms]) if host.live else {}
 
 
 def selected(

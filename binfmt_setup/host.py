@@ -23,6 +23,7 @@ from typing import BinaryIO, cast
 
 from binfmt_setup import syscalls
 from binfmt_setup.errors import OtherProgramFailed, TookTooLong
+from binfmt_setup.probes import ProbeResult, run_probes
 
 SAFE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CLEAN_ENVIRONMENT: Mapping[str, str] = {"PATH": SAFE_PATH, "LC_ALL": "C.UTF-8"}
@@ -45,6 +46,8 @@ class Completed:
 
 Runner = Callable[[Sequence[str], float], Completed]
 """Runs a command, given with a time limit in seconds, and never raises for its status."""
+Prober = Callable[[Sequence[str]], Mapping[str, ProbeResult]]
+"""Runs the probes of these names on the host."""
 
 
 def run_program(argv: Sequence[str], seconds: float) -> Completed:
@@ -103,10 +106,16 @@ class Host:
     root: Path = Path("/")
     run: Runner = run_program
     verbose: bool = False
+    prove: Prober = run_probes
 
     @property
     def live(self) -> bool:
-        """Whether this is the running system."""
+        """Whether there is a kernel to ask: this is the running system, no offline tree."""
+        return self.in_place
+
+    @property
+    def in_place(self) -> bool:
+        """Whether paths of the host are paths of this process."""
         return self.root == Path("/")
 
     def path(self, inside: str) -> Path:
@@ -181,7 +190,7 @@ class Host:
 
     def followed(self, inside: str) -> Path:
         """The path with all links followed; for an offline tree none leads out of it."""
-        if self.live:
+        if self.in_place:
             return Path(os.path.realpath(inside))
         here, todo, hops = "", inside.split("/"), 0
         while todo:
@@ -218,7 +227,7 @@ class Host:
 
     def _newest_first(self, descriptor: int) -> list[str]:
         with os.scandir(descriptor) as found:
-            if self.live:
+            if self.in_place:
                 return [item.name for item in found]
             dated = [(item.stat().st_mtime_ns, item.name) for item in found]
         return [name for _, name in sorted(dated, reverse=True)]

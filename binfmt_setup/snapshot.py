@@ -62,7 +62,7 @@ def snapshot(host: Host, wished: Sequence[Platform] = (), *, qemu_directory: str
     uid_map = host.text("/proc/self/uid_map")
     targets = list(dict.fromkeys(p.target for p in wished)) or list(TARGETS)
     facts = HostFacts(
-        root=str(host.root),
+        root="/" if host.live else str(host.root),
         kernel=host.text("/proc/sys/kernel/osrelease").strip(),
         machine=machine or _machine_of_tree(host),
         support=_support(host, mount),
@@ -134,7 +134,7 @@ def interpreter_at(host: Host, path: str) -> Interpreter:
         elf = identify(host.head(path, HEADER_BYTES))
     except OSError:
         return Interpreter(path, real, problem="unreadable")
-    inside = real if host.live else "/" + os.path.relpath(real, host.root)
+    inside = real if host.in_place else "/" + os.path.relpath(real, host.root)
     return Interpreter(
         path,
         inside,
