@@ -129,7 +129,10 @@ class _Tree:
     def write(self) -> None:
         tables = self.case.tables
         for path, text in self._each("files"):
-            self._file(path, text.encode("utf-8"))
+            if path.endswith("/"):
+                self._made(path + "x")
+            else:
+                self._file(path, text.encode("utf-8"))
         for path, spec in self._each("elf"):
             self._file(path, elf_program(spec), 0o755)
         for path, spec in self._each("binfmt_d"):

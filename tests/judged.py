@@ -1,0 +1,47 @@
+"""What the commands say about a recorded host, in short words that case files hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from binfmt_setup import commands, provision
+from binfmt_setup.document import described
+from binfmt_setup.errors import BinfmtSetupError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from binfmt_setup.commands import Result
+    from binfmt_setup.findings import Finding, PlatformState
+    from tests.recorded import Case, RecordedHost
+
+
+def said(case: Case, host: RecordedHost) -> dict[str, list[str]]:
+    """The expectations of a case as they are: the same keys as its [expect] table."""
+    checked = commands.check(host, case.ask)
+    return {
+        "platforms": [_state(state) for state in checked.verdict.platforms],
+        "findings": sorted(_finding(f) for f in checked.verdict.all_findings),
+        "install": planned(case, host),
+    }
+
+
+def planned(case: Case, host: RecordedHost) -> list[str]:
+    """The steps that `install --check` shows, or what stops it."""
+    try:
+        result = provision.install(host, case.ask, provision.InstallOptions(check=True))
+    except BinfmtSetupError as error:
+        return [f"stopped: {error.code}"]
+    steps = [f"{o.step.kind} {described(o.step)[0]}" for o in result.outcomes]
+    return [*steps, *(f"not: {error.code}" for error in result.errors)]
+
+
+def _state(state: PlatformState) -> str:
+    words = [state.platform.name, state.how]
+    words += ["persistent"] if state.persistent else []
+    words += [] if state.ok else ["NOT OK"]
+    return " ".join(words)
+
+
+def _finding(finding: Finding) -> str:
+    return " ".join(filter(None, (finding.severity, finding.code, finding.platform)))
