@@ -121,6 +121,8 @@ def unit_word(text: str) -> str:
 def persistence_problem(facts: HostFacts, entry_name: str) -> str:
     """Why an entry will not be there after a reboot; empty when it will."""
     config = facts.config_of(entry_name)
+    if config is None and entry_name in facts.update_binfmts:
+        return ""  # binfmt-support.service registers it at boot, under any init of Debian's
     if config is None:
         return "no binfmt.d file registers it"
     if config.path.startswith(VOLATILE_DIRECTORY):

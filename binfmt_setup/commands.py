@@ -10,7 +10,7 @@ from binfmt_setup.errors import (
     BinfmtSetupError,
     ExitCode,
 )
-from binfmt_setup.findings import Finding, Verdict, judge
+from binfmt_setup.findings import judge
 from binfmt_setup.snapshot import snapshot, with_versions
 from binfmt_setup.targets import (
     TARGETS,
@@ -20,6 +20,7 @@ from binfmt_setup.targets import (
     container_platforms,
     parse_platform,
 )
+from binfmt_setup.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

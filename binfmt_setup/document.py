@@ -116,7 +116,7 @@ def owner(facts: HostFacts, entry: Entry) -> str:
         return "binfmt-setup"
     config = facts.config_of(entry.name)
     if config is None:
-        return "unknown"
+        return "update-binfmts" if entry.name in facts.update_binfmts else "unknown"
     return "distribution" if config.path.startswith("/usr/lib/") else "administrator"
 
 
@@ -169,6 +169,7 @@ def finding_row(finding: Finding) -> Json:
         "code": finding.code,
         "severity": finding.severity,
         "message": finding.message,
+        "evidence": finding.evidence,
         "hint": finding.hint,
         "platform": finding.platform or None,
     }

@@ -9,9 +9,6 @@ from binfmt_setup.document import described
 from binfmt_setup.errors import BinfmtSetupError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from binfmt_setup.commands import Result
     from binfmt_setup.findings import Finding, PlatformState
     from tests.recorded import Case, RecordedHost
 

@@ -13,21 +13,17 @@ import re
 import shlex
 import signal
 import struct
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import tomli
 
 from binfmt_setup.facts import BINFMT_MISC
 from binfmt_setup.host import Completed, Host
 from binfmt_setup.probes import ARGV0, ProbeResult
 from binfmt_setup.registration import Registration, canonical_flags
 from binfmt_setup.targets import target_named
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -63,7 +59,7 @@ def case_files() -> list[Path]:
 
 def load(path: Path) -> Case:
     """Read a case; an unknown or misspelt key is an error, so that no case tests nothing."""
-    raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    raw = tomli.loads(path.read_text(encoding="utf-8"))
     name = path.stem
     if unknown := set(raw) - _KEYS:
         raise ValueError(f"{path.name}: unknown keys {sorted(unknown)}")

@@ -1,0 +1,162 @@
+"""Why a platform does not run: one cause for a probe that failed, with evidence and remedy."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from binfmt_setup import emulators
+from binfmt_setup.facts import BINFMT_MISC
+from binfmt_setup.verdict import Finding
+
+if TYPE_CHECKING:
+    from binfmt_setup.facts import HostFacts
+    from binfmt_setup.probes import ProbeResult
+    from binfmt_setup.registration import Entry
+    from binfmt_setup.targets import Platform
+
+
+def install_command(facts: HostFacts, platform: Platform) -> str:
+    """The one command that makes a platform run on this host, QEMU included."""
+    if facts.container and facts.mount.state != "mounted":
+        return f"run on the host: binfmt-setup install {platform.name}"
+    if emulators.choose(facts, platform.target):
+        return f"run: binfmt-setup install {platform.name}"
+    known = emulators.package_manager(facts.distribution)
+    source = "--install-qemu" if known else "--qemu DIR"
+    return f"run: binfmt-setup install {source} {platform.name}"
+
+
+def removal_command(entry: Entry) -> str:
+    """The command that takes an entry out of the kernel.
+
+    A builtin of the shell does it, so that it works even while no program starts.
+    """
+    return f"echo -1 > {BINFMT_MISC}/{entry.name}"
+
+
+def tried(probe: ProbeResult) -> str:
+    """What became of a probe, as evidence."""
+    return f"the probe in an empty chroot: {probe.why() or 'it ran'}"
+
+
+def shown(entry: Entry) -> str:
+    """What the kernel shows of an entry, as evidence."""
+    state = "enabled" if entry.enabled else "disabled"
+    flags = entry.flags or "none"
+    return f"{BINFMT_MISC}/{entry.name}: {state}, {entry.interpreter}, flags {flags}"
+
+
+def why_not(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Finding:
+    """The cause for a probe that did not run, from the errno and the entries."""
+    name = platform.name
+    handler = facts.handler(platform.target.magic)
+    if probe.arguments_shifted:
+        return Finding(
+            "argv0-mismatch", "error",
+            f"{name}: kernel and QEMU disagree about the P flag, arguments arrive shifted",
+            install_command(facts, platform), name,
+            f"the probe was given 2 arguments and saw {probe.fields['argc']}"
+            + (f"; {shown(handler)}" if handler else ""),
+        )  # fmt: skip
+    if probe.timed_out:
+        return Finding(
+            "probe-timeout", "error", f"{name}: the probe did not end in time",
+            f"run again when the host is less busy: binfmt-setup check {name}", name, tried(probe),
+        )  # fmt: skip
+    if handler is None:
+        return _no_handler(facts, platform, probe)
+    if probe.errno == errno.ELOOP:
+        return Finding(
+            "native-registered", "error",
+            f"{name}: entry {handler.name} catches the host's own programs",
+            f"run: {removal_command(handler)}", name, f"{tried(probe)}; {shown(handler)}",
+        )  # fmt: skip
+    return _bad_handler(facts, platform, handler, probe)
+
+
+def _no_handler(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Finding:
+    """No enabled entry takes programs of this platform: missing, disabled, or different."""
+    name, target = platform.name, platform.target
+    matching = (e for e in facts.entries if e.registration.matches(target.magic))
+    disabled = next((e for e in matching if not e.enabled), None)
+    if disabled is not None:
+        return Finding(
+            "entry-disabled", "error", f"{name}: entry {disabled.name} is disabled",
+            f"run: echo 1 > {BINFMT_MISC}/{disabled.name}", name, shown(disabled),
+        )  # fmt: skip
+    other = facts.entry(target.entry_name)
+    if other is not None:
+        return Finding(
+            "entry-differs", "error",
+            f"{name}: entry {target.entry_name} does not match {target.name} programs",
+            install_command(facts, platform), name,
+            f"its magic is {other.registration.magic.hex() or 'none'}, where a {target.name} "
+            f"program starts with {target.magic.hex()}",
+        )  # fmt: skip
+    if probe.errno not in (0, errno.ENOEXEC):
+        return Finding(
+            "probe-failed", "error", f"{name}: {probe.why()}",
+            install_command(facts, platform), name, tried(probe),
+        )  # fmt: skip
+    if facts.mount.state == "mounted" and not emulators.choose(facts, target):
+        return no_emulator(facts, platform)
+    return Finding(
+        "entry-missing", "error", f"{name}: no entry for {target.name} programs",
+        install_command(facts, platform), name, tried(probe),
+    )  # fmt: skip
+
+
+def no_emulator(facts: HostFacts, platform: Platform) -> Finding:
+    """Nothing could be registered: there is no QEMU, or none that would work pinned."""
+    target = platform.target
+    found = [facts.interpreter(path) for path in facts.emulators.get(target.name, ())]
+    refused = [emulators.refusal(facts, one) for one in found]
+    code, words = next((r for r in refused if r[0]), ("interpreter-missing", ""))
+    manager = emulators.package_manager(facts.distribution)
+    distribution = facts.distribution.name or "this system"
+    if manager is None:
+        where = f"{distribution} has no package with a static QEMU that is known here"
+    else:
+        where = f"{distribution} has it in {' '.join(manager.packages([target]))}"
+    return Finding(
+        code, "error",
+        f"{platform.name}: {words or f'there is no emulator for {target.name} on this host'}",
+        install_command(facts, platform), platform.name, where,
+    )  # fmt: skip
+
+
+def _bad_handler(
+    facts: HostFacts, platform: Platform, handler: Entry, probe: ProbeResult
+) -> Finding:
+    """An entry takes the program and yet it does not run."""
+    name = platform.name
+    install = install_command(facts, platform)
+    evidence = f"{tried(probe)}; {shown(handler)}"
+    own = facts.entry(platform.target.entry_name)
+    if handler.name != platform.target.entry_name and own is not None:
+        return Finding(
+            "entry-shadowed", "error",
+            f"{name}: entry {handler.name} comes before {own.name} and does not work",
+            install, name, evidence,
+        )  # fmt: skip
+    if "F" not in handler.flags:
+        return Finding(
+            "flag-f-missing", "error",
+            f"{name}: entry {handler.name} has no F flag, so no chroot or container finds "
+            f"{handler.interpreter}",
+            install, name, evidence,
+        )  # fmt: skip
+    code, words = emulators.refusal(facts, facts.interpreter(handler.interpreter))
+    if code in ("interpreter-dynamic", "interpreter-wrong-architecture"):
+        return Finding(code, "error", f"{name}: {words}", install, name, evidence)
+    if probe.errno == errno.EACCES:
+        return Finding(
+            "access-denied", "error", f"{name}: the kernel may not execute the interpreter",
+            "run: journalctl -k -g denied   (SELinux or AppArmor say there what they refused)",
+            name, evidence,
+        )  # fmt: skip
+    return Finding(
+        "probe-failed", "error", f"{name}: {handler.interpreter}: {probe.why()}",
+        f"run: binfmt-setup install --qemu DIR {name}", name, evidence,
+    )  # fmt: skip

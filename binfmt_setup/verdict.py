@@ -1,0 +1,76 @@
+"""What a judgement consists of: findings, the state of each platform, and the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from binfmt_setup.registration import Entry
+    from binfmt_setup.targets import Platform
+
+Severity = Literal["error", "warning", "info"]
+How = Literal["native", "emulated", "none"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fact that keeps a platform from working, or will: stable code, words, remedy.
+
+    An error does not work; a warning works, and will break or is a risk. `evidence` is what
+    was read or tried that shows it. A message about a platform starts with its name.
+    """
+
+    code: str
+    severity: Severity
+    message: str
+    hint: str = ""
+    platform: str = ""
+    evidence: str = ""
+
+    @property
+    def words(self) -> str:
+        """The message without the platform in front."""
+        return self.message.removeprefix(f"{self.platform}: ")
+
+
+@dataclass(frozen=True)
+class PlatformState:
+    """The verdict on one platform."""
+
+    platform: Platform
+    ok: bool
+    how: How
+    handler: Entry | None = None
+    pinned_version: str = ""
+    disk_version: str = ""
+    persistent: bool | None = None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def unproven(self) -> bool:
+        """Whether nothing speaks against it, but no probe could show that it works."""
+        return not self.ok and {finding.code for finding in self.findings} == {"not-probed"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found: platforms in the order asked for, and findings on the host."""
+
+    platforms: tuple[PlatformState, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """Those of the host first, then platform by platform."""
+        return self.findings + tuple(f for state in self.platforms for f in state.findings)
+
+    def good(self, *, strict: bool = False) -> bool:
+        """Whether every platform that can be proven works, and one at least is.
+
+        With `strict` no warning is tolerated either.
+        """
+        bad = ("error", "warning") if strict else ("error",)
+        clean = all(finding.severity not in bad for finding in self.all_findings)
+        proven = any(state.ok for state in self.platforms)
+        return clean and proven and all(s.ok or s.unproven for s in self.platforms)
