@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def install_command(facts: HostFacts, platform: Platform) -> str:
     """The one command that makes a platform run on this host, QEMU included."""
-    if facts.container and facts.mount.state != "mounted":
+    if facts.out_of_reach:
         return f"run on the host: binfmt-setup install {platform.name}"
     if emulators.choose(facts, platform.target):
         return f"run: binfmt-setup install {platform.name}"
@@ -121,7 +121,7 @@ def no_emulator(facts: HostFacts, platform: Platform) -> Finding:
         where = f"{distribution} has it in {' '.join(manager.packages([target]))}"
     return Finding(
         code, "error",
-        f"{platform.name}: {words or f'there is no emulator for {target.name} on this host'}",
+        f"{platform.name}: {words or 'there is no emulator for it on this host'}",
         install_command(facts, platform), platform.name, where,
     )  # fmt: skip
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
+from contextvars import ContextVar
 from enum import Enum
 from itertools import pairwise, takewhile
 from pathlib import Path
@@ -56,6 +58,9 @@ class CheckFormat(str, Enum):
     github = "github"
     junit = "junit"
 
+
+_HOST: ContextVar[Host | None] = ContextVar("host", default=None)
+"""The host that the command works on, so that a report of its failure can describe it."""
 
 Platforms = Annotated[
     list[str] | None,
@@ -148,6 +153,10 @@ def check(  # noqa: PLR0913 - one parameter is one option
             metavar="NAME,…", help="Build with docker, podman, buildah, or 'auto': those there are."
         ),
     ] = "",
+    security: Annotated[
+        bool, typer.Option("--security", help="Can the entries be trusted? Runs no probe.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the verdict.")] = False,
     root: Root = Path("/"),
     format_: Annotated[
         CheckFormat, typer.Option("--format", help="What to print.")
@@ -160,13 +169,22 @@ def check(  # noqa: PLR0913 - one parameter is one option
     """
     from binfmt_setup import commands
 
-    versions = format_ is CheckFormat.json
     host = _host(root, verbose=verbose)
-    engines = _engine_calls(host, engine) if engine else None
-    result = commands.check(
-        host, platforms or [], strict=strict, versions=versions, engines=engines
-    )
-    _finish(result, format_.value)
+    if security:
+        if platforms:
+            raise UsageProblem(
+                "--security looks at all entries, whatever their platform",
+                hint="leave the platforms out",
+            )
+        result = commands.check_security(host, strict=strict)
+    else:
+        # With one platform each fact has its line, QEMU's version among them.
+        versions = format_ is CheckFormat.json or len(platforms or []) == 1
+        engines = _engine_calls(host, engine) if engine else None
+        result = commands.check(
+            host, platforms or [], strict=strict, versions=versions, engines=engines
+        )
+    _finish(result, format_.value, quiet=quiet)
 
 
 @app.command(short_help="Show every entry of the registry.")
@@ -282,7 +300,7 @@ def run(  # noqa: PLR0913 - one parameter is one option
     from binfmt_setup.identity import Users
     from binfmt_setup.run import RunOptions, execute
 
-    del format_  # of the answer when it cannot be run: see _wants_json
+    del format_  # of the answer when it cannot be run: see _print_failure
     execute(
         _host(Path("/"), verbose=verbose),
         RunOptions(
@@ -297,7 +315,9 @@ def _host(root: Path, *, verbose: bool) -> Host:
 
     if not root.is_dir():
         raise UsageProblem(f"--root {root}: no such directory", hint="name an existing tree")
-    return Host(root.resolve(), verbose=verbose)
+    host = Host(root.resolve(), verbose=verbose)
+    _HOST.set(host)
+    return host
 
 
 def _engine_calls(host: Host, words: str) -> EngineCalls:
@@ -337,19 +357,40 @@ def _leave_cleanly_when_terminated() -> None:
     signal.signal(signal.SIGHUP, stop)
 
 
-def _finish(result: Result, format_: str, *, diff: bool = False) -> None:
+def _finish(result: Result, format_: str, *, diff: bool = False, quiet: bool = False) -> None:
     """Print a result and leave with its exit code."""
+    _print(result, format_, diff=diff, quiet=quiet)
+    raise typer.Exit(int(result.exit_code))
+
+
+def _print(result: Result, format_: str, *, diff: bool = False, quiet: bool = False) -> None:
     from binfmt_setup import report
 
     if format_ == "text":
-        sys.stdout.write(report.text_report(result, _style(), diff=diff))
+        sys.stdout.write(report.text_report(result, _style(), diff=diff, quiet=quiet))
     elif format_ == "json":
         sys.stdout.write(report.json_report(result))
     elif format_ == "github":
-        sys.stdout.write(report.github_report(result))
+        from binfmt_setup import ci_formats
+
+        sys.stdout.write(ci_formats.github_report(result))
+        _write_step_summary(ci_formats.github_summary(result))
     else:
-        sys.stdout.write(report.junit_report(result))
-    raise typer.Exit(int(result.exit_code))
+        from binfmt_setup import ci_formats
+
+        sys.stdout.write(ci_formats.junit_report(result))
+
+
+def _write_step_summary(markdown: str) -> None:
+    """Add to the file that GitHub shows as a job's summary, where there is one."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path:
+        return
+    try:
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(markdown)
+    except OSError as error:
+        print(f"no step summary: {path}: {error.strerror}", file=sys.stderr)
 
 
 def _style(*, errors: bool = False) -> Style:
@@ -378,7 +419,7 @@ def run_command_line(arguments: Sequence[str], failed: BaseException | None = No
         print("interrupted", file=sys.stderr)
         return 130
     except Exception as error:
-        return _report_surprise(error)
+        return _report_surprise(error, arguments)
     return status if isinstance(status, int) else 0
 
 
@@ -389,31 +430,51 @@ def _outcome(arguments: Sequence[str], failed: BaseException | None) -> object:
 
 
 def _report_error(error: BinfmtSetupError, arguments: Sequence[str]) -> int:
-    """Say on standard error what stopped the command; in JSON also on standard output."""
+    """Say on standard error what stopped the command, and on standard output what reads it."""
     from binfmt_setup import report
 
-    if _wants_json(arguments):
-        import json
-
-        from binfmt_setup.document import failure
-
-        command = next((word for word in arguments if not word.startswith("-")), "")
-        print(json.dumps(failure(command, error), indent=2))
+    _print_failure(error, arguments)
     for line in report.error_lines(error, _style(errors=True)):
         print(line, file=sys.stderr)
     return int(error.exit_code)
 
 
-def _wants_json(arguments: Sequence[str]) -> bool:
+def _print_failure(error: BinfmtSetupError, arguments: Sequence[str]) -> None:
+    """The answer in the format that was asked for, with the host as far as it is known."""
     # Behind a "--" are the words of the command that `run` starts.
     words = list(takewhile(lambda word: word != "--", arguments))
-    return "--format=json" in words or ("--format", "json") in pairwise(words)
+    pairs = [("--format", word.removeprefix("--format=")) for word in words]
+    wanted = {value for key, value in [*pairs, *pairwise(words)] if key == "--format"}
+    format_ = next((name for name in ("json", "github", "junit") if name in wanted), "")
+    command = next((word for word in words if not word.startswith("-")), "")
+    if not format_:
+        return
+    if host := _HOST.get():
+        from binfmt_setup.commands import stopped
+
+        with suppress(Exception):  # nothing may hide the error that is being reported
+            _print(stopped(host, command, error, check="--check" in words), format_)
+            return
+    if format_ == "json":
+        import json
+
+        from binfmt_setup.document import failure
+
+        print(json.dumps(failure(command, error), indent=2))
+    else:
+        from binfmt_setup import ci_formats
+
+        one = ci_formats.github_error if format_ == "github" else ci_formats.junit_error
+        print(one(error))
 
 
-def _report_surprise(error: Exception) -> int:
+def _report_surprise(error: Exception, arguments: Sequence[str]) -> int:
     """A usage error of the command line parser, or a defect of this tool."""
     show = getattr(error, "show", None)
     if show is not None:  # click's own errors know how to be shown
+        words = getattr(error, "format_message", lambda: str(error))()
+        if words:
+            _print_failure(UsageProblem(words, hint="see: binfmt-setup --help"), arguments)
         show()
         return int(getattr(error, "exit_code", ExitCode.USAGE))
     import traceback

@@ -11,6 +11,8 @@ from binfmt_setup.errors import (
     ExitCode,
 )
 from binfmt_setup.findings import judge
+from binfmt_setup.provenance import with_provenance
+from binfmt_setup.security import security_verdict
 from binfmt_setup.snapshot import snapshot, with_versions
 from binfmt_setup.targets import (
     TARGETS,
@@ -44,6 +46,7 @@ class Result:
     check: bool = False
     strict: bool = False
     engines: tuple[EngineReport, ...] = ()
+    security: bool = False
 
     @property
     def changed(self) -> bool:
@@ -59,6 +62,8 @@ class Result:
         if self.check or prepared or self.command in ("status", "uninstall"):
             return ExitCode.OK
         good = self.verdict.good(strict=self.strict)
+        if self.security:
+            good = self.verdict.clean(strict=True)
         return ExitCode.OK if good else ExitCode.ANSWER_IS_NO
 
 
@@ -115,6 +120,18 @@ def _with_engines(result: Result, calls: EngineCalls, *, named: bool) -> Result:
     errors = tuple(report.error for report in reports if report.error)
     verdict = with_engines(result.verdict, reports)
     return replace(result, verdict=verdict, errors=errors, engines=reports)
+
+
+def check_security(host: Host, *, strict: bool = False) -> Result:
+    """Whether the entries of a host can be trusted; runs no probe and changes nothing."""
+    facts = with_provenance(host, snapshot(host))
+    return Result("check", facts, security_verdict(facts), strict=strict, security=True)
+
+
+def stopped(host: Host, command: str, error: BinfmtSetupError, *, check: bool) -> Result:
+    """The result of a command that an error stopped: the host as it is, and what is wrong."""
+    facts = snapshot(host)
+    return Result(command, facts, judge(facts, (), {}), errors=(error,), check=check)
 
 
 def _nothing_to_emulate(facts: HostFacts) -> Finding:

@@ -46,11 +46,12 @@ class Mount:
     point: str
     fs_type: str
     options: frozenset[str]
+    device: str = ""
 
 
 @dataclass(frozen=True)
 class BinfmtMount:
-    """What is mounted at /proc/sys/fs/binfmt_misc.
+    """What is mounted at /proc/sys/fs/binfmt_misc, or that nothing can be: `read_only`.
 
     `automount` is systemd's autofs that nobody has triggered yet: the directory is there
     and empty, and reading it would mount the real thing.
@@ -88,6 +89,10 @@ class Interpreter:
     `problem` is empty for a readable regular file, else `missing`, `not-a-file` or
     `unreadable`. `writable_by_others` lists the file or those directories above it that
     every user can change. `version` is QEMU's own word, empty when nobody asked it.
+
+    The security view alone asks for the rest: `package` is None when nobody knows and empty
+    when there is none, `foreign_owners` lists what belongs to another user than root,
+    `unfit_mount` says in words what is wrong with the file system.
     """
 
     path: str
@@ -98,6 +103,9 @@ class Interpreter:
     writable_by_others: tuple[str, ...] = ()
     identity: tuple[int, int] = (0, 0)
     version: str = ""
+    package: str | None = None
+    foreign_owners: tuple[str, ...] = ()
+    unfit_mount: str = ""
 
     @property
     def needs_binfmt_flags(self) -> bool:
@@ -169,6 +177,14 @@ class HostFacts:
     def live(self) -> bool:
         """Whether this is the running host, with a kernel to ask."""
         return self.root == "/"
+
+    @property
+    def out_of_reach(self) -> bool:
+        """Whether this is a container that cannot see its host's registry, nor mount it.
+
+        Engines give containers a read-only /proc/sys, unless they are privileged ones.
+        """
+        return bool(self.container) and self.mount.state == "absent" and self.mount.read_only
 
     @property
     def native(self) -> Target | None:
@@ -248,7 +264,7 @@ def parse_mountinfo(text: str) -> tuple[Mount, ...]:
             continue
         options = frozenset(fields[5].split(",")) | frozenset(rest[2].split(","))
         point = fields[4].replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
-        mounts.append(Mount(fields[0], fields[1], point, rest[0], options))
+        mounts.append(Mount(fields[0], fields[1], point, rest[0], options, fields[2]))
     return tuple(mounts)
 
 
@@ -291,7 +307,9 @@ def binfmt_mount(mounts: tuple[Mount, ...]) -> BinfmtMount:
     """
     mount = visible_mount(mounts, BINFMT_MISC)
     if mount is None:
-        return BinfmtMount("absent")
+        above = (visible_mount(mounts, path) for path in ("/proc/sys/fs", "/proc/sys", "/proc"))
+        nearest = next((m for m in above if m is not None), None)
+        return BinfmtMount("absent", read_only=nearest is not None and "ro" in nearest.options)
     if mount.fs_type == "autofs":
         return BinfmtMount("automount")
     if mount.fs_type == "binfmt_misc":

@@ -27,6 +27,8 @@ __all__ = ["Finding", "PlatformState", "Severity", "Verdict", "judge", "why_not"
 FIRST_KERNEL_WITH_F = (4, 8)
 FIRST_KERNEL_WITH_AT_FLAGS = (5, 12)
 """From here on the kernel tells an interpreter through AT_FLAGS that P is set."""
+_CURED_BY_INSTALL = frozenset(("automount-only", "not-mounted"))
+"""Causes on the host that leave room for a second one: QEMU may be missing as well."""
 
 
 def judge(
@@ -35,19 +37,19 @@ def judge(
     """The verdict on the wished platforms and on the host as far as they depend on it."""
     results = [probes[p.probe] for p in wished if p.probe in probes]
     host = tuple(_host_findings(facts, results))
-    explained = any(finding.severity == "error" for finding in host)
-    states = (_platform_state(facts, p, probes.get(p.probe), explained=explained) for p in wished)
+    explained = frozenset(finding.code for finding in host if finding.severity == "error")
+    states = (_platform_state(facts, p, probes.get(p.probe), explained) for p in wished)
     return Verdict(tuple(states), host)
 
 
-def knows_f(facts: HostFacts, probes: Sequence[ProbeResult]) -> str:
+def knows_f(facts: HostFacts, *, emulated: bool) -> str:
     """How it is known that this kernel has the F flag; empty when it has not.
 
-    Vendors backport: an entry that shows F, or a program that ran without its interpreter
-    in reach, says more than a version.
+    Vendors backport: an entry that shows F, or a program that was emulated without its
+    interpreter in reach, says more than a version.
     """
-    if any(probe.ok and not probe.native for probe in probes):
-        return "tried: a pinned interpreter ran"
+    if emulated:
+        return "tried: a pinned emulator ran"
     if any("F" in entry.flags for entry in facts.entries):
         return "an entry has it"
     return "by its version" if facts.kernel_version >= FIRST_KERNEL_WITH_F else ""
@@ -91,7 +93,8 @@ def _kernel_findings(
     facts: HostFacts, probes: Sequence[ProbeResult], severity: Severity
 ) -> Iterator[Finding]:
     """The one root cause in the way to a registry: kernel, module, mount, switch."""
-    if facts.kernel and not knows_f(facts, probes):
+    emulated = any(probe.ok and not probe.native for probe in probes)
+    if facts.kernel and not knows_f(facts, emulated=emulated):
         yield Finding(
             "kernel-too-old", severity,
             f"Linux {facts.kernel} has no F flag: containers and chroots cannot emulate",
@@ -121,7 +124,7 @@ def _kernel_findings(
 
 def _not_mounted(facts: HostFacts, severity: Severity) -> Finding:
     evidence = f"/proc/self/mountinfo has nothing at {BINFMT_MISC}"
-    if not facts.container:
+    if not facts.out_of_reach:
         return Finding(
             "not-mounted", severity, "binfmt_misc is not mounted", "run: binfmt-setup install",
             evidence=evidence,
@@ -135,7 +138,7 @@ def _not_mounted(facts: HostFacts, severity: Severity) -> Finding:
 
 
 def _platform_state(
-    facts: HostFacts, platform: Platform, probe: ProbeResult | None, *, explained: bool
+    facts: HostFacts, platform: Platform, probe: ProbeResult | None, explained: frozenset[str]
 ) -> PlatformState:
     handler = facts.handler(platform.target.magic)
     state = _bare_state(facts, platform, probe, handler)
@@ -144,7 +147,7 @@ def _platform_state(
         found.append(_unproven(facts, platform, handler))
     elif not probe.ok and not explained:
         found.append(why_not(facts, platform, probe))
-    elif not probe.ok and handler is None and _wants_emulator(facts, platform):
+    elif not probe.ok and explained <= _CURED_BY_INSTALL and _wants_emulator(facts, platform):
         found.append(no_emulator(facts, platform))
     elif probe.ok and handler is not None:
         found += handler_findings(facts, platform, handler, probe)
@@ -163,7 +166,8 @@ def _platform_state(
 
 def _wants_emulator(facts: HostFacts, platform: Platform) -> bool:
     """Whether QEMU is missing besides what is wrong with the host; a container needs none."""
-    return not facts.container and not emulators.choose(facts, platform.target)
+    unserved = facts.handler(platform.target.magic) is None and not facts.out_of_reach
+    return unserved and not emulators.choose(facts, platform.target)
 
 
 def _bare_state(

@@ -1,14 +1,17 @@
-"""Results as text for people, as annotations and tables for CI systems, as JSON."""
+"""Results as text for people, readable at 80 columns and without colour, and as JSON."""
 
 from __future__ import annotations
 
 import difflib
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from binfmt_setup.boot import persistence_problem
 from binfmt_setup.document import described, document, owner_words
+from binfmt_setup.preflight import host_rows, platform_rows
 from binfmt_setup.steps import ChangeEntry
+from binfmt_setup.targets import parse_platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -16,9 +19,10 @@ if TYPE_CHECKING:
     from binfmt_setup.commands import Result
     from binfmt_setup.engines import EngineReport
     from binfmt_setup.errors import BinfmtSetupError
-    from binfmt_setup.facts import HostFacts
-    from binfmt_setup.findings import Finding, PlatformState
+    from binfmt_setup.verdict import Finding, PlatformState, Verdict
 
+_COLUMNS = 80
+_INSTALL = "run: binfmt-setup install"
 _COLOURS = {"good": "32", "bad": "31", "warn": "33", "dim": "2"}
 
 
@@ -41,19 +45,45 @@ class Style:
         return self.paint(sign, kind) if kind in _COLOURS else sign
 
 
-def text_report(result: Result, style: Style, *, diff: bool = False) -> str:
-    """The report for people: facts, remedies, and the verdict in the last line."""
+def text_report(result: Result, style: Style, *, diff: bool = False, quiet: bool = False) -> str:
+    """The report for people: facts, findings, remedies, and the verdict in the last line.
+
+    `quiet` leaves the verdict alone.
+    """
+    if quiet:
+        return _verdict_line(result, style) + "\n"
     if result.command == "status":
         return "\n".join(_status_lines(result, style)) + "\n"
     lines: list[str] = []
     if result.command in ("install", "uninstall"):
         lines += _action_lines(result, style, diff=diff)
     if not (result.check or result.command == "uninstall"):
-        lines += [*_host_lines(result.facts, style), *_platform_lines(result, style)]
+        lines += _fact_lines(result, style)
         lines += [line for report in result.engines for line in _engine_lines(report, style)]
-        lines += _finding_lines(result.verdict.all_findings, style)
+        lines += _finding_lines(result.verdict, style)
     lines += [line for error in result.errors for line in error_lines(error, style)]
     return "\n".join([*lines, _verdict_line(result, style)]) + "\n"
+
+
+def wrapped(text: str, first: str, rest: str) -> Iterator[str]:
+    """Words in lines of 80 columns, the first line begun with `first`, others with `rest`.
+
+    Paths are never broken, so that they can be copied.
+    """
+    return iter(
+        textwrap.wrap(
+            text, _COLUMNS, initial_indent=first, subsequent_indent=rest,
+            break_long_words=False, break_on_hyphens=False,
+        )
+    )  # fmt: skip
+
+
+def _marked(style: Style, kind: str, text: str, indent: int = 2) -> Iterator[str]:
+    """A wrapped line behind its sign, which is put in last: colours have no width."""
+    sign = style.mark(kind)
+    width = len(Style(unicode=style.unicode).mark(kind)) + 1
+    for number, line in enumerate(wrapped(text, " " * width, " " * max(width, indent))):
+        yield sign + line[width - 1 :] if number == 0 else line
 
 
 def error_lines(error: BinfmtSetupError, style: Style) -> Iterator[str]:
@@ -63,25 +93,26 @@ def error_lines(error: BinfmtSetupError, style: Style) -> Iterator[str]:
         yield f"  {style.mark('hint')} {error.hint}"
 
 
-def _host_lines(facts: HostFacts, style: Style) -> Iterator[str]:
-    if not facts.kernel:
-        yield f"{style.mark('note')} an offline tree at {facts.root}: no kernel to ask"
+def _fact_lines(result: Result, style: Style) -> Iterator[str]:
+    """One line for each fact; where one platform is asked for, for each of its facts."""
+    if result.security:
+        count = len(result.facts.entries)
+        yield from _marked(style, "note", f"looked at {count} entries and their interpreters")
         return
-    where = f", in a {facts.container} container" if facts.container else ""
-    yield f"{style.mark('good')} Linux {facts.kernel} on {facts.machine}{where}"
-    if facts.mount.state == "mounted":
-        how = "read-only" if facts.mount.read_only else "read-write"
-        count = len(facts.entries)
-        plural = "entry" if count == 1 else "entries"
-        yield f"{style.mark('good')} binfmt_misc mounted {how}, {count} {plural}"
-
-
-def _platform_lines(result: Result, style: Style) -> Iterator[str]:
     states = result.verdict.platforms
+    emulated = any(state.ok and state.how == "emulated" for state in states)
+    rows = list(host_rows(result.facts, emulated=emulated))
+    if len(states) == 1 and result.command == "check":
+        rows += platform_rows(result.facts, states[0])
+        for row in rows:
+            yield from _marked(style, row.mark, f"{row.topic:<9} {row.words}", 14)
+        return
+    for row in rows:
+        yield from _marked(style, row.mark, row.words)
     width = max((len(state.platform.name) for state in states), default=0)
     for state in states:
-        sign = style.mark("good" if state.ok else "note" if state.unproven else "bad")
-        yield f"{sign} {state.platform.name:<{width}}  {_how(state)}"
+        kind = "good" if state.ok else "note" if state.unproven else "bad"
+        yield from _marked(style, kind, f"{state.platform.name:<{width}}  {_how(state)}", width + 4)
 
 
 def _engine_lines(report: EngineReport, style: Style) -> Iterator[str]:
@@ -109,20 +140,40 @@ def _how(state: PlatformState) -> str:
     if state.unproven:
         by = f"registered as {state.handler.name} " if state.handler else ""
         return f"{by}not proven: {state.findings[0].message.partition(': ')[2]}"
-    words = (finding.message for finding in state.findings)
-    return next(words, "does not run").removeprefix(f"{state.platform.name}: ")
+    return "does not run"
 
 
-def _finding_lines(findings: Sequence[Finding], style: Style) -> Iterator[str]:
-    """Warnings and notes with their words, then every remedy once."""
+def _finding_lines(verdict: Verdict, style: Style) -> Iterator[str]:
+    """What was found, the worst first, equal findings of several platforms as one."""
     kinds = {"error": "bad", "warning": "warn", "info": "note"}
-    for finding in findings:
-        told = finding.severity == "error" or finding.code == "not-probed"
-        if told and finding.platform:
-            continue  # its platform's line says it already
-        yield f"{style.mark(kinds[finding.severity])} {finding.message} [{finding.code}]"
-    for hint in remedies(findings):
+    grouped: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in verdict.all_findings:
+        if finding.code != "not-probed":
+            key = (finding.severity, finding.code, _template(finding))
+            grouped.setdefault(key, []).append(finding)
+    order = ("info", "warning", "error")
+    rows = sorted(grouped.items(), key=lambda group: order.index(group[0][0]))
+    for (severity, code, template), found in rows:
+        names = ", ".join(finding.platform for finding in found if finding.platform)
+        said = template if len(found) > 1 else found[0].words
+        words = f"{names}: {said}" if names else found[0].message
+        yield from _marked(style, kinds[severity], f"{words} [{code}]")
+        if found[0].evidence and severity != "info":
+            more = f" (and {len(found) - 1} like it)" if len(found) > 1 else ""
+            yield from (
+                style.paint(line, "dim")
+                for line in wrapped(f"seen: {found[0].evidence}{more}", "    ", "      ")
+            )
+    for hint in remedies(verdict.all_findings):
         yield f"  {style.mark('hint')} {hint}"
+
+
+def _template(finding: Finding) -> str:
+    """The words of a finding with its target's name as `*`, equal for several platforms."""
+    if not finding.platform:
+        return finding.message
+    target = parse_platform(finding.platform).target.name
+    return finding.words.replace(target, "*")
 
 
 def remedies(findings: Sequence[Finding]) -> list[str]:
@@ -135,7 +186,9 @@ def remedies(findings: Sequence[Finding]) -> list[str]:
         names = merged.setdefault(command if last == finding.platform else finding.hint, [])
         if last == finding.platform and space and last not in names:
             names.append(last)
-    return [" ".join([command, *names]) for command, names in merged.items()]
+    commands = [" ".join([command, *names]) for command, names in merged.items()]
+    whole = [c for c in commands if c.startswith(_INSTALL + " ")]
+    return [c for c in commands if c != _INSTALL or not whole]
 
 
 def _action_lines(result: Result, style: Style, *, diff: bool) -> Iterator[str]:
@@ -172,11 +225,15 @@ def _verdict_line(result: Result, style: Style) -> str:
         good = not result.errors
         text = "would change this host" if result.changed else "nothing would change"
     else:
-        text, good = _platform_verdict(result)
+        text, good = platform_verdict(result)
     return style.paint(text, "good" if good else "bad")
 
 
-def _platform_verdict(result: Result) -> tuple[str, bool]:
+def platform_verdict(result: Result) -> tuple[str, bool]:
+    """What the platforms come to, in one line, and whether that is good."""
+    if result.security:
+        found = [f for f in result.verdict.findings if f.severity != "info"]
+        return ("not trustworthy as it is" if found else "nothing to object to"), not found
     states = result.verdict.platforms
     working = [state.platform.name for state in states if state.ok]
     failing = [state.platform.name for state in states if not (state.ok or state.unproven)]
@@ -196,7 +253,8 @@ def _platform_verdict(result: Result) -> tuple[str, bool]:
 
 def _status_lines(result: Result, style: Style) -> Iterator[str]:
     facts = result.facts
-    yield from _host_lines(facts, style)
+    for row in host_rows(facts, emulated=any(s.ok for s in result.verdict.platforms)):
+        yield from _marked(style, row.mark, row.words)
     probed = {s.handler.name: s for s in result.verdict.platforms if s.handler}
     rows = [("ENTRY", "FLAGS", "QEMU", "REBOOT", "OWNER", "PROBE", "INTERPRETER")]
     for entry in facts.entries:
@@ -215,7 +273,7 @@ def _status_lines(result: Result, style: Style) -> Iterator[str]:
         ))  # fmt: skip
     if facts.entries:
         yield from _table(rows)
-    yield from _finding_lines(result.verdict.all_findings, style)
+    yield from _finding_lines(result.verdict, style)
     yield style.paint(_status_verdict(result), "good")
 
 
@@ -239,48 +297,3 @@ def json_report(result: Result) -> str:
     import json
 
     return json.dumps(document(result), indent=2) + "\n"
-
-
-def github_report(result: Result) -> str:
-    """One workflow command a finding (GitHub's `::error title=…::message`)."""
-    lines = [
-        _annotation(f.severity, f.code, f.message, f.hint) for f in result.verdict.all_findings
-    ]
-    lines += [_annotation("error", e.code, e.message, e.hint) for e in result.errors]
-    return "\n".join([*lines, _verdict_line(result, Style())]) + "\n"
-
-
-def _annotation(severity: str, code: str, message: str, hint: str) -> str:
-    level = {"error": "error", "warning": "warning"}.get(severity, "notice")
-    words = f"{message}\n{hint}" if hint else message
-    escaped = words.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return f"::{level} title=binfmt-setup {code}::{escaped}"
-
-
-def junit_report(result: Result) -> str:
-    """A test case for each platform, as CI systems read it."""
-    from xml.etree import ElementTree as ET
-
-    states = result.verdict.platforms
-    suite = ET.Element("testsuite", name="binfmt-setup")
-    suite.set("tests", str(len(states) + len(result.engines)))
-    suite.set("errors", str(len(result.errors)))
-    suite.set("failures", str(sum(not state.ok for state in states)))
-    for state in states:
-        case = ET.SubElement(
-            suite, "testcase", classname="binfmt-setup.check", name=state.platform.name
-        )
-        if not state.ok:
-            failure = ET.SubElement(case, "failure", message=_how(state))
-            failure.text = "\n".join(f"{f.message}\n{f.hint}".strip() for f in state.findings)
-    for report in result.engines:
-        case = ET.SubElement(suite, "testcase", classname="binfmt-setup.engine", name=report.name)
-        if report.error:
-            ET.SubElement(case, "error", message=report.error.code).text = report.error.message
-        elif report.output:
-            ET.SubElement(case, "system-out").text = report.output
-    notes = [f"{f.severity}: {f.message}" for f in result.verdict.findings]
-    if notes:
-        ET.SubElement(suite, "system-out").text = "\n".join(notes)
-    ET.indent(suite)
-    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"

@@ -65,12 +65,16 @@ class Verdict:
         """Those of the host first, then platform by platform."""
         return self.findings + tuple(f for state in self.platforms for f in state.findings)
 
+    def clean(self, *, strict: bool = False) -> bool:
+        """Whether there is no error; with `strict` no warning either."""
+        bad = ("error", "warning") if strict else ("error",)
+        return all(finding.severity not in bad for finding in self.all_findings)
+
     def good(self, *, strict: bool = False) -> bool:
         """Whether every platform that can be proven works, and one at least is.
 
         With `strict` no warning is tolerated either.
         """
-        bad = ("error", "warning") if strict else ("error",)
-        clean = all(finding.severity not in bad for finding in self.all_findings)
-        proven = any(state.ok for state in self.platforms)
-        return clean and proven and all(s.ok or s.unproven for s in self.platforms)
+        states = self.platforms
+        works = any(s.ok for s in states) and all(s.ok or s.unproven for s in states)
+        return works and self.clean(strict=strict)
