@@ -6,6 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from binfmt_setup import emulators
+from binfmt_setup.boot import config_path
 from binfmt_setup.facts import BINFMT_MISC
 from binfmt_setup.verdict import Finding
 
@@ -17,14 +18,23 @@ if TYPE_CHECKING:
 
 
 def install_command(facts: HostFacts, platform: Platform) -> str:
-    """The one command that makes a platform run on this host, QEMU included."""
+    """The one command that makes a platform run on this host, QEMU included.
+
+    A file of someone else's that stands where install writes is moved away before.
+    """
     if facts.out_of_reach:
         return f"run on the host: binfmt-setup install {platform.name}"
-    if emulators.choose(facts, platform.target):
-        return f"run: binfmt-setup install {platform.name}"
     known = emulators.package_manager(facts.distribution)
-    source = "--install-qemu" if known else "--qemu DIR"
-    return f"run: binfmt-setup install {source} {platform.name}"
+    source = "--install-qemu " if known else "--qemu DIR "
+    if emulators.choose(facts, platform.target):
+        source = ""
+    return f"run: {_out_of_the_way(facts, platform)}binfmt-setup install {source}{platform.name}"
+
+
+def _out_of_the_way(facts: HostFacts, platform: Platform) -> str:
+    path = config_path(platform.target)
+    foreign = any(config.path == path and not config.owned for config in facts.configs)
+    return f"mv {path} {path}.old && " if foreign else ""
 
 
 def removal_command(entry: Entry) -> str:
@@ -91,8 +101,8 @@ def _no_handler(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Fin
             "entry-differs", "error",
             f"{name}: entry {target.entry_name} does not match {target.name} programs",
             install_command(facts, platform), name,
-            f"its magic is {other.registration.magic.hex() or 'none'}, where a {target.name} "
-            f"program starts with {target.magic.hex()}",
+            f"its magic is {other.registration.magic.hex() or 'none'}, programs of "
+            f"{target.name} start with {target.magic.hex()}",
         )  # fmt: skip
     if probe.errno not in (0, errno.ENOEXEC):
         return Finding(

@@ -135,10 +135,11 @@ def stopped(host: Host, command: str, error: BinfmtSetupError, *, check: bool) -
 
 
 def _nothing_to_emulate(facts: HostFacts) -> Finding:
-    targets = [platform.target for platform in container_platforms()]
+    known = emulators.package_manager(facts.distribution)
     return Finding(
         "interpreter-missing", "error", "there is no emulator on this host",
-        emulators.install_hint(facts, list(dict.fromkeys(targets))),
+        f"run: binfmt-setup install {'--install-qemu' if known else '--qemu DIR'}",
+        evidence="looked for QEMU where distributions put it, for every container platform",
     )  # fmt: skip
 
 

@@ -92,11 +92,13 @@ def _entry_rows(facts: HostFacts, handler: Entry | None) -> Iterator[Row]:
 
 
 def _program_row(state: PlatformState) -> Row:
-    name = state.platform.name.removeprefix("linux/")
+    name = state.platform.name
+    if state.how == "native" and not state.ok:
+        return Row("bad", "program", "this processor has not all that it needs")
     if state.ok and state.how == "native":
         return Row("good", "program", "the processor runs it without an emulator")
     if state.ok:
-        return Row("good", "program", f"an {name} program ran in an empty chroot")
+        return Row("good", "program", f"one for {name} ran in an empty chroot")
     if state.unproven:
         return Row("note", "program", state.findings[0].words)
-    return Row("bad", "program", f"an {name} program does not run in an empty chroot")
+    return Row("bad", "program", f"one for {name} does not run in an empty chroot")

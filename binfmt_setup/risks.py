@@ -12,7 +12,7 @@ from binfmt_setup.verdict import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from binfmt_setup.facts import HostFacts
+    from binfmt_setup.facts import ConfigFile, HostFacts
     from binfmt_setup.probes import ProbeResult
     from binfmt_setup.registration import Entry
     from binfmt_setup.targets import Platform
@@ -121,6 +121,13 @@ def _boot_findings(facts: HostFacts, platform: Platform, handler: Entry) -> Iter
     yield from _differing_config(facts, platform, handler)
 
 
+def _reload_command(facts: HostFacts, config: ConfigFile, platform: Platform) -> str:
+    """What makes kernel and file agree: our own file follows, another one is loaded again."""
+    if config.owned or not facts.boot.systemd_binfmt:
+        return install_command(facts, platform)
+    return f"run: {facts.boot.systemd_binfmt} {config.path}"
+
+
 def _differing_config(facts: HostFacts, platform: Platform, handler: Entry) -> Iterator[Finding]:
     """The entry in the kernel is not the one that its file will make at the next boot."""
     config = facts.config_of(handler.name)
@@ -134,6 +141,6 @@ def _differing_config(facts: HostFacts, platform: Platform, handler: Entry) -> I
             "config-differs", "warning",
             f"{platform.name}: {config.path} will register something else at the next boot "
             f"than the kernel has now",
-            install_command(facts, platform), platform.name,
+            _reload_command(facts, config, platform), platform.name,
             f"file: {at_boot.interpreter}, flags {at_boot.flags or 'none'}; {shown(handler)}",
         )  # fmt: skip

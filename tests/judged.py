@@ -18,7 +18,7 @@ def said(case: Case, host: RecordedHost) -> dict[str, list[str]]:
     checked = commands.check(host, case.ask)
     return {
         "platforms": [_state(state) for state in checked.verdict.platforms],
-        "findings": sorted(_finding(f) for f in checked.verdict.all_findings),
+        "findings": sorted(finding(f) for f in checked.verdict.all_findings),
         "install": planned(case, host),
     }
 
@@ -40,5 +40,5 @@ def _state(state: PlatformState) -> str:
     return " ".join(words)
 
 
-def _finding(finding: Finding) -> str:
+def finding(finding: Finding) -> str:
     return " ".join(filter(None, (finding.severity, finding.code, finding.platform)))

@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import signal
+import stat
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +20,10 @@ from typing import TYPE_CHECKING
 
 import tomli
 
-from binfmt_setup.facts import BINFMT_MISC
+from binfmt_setup.errors import OtherProgramFailed
+from binfmt_setup.facts import BINFMT_MISC, MARKER
 from binfmt_setup.host import Completed, Host
-from binfmt_setup.probes import ARGV0, ProbeResult
+from binfmt_setup.probes import ARGV0, ProbeResult, available
 from binfmt_setup.registration import Registration, canonical_flags
 from binfmt_setup.targets import target_named
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 CASES = Path(__file__).parent / "cases"
-_TABLES = ("files", "links", "elf", "modes", "binfmt_d", "commands", "probes", "expect")
+_TABLES = ("files", "links", "elf", "modes", "owners", "binfmt_d", "commands", "probes", "expect")
 _WORDS = ("title", "host", "seen", "source", "machine", "like", "default_probe")
 _KEYS = {*_TABLES, *_WORDS, "live", "user", "ask", "entries", "remove", "targets"}
 _PT_LOAD, _PT_INTERP = 1, 3  # elf(5)
@@ -96,6 +98,15 @@ class RecordedHost(Host):
         """Whether the case is about a running host; its paths still lie below the root."""
         return self.case.live
 
+    def status_of(self, inside: str) -> os.stat_result | None:
+        """What lies in the tree, owned by root (whoever made the tree) unless the case says."""
+        found = super().status_of(inside)
+        if found is None:
+            return None
+        fields = list(found)
+        fields[stat.ST_UID] = int(self.case.tables["owners"].get(inside, "0"))
+        return os.stat_result(fields)
+
     def user_and_machine(self) -> tuple[int, str]:
         """What the case says."""
         return (self.case.user, self.case.words["machine"]) if self.live else (0, "")
@@ -105,15 +116,30 @@ def build(case: Case, root: Path) -> RecordedHost:
     """Make the tree of a case below `root` and a host that reads it."""
     _Tree(case, root).write()
 
+    commands = dict(_rows(case, "commands"))
+
     def run(argv: Sequence[str], seconds: float) -> Completed:
         del seconds
-        said = case.tables["commands"].get(shlex.join(argv))
-        return Completed(127, "", "not recorded") if said is None else Completed(0, said)
+        said = commands.get(shlex.join(argv))
+        if said is None:
+            raise OtherProgramFailed(f"not recorded: {shlex.join(argv)}")
+        if failed := re.fullmatch(r"exit (\d+): (.*)", said, re.DOTALL):
+            return Completed(int(failed[1]), "", failed[2])
+        return Completed(0, said)
 
     def prove(names: Sequence[str]) -> Mapping[str, ProbeResult]:
-        return {name: _probe(case, root, name) for name in names}
+        return {name: _probe(case, root, name) for name in names if available(name)}
 
     return RecordedHost(root, run=run, prove=prove, case=case)
+
+
+def _rows(case: Case, table: str) -> Iterator[tuple[str, str]]:
+    """The rows of a table; {T} stands for each of the case's targets."""
+    for key, value in case.tables[table].items():
+        for target in case.targets if "{T}" in key else ("",):
+            where = key.replace("{T}", target)
+            if where not in case.remove:
+                yield where, value.replace("{T}", target)
 
 
 class _Tree:
@@ -124,30 +150,24 @@ class _Tree:
 
     def write(self) -> None:
         tables = self.case.tables
-        for path, text in self._each("files"):
+        for path, text in _rows(self.case, "files"):
             if path.endswith("/"):
                 self._made(path + "x")
             else:
                 self._file(path, text.encode("utf-8"))
-        for path, spec in self._each("elf"):
+        for path, spec in _rows(self.case, "elf"):
             self._file(path, elf_program(spec), 0o755)
-        for path, spec in self._each("binfmt_d"):
-            self._file(path, (registration(spec).line + "\n").encode())
-        for path, target in self._each("links"):
+        for path, spec in _rows(self.case, "binfmt_d"):
+            entry = registration(spec.removeprefix("ours: "))
+            marker = MARKER + "\n" if spec.startswith("ours: ") else ""
+            self._file(path, f"{marker}{entry.line}\n".encode())
+        for path, target in _rows(self.case, "links"):
             where = self._made(path)
             where.symlink_to(target)
         for number, line in enumerate(reversed(self._entry_lines())):
             self._entry(line, number)
         for path, mode in tables["modes"].items():
             (self.root / path.lstrip("/")).chmod(int(mode, 8))
-
-    def _each(self, table: str) -> Iterator[tuple[str, str]]:
-        """The rows of a table; {T} stands for each of the case's targets."""
-        for path, value in self.case.tables[table].items():
-            for target in self.case.targets if "{T}" in path else ("",):
-                where = path.replace("{T}", target)
-                if where not in self.case.remove:
-                    yield where, value.replace("{T}", target)
 
     def _made(self, path: str) -> Path:
         """Where a path of the host lies, its directories made, whatever the umask."""

@@ -40,7 +40,7 @@ SYS_RO_BIND = "95 24 0:22 /sys /proc/sys ro,nosuid - proc proc rw\n"
         (ROOT + PROC + REAL.replace("rw,nosuid", "ro,nosuid"), READ_ONLY),
         (ROOT + PROC + REAL.removesuffix("rw\n") + "ro\n", READ_ONLY),
         # A container's read-only /proc/sys is mounted over the host's registry.
-        (ROOT + PROC + REAL + SYS_RO_BIND, BinfmtMount("absent")),
+        (ROOT + PROC + REAL + SYS_RO_BIND, BinfmtMount("absent", read_only=True)),
         # … unless the registry was mounted there afterwards.
         (ROOT + PROC + SYS_RO_BIND + REAL.replace("90 24", "97 95"), BinfmtMount("mounted")),
         ("", BinfmtMount("absent")),

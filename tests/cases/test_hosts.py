@@ -1,0 +1,179 @@
+"""Every host case: what the commands say about it, in every format."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import jsonschema
+import pytest
+
+import binfmt_setup
+from binfmt_setup import ci_formats, commands, report
+from binfmt_setup.report import Style
+from tests import judged, recorded
+
+if TYPE_CHECKING:
+    from binfmt_setup.commands import Result
+
+GOLDEN = recorded.CASES / "golden"
+WRITE = os.environ.get("BINFMT_SETUP_GOLDEN") == "write"
+FILES = recorded.case_files()
+STOCK = ("debian-12", "debian-12-fresh", "debian-13", "ubuntu-24.04", "fedora", "arch")
+PLAIN = Style(colour=False, unicode=True)
+SCHEMA = json.loads((Path(binfmt_setup.__file__).parent / "data/schema.json").read_text())
+
+
+class Host:
+    """A case that has been built, with what the commands say about it."""
+
+    def __init__(self, path: Path, root: Path) -> None:
+        self.case = recorded.load(path)
+        self.root = root
+        self.host = recorded.build(self.case, root)
+        # With one platform QEMU's version is among the facts.
+        versions = len(self.case.ask) == 1
+        self.check = commands.check(self.host, self.case.ask, versions=versions)
+        self.status = commands.status(self.host)
+        self.security = commands.check_security(self.host)
+
+    def stable(self, text: str) -> str:
+        """Output without what differs from run to run."""
+        plain = text.replace(str(self.root), "/ROOT")
+        return re.sub(r"device \d+ inode \d+", "device D inode I", plain)
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Host]:
+    """All cases, each built when it is first asked for."""
+
+    class Built(dict[str, Host]):
+        def __missing__(self, name: str) -> Host:
+            path = next(path for path in FILES if path.stem == name)
+            self[name] = Host(path, tmp_path_factory.mktemp("host") / "root")
+            return self[name]
+
+    return Built()
+
+
+@pytest.fixture(params=[path.stem for path in FILES])
+def host(request: pytest.FixtureRequest, hosts: dict[str, Host]) -> Host:
+    return hosts[request.param]
+
+
+def test_the_commands_say_what_the_case_expects(host: Host) -> None:
+    said = judged.said(host.case, host.host)
+    said["security"] = sorted(judged.finding(f) for f in host.security.verdict.findings)
+    assert said == host.case.expect
+
+
+def transcript(host: Host) -> str:
+    """What a terminal and a CI job show, command by command."""
+    asked = " ".join(["check", *host.case.ask])
+    parts = [
+        (asked, report.text_report(host.check, PLAIN)),
+        ("status", report.text_report(host.status, PLAIN)),
+        ("check --security", report.text_report(host.security, PLAIN)),
+        (f"{asked} --format github", ci_formats.github_report(host.check)),
+        ("# the step summary", ci_formats.github_summary(host.check)),
+        (f"{asked} --format junit", ci_formats.junit_report(host.check)),
+    ]
+    return host.stable("\n".join(f"$ binfmt-setup {said}\n{text}" for said, text in parts))
+
+
+def compare(name: str, text: str) -> None:
+    path = GOLDEN / name
+    if WRITE:
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+def test_text_and_ci_formats_are_as_recorded(host: Host) -> None:
+    compare(f"{host.case.name}.txt", transcript(host))
+
+
+def test_json_is_as_recorded_and_fits_its_schema(host: Host) -> None:
+    text = report.json_report(host.check)
+    jsonschema.validate(json.loads(text), SCHEMA)
+    jsonschema.validate(json.loads(report.json_report(host.status)), SCHEMA)
+    jsonschema.validate(json.loads(report.json_report(host.security)), SCHEMA)
+    compare(f"{host.case.name}.json", host.stable(text))
+
+
+def results(host: Host) -> list[Result]:
+    return [host.check, host.status, host.security]
+
+
+def test_text_fits_eighty_columns(host: Host) -> None:
+    """A command to paste is never broken, nor is a verdict that names many platforms."""
+    for result in results(host):
+        *lines, _ = report.text_report(result, PLAIN).splitlines()
+        for line in lines:
+            assert len(line) <= 80 or line.startswith("  → ") or " " not in line.strip(), line
+
+
+def test_the_verdict_comes_last_and_the_remedies_right_before_it(host: Host) -> None:
+    for result in results(host):
+        *lines, verdict = report.text_report(result, PLAIN).splitlines()
+        assert not verdict.startswith((" ", "✓", "✗", "!", "·"))
+        remedies = report.remedies(result.verdict.all_findings)
+        assert lines[len(lines) - len(remedies) :] == [f"  → {hint}" for hint in remedies]
+
+
+def test_a_finding_has_evidence_and_a_remedy(host: Host) -> None:
+    for result in results(host):
+        for finding in result.verdict.all_findings:
+            assert finding.message
+            if finding.severity != "info":
+                assert finding.evidence, finding
+                assert finding.hint or "no init" in finding.message, finding
+
+
+def test_a_remedy_that_says_install_does_not_run_into_a_wall(host: Host) -> None:
+    """What is told to be run is what `install --check` says it can do."""
+    hints = [finding.hint for finding in host.check.verdict.all_findings]
+    if not any(hint.startswith("run: binfmt-setup install linux/") for hint in hints):
+        return
+    planned = judged.planned(host.case, host.host)
+    assert planned
+    assert not [step for step in planned if step.startswith(("stopped:", "not:"))]
+
+
+def test_junit_counts_what_it_holds(host: Host) -> None:
+    suite = ET.fromstring(ci_formats.junit_report(host.check))  # noqa: S314 - our own output
+    assert int(suite.attrib["tests"]) == len(suite.findall("testcase"))
+    assert int(suite.attrib["failures"]) == len(suite.findall("testcase/failure"))
+    works = [state.ok for state in host.check.verdict.platforms]
+    assert len(suite.findall("testcase")) == len(works)
+
+
+def test_github_lines_are_commands_that_github_reads(host: Host) -> None:
+    *lines, verdict = ci_formats.github_report(host.check).splitlines()
+    assert verdict == report.platform_verdict(host.check)[0]
+    for line in lines:
+        assert re.fullmatch(r"::(error|warning|notice) title=binfmt-setup [a-z0-9-]+::\S.*", line)
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_a_stock_host_gives_no_security_alarm(hosts: dict[str, Host], name: str) -> None:
+    security = hosts[name].security
+    assert [f for f in security.verdict.findings if f.severity != "info"] == []
+    assert security.exit_code == 0
+
+
+def test_a_healthy_host_with_ten_platforms_is_read_at_a_glance(hosts: dict[str, Host]) -> None:
+    ten = "amd64,arm64,arm/v5,arm/v6,arm/v7,loong64,mips64le,ppc64le,riscv64,s390x"
+    for name in ("debian-13", "ubuntu-24.04"):
+        result = commands.check(hosts[name].host, [ten])
+        text = report.text_report(result, PLAIN)
+        assert result.exit_code == 0
+        assert len(result.verdict.platforms) == 10
+        assert len(text.splitlines()) <= 25
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert {path.stem for path in GOLDEN.iterdir()} == {path.stem for path in FILES}
