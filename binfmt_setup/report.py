@@ -11,7 +11,7 @@ from binfmt_setup.boot import persistence_problem
 from binfmt_setup.document import described, document, owner_words
 from binfmt_setup.preflight import host_rows, platform_rows
 from binfmt_setup.steps import ChangeEntry
-from binfmt_setup.targets import parse_platform
+from binfmt_setup.targets import parse_platform, target_of_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from binfmt_setup.commands import Result
     from binfmt_setup.engines import EngineReport
     from binfmt_setup.errors import BinfmtSetupError
+    from binfmt_setup.facts import HostFacts
     from binfmt_setup.verdict import Finding, PlatformState, Verdict
 
 _COLUMNS = 80
@@ -256,7 +257,7 @@ def _status_lines(result: Result, style: Style) -> Iterator[str]:
     for row in host_rows(facts, emulated=any(s.ok for s in result.verdict.platforms)):
         yield from _marked(style, row.mark, row.words)
     probed = {s.handler.name: s for s in result.verdict.platforms if s.handler}
-    rows = [("ENTRY", "FLAGS", "QEMU", "REBOOT", "OWNER", "PROBE", "INTERPRETER")]
+    rows = [("ENTRY", "FLAGS", "QEMU", "REBOOT", "OWNER", "PROBE")]
     for entry in facts.entries:
         state = probed.get(entry.name)
         unprobed = state is None or any(f.code == "not-probed" for f in state.findings)
@@ -269,12 +270,25 @@ def _status_lines(result: Result, style: Style) -> Iterator[str]:
             "lost" if persistence_problem(facts, entry.name) else "stays",
             owner_words(facts, entry),
             "-" if unprobed else "ran" if state and state.ok else "failed",
-            entry.interpreter,
         ))  # fmt: skip
     if facts.entries:
         yield from _table(rows)
+        yield from _interpreter_lines(facts)
     yield from _finding_lines(result.verdict, style)
     yield style.paint(_status_verdict(result), "good")
+
+
+def _interpreter_lines(facts: HostFacts) -> Iterator[str]:
+    """The interpreters' paths, those alike but for the target's name as one."""
+    alike: dict[str, list[str]] = {}
+    for entry in facts.entries:
+        target = target_of_entry(entry.name)
+        path = entry.interpreter
+        pattern = path.replace(target.name, "TARGET") if target else path
+        alike.setdefault(pattern, []).append(path)
+    for pattern, paths in alike.items():
+        many = len(paths) > 1
+        yield f"{len(paths)} x {pattern}" if many else f"interpreter {paths[0]}"
 
 
 def _status_verdict(result: Result) -> str:
