@@ -112,7 +112,8 @@ def junit_error(error: BinfmtSetupError) -> str:
 
 def _told(finding: Finding) -> str:
     """All of a finding in lines."""
-    lines = [f"{finding.message} [{finding.code}]", finding.evidence, finding.hint]
+    seen = f"seen: {finding.evidence}" if finding.evidence else ""
+    lines = [f"{finding.message} [{finding.code}]", seen, finding.hint]
     return "\n".join(line for line in lines if line)
 
 

@@ -261,7 +261,7 @@ def _status_lines(result: Result, style: Style) -> Iterator[str]:
     for entry in facts.entries:
         state = probed.get(entry.name)
         unprobed = state is None or any(f.code == "not-probed" for f in state.findings)
-        version = facts.interpreter(entry.interpreter).version.split(" ")[0]
+        version = facts.interpreter(entry.interpreter).version.partition(" ")[0].partition("(")[0]
         stale = state is not None and any(f.code == "interpreter-stale" for f in state.findings)
         rows.append((
             entry.name + ("" if entry.enabled else " (disabled)"),

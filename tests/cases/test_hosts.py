@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
@@ -75,14 +77,14 @@ def transcript(host: Host) -> str:
     """What a terminal and a CI job show, command by command."""
     asked = " ".join(["check", *host.case.ask])
     parts = [
-        (asked, report.text_report(host.check, PLAIN)),
-        ("status", report.text_report(host.status, PLAIN)),
-        ("check --security", report.text_report(host.security, PLAIN)),
-        (f"{asked} --format github", ci_formats.github_report(host.check)),
+        (f"$ binfmt-setup {asked}", report.text_report(host.check, PLAIN)),
+        ("$ binfmt-setup status", report.text_report(host.status, PLAIN)),
+        ("$ binfmt-setup check --security", report.text_report(host.security, PLAIN)),
+        (f"$ binfmt-setup {asked} --format github", ci_formats.github_report(host.check)),
         ("# the step summary", ci_formats.github_summary(host.check)),
-        (f"{asked} --format junit", ci_formats.junit_report(host.check)),
+        (f"$ binfmt-setup {asked} --format junit", ci_formats.junit_report(host.check)),
     ]
-    return host.stable("\n".join(f"$ binfmt-setup {said}\n{text}" for said, text in parts))
+    return host.stable("\n".join(f"{said}\n{text}" for said, text in parts))
 
 
 def compare(name: str, text: str) -> None:
@@ -173,6 +175,12 @@ def test_a_healthy_host_with_ten_platforms_is_read_at_a_glance(hosts: dict[str, 
         assert result.exit_code == 0
         assert len(result.verdict.platforms) == 10
         assert len(text.splitlines()) <= 25
+
+
+def test_the_table_of_hosts_is_made_from_these_cases() -> None:
+    script = Path(__file__).parents[2] / "scripts" / "hosts-table"
+    done = subprocess.run([sys.executable, str(script), "--check"], check=False)
+    assert done.returncode == 0, "run scripts/hosts-table"
 
 
 def test_no_golden_file_is_left_over() -> None:
