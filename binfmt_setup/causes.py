@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shlex
 from typing import TYPE_CHECKING
 
 from binfmt_setup import emulators
@@ -42,7 +43,12 @@ def removal_command(entry: Entry) -> str:
 
     A builtin of the shell does it, so that it works even while no program starts.
     """
-    return f"echo -1 > {BINFMT_MISC}/{entry.name}"
+    return f"echo -1 > {entry_path(entry)}"
+
+
+def entry_path(entry: Entry) -> str:
+    """Where an entry's file is, as a word of a shell command."""
+    return shlex.quote(f"{BINFMT_MISC}/{entry.name}")
 
 
 def tried(probe: ProbeResult) -> str:
@@ -93,7 +99,7 @@ def _no_handler(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Fin
     if disabled is not None:
         return Finding(
             "entry-disabled", "error", f"{name}: entry {disabled.name} is disabled",
-            f"run: echo 1 > {BINFMT_MISC}/{disabled.name}", name, shown(disabled),
+            f"run: echo 1 > {entry_path(disabled)}", name, shown(disabled),
         )  # fmt: skip
     other = facts.entry(target.entry_name)
     if other is not None:

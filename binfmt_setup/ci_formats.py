@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from binfmt_setup.report import platform_verdict, remedies
+from binfmt_setup.report import plain, platform_verdict, remedies
 
 if TYPE_CHECKING:
     from binfmt_setup.commands import Result
@@ -51,7 +51,8 @@ def github_summary(result: Result) -> str:
     lines += [f"- **{f.severity}** `{f.code}`: {_cell(f.message)}" for f in findings]
     lines += [f"- **error** `{e.code}`: {_cell(e.message)}" for e in result.errors]
     for hint in remedies(findings):
-        lines += ["", "```", hint.removeprefix("run: "), "```"]
+        # Indented: no run of backticks in a name ends this kind of code block.
+        lines += ["", f"    {plain(hint.removeprefix('run: '))}"]
     return "\n".join([*lines, ""])
 
 

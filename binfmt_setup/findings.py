@@ -6,6 +6,7 @@ whole host is named once, and the platforms it breaks do not repeat it.
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from binfmt_setup import emulators
@@ -78,7 +79,7 @@ def _host_findings(facts: HostFacts, probes: Sequence[ProbeResult]) -> Iterator[
     for name, problem in facts.bad_entries:
         yield Finding(
             "entry-unreadable", "warning", f"entry {name} makes no sense: {problem}",
-            f"look at it: cat {BINFMT_MISC}/{name}", evidence=f"{BINFMT_MISC}/{name}",
+            f"look at it: cat {shlex.quote(f'{BINFMT_MISC}/{name}')}", evidence=f"{BINFMT_MISC}/{name}",
         )  # fmt: skip
     for config in facts.configs:
         for number, problem in config.problems:

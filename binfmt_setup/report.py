@@ -66,6 +66,11 @@ def text_report(result: Result, style: Style, *, diff: bool = False, quiet: bool
     return "\n".join([*lines, _verdict_line(result, style)]) + "\n"
 
 
+def plain(text: str) -> str:
+    """Text that a terminal only shows: an entry's name may hold its control sequences."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
 def wrapped(text: str, first: str, rest: str) -> Iterator[str]:
     """Words in lines of 80 columns, the first line begun with `first`, others with `rest`.
 
@@ -73,7 +78,7 @@ def wrapped(text: str, first: str, rest: str) -> Iterator[str]:
     """
     return iter(
         textwrap.wrap(
-            text, _COLUMNS, initial_indent=first, subsequent_indent=rest,
+            plain(text), _COLUMNS, initial_indent=first, subsequent_indent=rest,
             break_long_words=False, break_on_hyphens=False,
         )
     )  # fmt: skip
@@ -166,7 +171,7 @@ def _finding_lines(verdict: Verdict, style: Style) -> Iterator[str]:
                 for line in wrapped(f"seen: {found[0].evidence}{more}", "    ", "      ")
             )
     for hint in remedies(verdict.all_findings):
-        yield f"  {style.mark('hint')} {hint}"
+        yield f"  {style.mark('hint')} {plain(hint)}"
 
 
 def _template(finding: Finding) -> str:
@@ -264,7 +269,7 @@ def _status_lines(result: Result, style: Style) -> Iterator[str]:
         version = facts.interpreter(entry.interpreter).version.partition(" ")[0].partition("(")[0]
         stale = state is not None and any(f.code == "interpreter-stale" for f in state.findings)
         rows.append((
-            entry.name + ("" if entry.enabled else " (disabled)"),
+            plain(entry.name) + ("" if entry.enabled else " (disabled)"),
             entry.flags or "-",
             (f"older than {version}" if stale else version) or "-",
             "lost" if persistence_problem(facts, entry.name) else "stays",
@@ -288,7 +293,7 @@ def _interpreter_lines(facts: HostFacts) -> Iterator[str]:
         alike.setdefault(pattern, []).append(path)
     for pattern, paths in alike.items():
         many = len(paths) > 1
-        yield f"{len(paths)} x {pattern}" if many else f"interpreter {paths[0]}"
+        yield plain(f"{len(paths)} x {pattern}" if many else f"interpreter {paths[0]}")
 
 
 def _status_verdict(result: Result) -> str:

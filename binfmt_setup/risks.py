@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from binfmt_setup.boot import persistence_problem
@@ -72,7 +73,7 @@ def _file_findings(
         yield Finding(
             "interpreter-writable", "warning",
             f"{name}: every user can write to {disk.writable_by_others[0]}, which runs as root",
-            f"run: chmod o-w {' '.join(disk.writable_by_others)}", name, shown(handler),
+            f"run: chmod o-w {shlex.join(disk.writable_by_others)}", name, shown(handler),
         )  # fmt: skip
 
 
@@ -125,7 +126,7 @@ def _reload_command(facts: HostFacts, config: ConfigFile, platform: Platform) ->
     """What makes kernel and file agree: our own file follows, another one is loaded again."""
     if config.owned or not facts.boot.systemd_binfmt:
         return install_command(facts, platform)
-    return f"run: {facts.boot.systemd_binfmt} {config.path}"
+    return f"run: {facts.boot.systemd_binfmt} {shlex.quote(config.path)}"
 
 
 def _differing_config(facts: HostFacts, platform: Platform, handler: Entry) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ all entries, not only at those of platforms, and at nothing but facts.
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from binfmt_setup.causes import removal_command, shown
@@ -92,13 +93,13 @@ def _interpreter_findings(facts: HostFacts, entry: Entry) -> Iterator[Finding]:
             )  # fmt: skip
         return
     if found.writable_by_others:
-        paths = " ".join(found.writable_by_others)
+        paths = shlex.join(found.writable_by_others)
         yield Finding(
             "interpreter-writable", "error", f"{where} can be changed by every user",
             f"run: chmod o-w {paths}", evidence=f"writable by all: {paths}",
         )  # fmt: skip
     if found.foreign_owners:
-        paths = " ".join(found.foreign_owners)
+        paths = shlex.join(found.foreign_owners)
         yield Finding(
             "interpreter-writable", "error", f"{where} can be changed by a user who is not root",
             f"run: chown root: {paths}", evidence=f"not owned by root: {paths}",
@@ -117,6 +118,6 @@ def _place_findings(entry: Entry, found: Interpreter, where: str) -> Iterator[Fi
     if found.package == "" and found.real_path not in _WSL:
         yield Finding(
             "interpreter-unpackaged", "warning", f"{where} belongs to no package",
-            f"look where it comes from: ls -l --time-style=full-iso {found.real_path}",
+            f"look where it comes from: ls -l --time-style=full-iso {shlex.quote(found.real_path)}",
             evidence="asked the package manager for the owner of the file",
         )  # fmt: skip
