@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from binfmt_setup.targets import Platform
 
 
+def install(facts: HostFacts) -> str:
+    """The install command without its platforms, as it works in this namespace."""
+    private = "" if facts.initial_namespace else " --private"
+    return "binfmt-setup install" + private + ("" if facts.own_files else " --no-persist")
+
+
 def install_command(facts: HostFacts, platform: Platform) -> str:
     """The one command that makes a platform run on this host, QEMU included.
 
@@ -29,7 +35,7 @@ def install_command(facts: HostFacts, platform: Platform) -> str:
     source = "--install-qemu " if known else "--qemu DIR "
     if emulators.choose(facts, platform.target):
         source = ""
-    return f"run: {_out_of_the_way(facts, platform)}binfmt-setup install {source}{platform.name}"
+    return f"run: {_out_of_the_way(facts, platform)}{install(facts)} {source}{platform.name}"
 
 
 def _out_of_the_way(facts: HostFacts, platform: Platform) -> str:

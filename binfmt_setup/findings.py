@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup import emulators
 from binfmt_setup.boot import persistence_problem
-from binfmt_setup.causes import install_command, no_emulator, why_not
+from binfmt_setup.causes import install, install_command, no_emulator, why_not
 from binfmt_setup.facts import BINFMT_MISC
 from binfmt_setup.risks import handler_findings
 from binfmt_setup.verdict import Finding, How, PlatformState, Severity, Verdict
@@ -79,7 +79,8 @@ def _host_findings(facts: HostFacts, probes: Sequence[ProbeResult]) -> Iterator[
     for name, problem in facts.bad_entries:
         yield Finding(
             "entry-unreadable", "warning", f"entry {name} makes no sense: {problem}",
-            f"look at it: cat {shlex.quote(f'{BINFMT_MISC}/{name}')}", evidence=f"{BINFMT_MISC}/{name}",
+            f"look at it: cat {shlex.quote(f'{BINFMT_MISC}/{name}')}",
+            evidence=f"{BINFMT_MISC}/{name}",
         )  # fmt: skip
     for config in facts.configs:
         for number, problem in config.problems:
@@ -111,7 +112,7 @@ def _kernel_findings(
     elif facts.mount.state == "automount":
         yield Finding(
             "automount-only", severity, "binfmt_misc is only an automount that nobody triggered",
-            "run: binfmt-setup install",
+            f"run: {install(facts)}",
             evidence="/proc/self/mountinfo: autofs, and no binfmt_misc over it",
         )  # fmt: skip
     elif facts.mount.state == "absent":
@@ -127,7 +128,7 @@ def _not_mounted(facts: HostFacts, severity: Severity) -> Finding:
     evidence = f"/proc/self/mountinfo has nothing at {BINFMT_MISC}"
     if not facts.out_of_reach:
         return Finding(
-            "not-mounted", severity, "binfmt_misc is not mounted", "run: binfmt-setup install",
+            "not-mounted", severity, "binfmt_misc is not mounted", f"run: {install(facts)}",
             evidence=evidence,
         )  # fmt: skip
     rest = ", and its host emulates nothing" if severity == "error" else ""

@@ -72,7 +72,7 @@ def _emulator_row(facts: HostFacts, state: PlatformState, handler: Entry | None)
     else:
         return Row("bad", "emulator", f"none for {state.platform.target.name}")
     _, refused = emulators.refusal(facts, interpreter)
-    version = f" ({interpreter.version})" if interpreter.version else ""
+    version = f" ({interpreter.version.partition(' ')[0]})" if interpreter.version else ""
     if not refused:
         return Row("good", "emulator", f"{interpreter.path} is static{version}")
     return Row("warn" if state.ok else "bad", "emulator", refused)

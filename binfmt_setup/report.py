@@ -193,8 +193,13 @@ def remedies(findings: Sequence[Finding]) -> list[str]:
         if last == finding.platform and space and last not in names:
             names.append(last)
     commands = [" ".join([command, *names]) for command, names in merged.items()]
-    whole = [c for c in commands if c.startswith(_INSTALL + " ")]
-    return [c for c in commands if c != _INSTALL or not whole]
+    # Whatever installs for platforms mounts the registry on the way.
+    return [c for c in commands if not _contained(c, commands)]
+
+
+def _contained(command: str, commands: Sequence[str]) -> bool:
+    bare = command.startswith(_INSTALL) and "linux/" not in command
+    return bare and any(c.startswith(command + " ") for c in commands)
 
 
 def _action_lines(result: Result, style: Style, *, diff: bool) -> Iterator[str]:
