@@ -63,11 +63,10 @@ def _file_findings(
             install, name, shown(handler),
         )  # fmt: skip
     elif probe.pinned and not disk.problem and probe.pinned != disk.identity:
-        pinned, now = (f"device {d} inode {i}" for d, i in (probe.pinned, disk.identity))
         yield Finding(
             "interpreter-stale", "warning",
             f"{name}: the kernel still runs an older {handler.interpreter} than the one on disk",
-            install, name, f"pinned: {pinned}; on disk: {now}",
+            install, name, f"the probe ran in another file (device, inode) than {disk.real_path}",
         )  # fmt: skip
     if disk.writable_by_others:
         yield Finding(
