@@ -179,7 +179,7 @@ def check(  # noqa: PLR0913 - one parameter is one option
         result = commands.check_security(host, strict=strict)
     else:
         # With one platform each fact has its line, QEMU's version among them.
-        versions = format_ is CheckFormat.json or len(platforms or []) == 1
+        versions = format_ is CheckFormat.json or (len(platforms or []) == 1 and not quiet)
         engines = _engine_calls(host, engine) if engine else None
         result = commands.check(
             host, platforms or [], strict=strict, versions=versions, engines=engines

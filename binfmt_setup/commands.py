@@ -9,10 +9,9 @@ from binfmt_setup import emulators
 from binfmt_setup.errors import (
     BinfmtSetupError,
     ExitCode,
+    UsageProblem,
 )
 from binfmt_setup.findings import judge
-from binfmt_setup.provenance import with_provenance
-from binfmt_setup.security import security_verdict
 from binfmt_setup.snapshot import snapshot, with_versions
 from binfmt_setup.targets import (
     TARGETS,
@@ -123,7 +122,18 @@ def _with_engines(result: Result, calls: EngineCalls, *, named: bool) -> Result:
 
 
 def check_security(host: Host, *, strict: bool = False) -> Result:
-    """Whether the entries of a host can be trusted; runs no probe and changes nothing."""
+    """Whether the entries of a host can be trusted; runs no probe and changes nothing.
+
+    Raises UsageProblem for an offline tree, which has none.
+    """
+    from binfmt_setup.provenance import with_provenance
+    from binfmt_setup.security import security_verdict
+
+    if not host.live:
+        raise UsageProblem(
+            "--security looks at the kernel's entries, and an offline tree has no kernel",
+            hint="run it on the live host",
+        )
     facts = with_provenance(host, snapshot(host))
     return Result("check", facts, security_verdict(facts), strict=strict, security=True)
 

@@ -18,7 +18,7 @@ from binfmt_setup.errors import (
     UsageProblem,
 )
 from binfmt_setup.facts import BINFMT_MISC, OWN_DIRECTORY, HostFacts
-from binfmt_setup.findings import judge
+from binfmt_setup.findings import judge, knows_f
 from binfmt_setup.snapshot import snapshot, with_versions
 from binfmt_setup.steps import Plan, Prepare, Wish
 
@@ -129,8 +129,19 @@ def _install_planned(host: Host, asked: Asked, facts: HostFacts, options: Instal
         errors = tuple(e for e in errors if not isinstance(e, NoEmulator))
     elif not wished:
         raise emulators.missing(facts, targets_of(asked.platforms))
+    _require_f(facts, found)
     verdict = judge(facts, wished, found)
     return Result("install", facts, verdict, tuple(planned), errors, check=True)
+
+
+def _require_f(facts: HostFacts, found: Mapping[str, ProbeResult]) -> None:
+    """What --check can foresee of a kernel without F; install itself tries, and sees."""
+    emulated = any(probe.ok and not probe.native for probe in found.values())
+    if facts.live and facts.kernel and not knows_f(facts, emulated=emulated):
+        raise EnvironmentUnfit(
+            f"Linux {facts.kernel} has no F flag, without which nothing works in containers",
+            hint="update the kernel: Linux 4.8 or newer is needed", code="kernel-too-old",
+        )  # fmt: skip
 
 
 def _planned(

@@ -103,7 +103,10 @@ def _fact_lines(result: Result, style: Style) -> Iterator[str]:
     """One line for each fact; where one platform is asked for, for each of its facts."""
     if result.security:
         count = len(result.facts.entries)
-        yield from _marked(style, "note", f"looked at {count} entries and their interpreters")
+        words = "1 entry and its interpreter" if count == 1 else f"{count} entries"
+        unmounted = result.facts.mount.state != "mounted"
+        words = "no entry: binfmt_misc is not mounted" if unmounted else words
+        yield from _marked(style, "note", f"looked at {words}")
         return
     states = result.verdict.platforms
     emulated = any(state.ok and state.how == "emulated" for state in states)

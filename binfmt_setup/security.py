@@ -30,6 +30,14 @@ def security_verdict(facts: HostFacts) -> Verdict:
 
 
 def _findings(facts: HostFacts) -> Iterator[Finding]:
+    if facts.out_of_reach:
+        yield Finding(
+            "not-mounted", "error",
+            f"binfmt_misc does not show in this {facts.container} container: the entries in "
+            "force cannot be looked at",
+            "run on the host: binfmt-setup check --security",
+            evidence="/proc/self/mountinfo has nothing at /proc/sys/fs/binfmt_misc",
+        )  # fmt: skip
     told: set[str] = set()
     for entry in facts.entries:
         yield from _entry_findings(facts, entry)
