@@ -40,6 +40,7 @@ def tree(tmp_path: Path) -> str:
     [
         ("check", "nonsense"),
         ("check", "--security", "arm64"),
+        ("check", "--security", "--root", "/tmp"),
         ("check", "--no-such-option"),
         ("check", "--root", "/does/not/exist"),
         ("check", "linux/arm64", "--root"),
