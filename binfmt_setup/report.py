@@ -308,7 +308,9 @@ def _status_verdict(result: Result) -> str:
     working = sum(state.ok for state in result.verdict.platforms)
     if result.facts.mount.state != "mounted":
         return "no registry to see here"
-    return f"{len(result.facts.entries)} entries, {working} platforms emulated"
+    count = len(result.facts.entries)
+    entries = "1 entry" if count == 1 else f"{count} entries"
+    return f"{entries}, {working} platform{'' if working == 1 else 's'} emulated"
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
