@@ -15,8 +15,9 @@ import jsonschema
 import pytest
 
 import binfmt_setup
-from binfmt_setup import ci_formats, commands, report
+from binfmt_setup import ci_formats, commands, provision, report
 from binfmt_setup.commands import Result
+from binfmt_setup.errors import BinfmtSetupError
 from binfmt_setup.facts import HostFacts
 from binfmt_setup.report import Style
 from tests import judged, recorded
@@ -116,9 +117,31 @@ def results(host: Host) -> list[Result]:
 def test_text_fits_eighty_columns(host: Host) -> None:
     """A command to paste is never broken, nor is a verdict that names many platforms."""
     for result in results(host):
-        *lines, _ = report.text_report(result, PLAIN).splitlines()
-        for line in lines:
-            assert len(line) <= 80 or line.startswith("  → ") or " " not in line.strip(), line
+        for style, hint in ((PLAIN, "  → "), (Style(unicode=False), "  -> ")):
+            *lines, _ = report.text_report(result, style).splitlines()
+            for line in lines:
+                assert len(line) <= 80 or line.startswith(hint) or " " not in line.strip(), line
+
+
+def test_without_unicode_a_report_is_ascii_and_says_the_same(host: Host) -> None:
+    for result in results(host):
+        text = report.text_report(result, Style(unicode=False))
+        assert text.isascii()
+        assert text.splitlines()[-1] == report.text_report(result, PLAIN).splitlines()[-1]
+
+
+def test_json_of_install_check_is_complete_whether_it_could_be_done_or_not(host: Host) -> None:
+    options = provision.InstallOptions(check=True)
+    try:
+        result = provision.install(host.host, host.case.ask, options)
+    except BinfmtSetupError as error:
+        result = commands.stopped(host.host, "install", error, check=True)
+    data = json.loads(report.json_report(result))
+    jsonschema.validate(data, SCHEMA)
+    assert data["check"] is True
+    assert data["host"] is not None
+    assert data["changed"] is bool(data["actions"])
+    assert (data["exit_code"] == 0) is (data["errors"] == [])
 
 
 def test_the_verdict_comes_last_and_the_remedies_right_before_it(host: Host) -> None:
