@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.errors import BinfmtSetupError
 from binfmt_setup.facts import parse_mountinfo
+from binfmt_setup.snapshot import directories_above
 
 if TYPE_CHECKING:
     from binfmt_setup.facts import HostFacts, Interpreter, Mount
@@ -74,12 +75,11 @@ def _foreign_owners(host: Host, facts: HostFacts, found: Interpreter) -> tuple[s
     """
     if not facts.live or not facts.initial_namespace:
         return ()
-    place, owned = found.real_path, []
-    while place:
+    owned = []
+    for place in (found.real_path, *directories_above(found.real_path, found.path)):
         status = host.status_of(place)
         if status is not None and status.st_uid not in (0, _OVERFLOW_USER):
             owned.append(place)
-        place = place.rpartition("/")[0]
     return tuple(owned)
 
 

@@ -140,21 +140,33 @@ def interpreter_at(host: Host, path: str) -> Interpreter:
         inside,
         elf=elf,
         executable=bool(status.st_mode & 0o111),
-        writable_by_others=_writable(host, inside, status.st_mode),
+        writable_by_others=_writable(host, (inside, path), status.st_mode),
         identity=(status.st_dev, status.st_ino),
     )
 
 
-def _writable(host: Host, real_path: str, mode: int) -> tuple[str, ...]:
-    """The file and those directories above it that every user may change."""
-    found = [real_path] if writable_by_all(mode) else []
-    directory = real_path
-    while directory != "/":
-        directory = directory.rpartition("/")[0] or "/"
+def _writable(host: Host, paths: tuple[str, str], mode: int) -> tuple[str, ...]:
+    """The file and those directories above it that every user may change.
+
+    `paths` are its real one, and the one it is known by: a link there can be replaced, too.
+    """
+    found = [paths[0]] if writable_by_all(mode) else []
+    for directory in directories_above(*paths):
         status = host.status_of(directory)
         if status is not None and writable_by_all(status.st_mode):
             found.append(directory)
     return tuple(found)
+
+
+def directories_above(*paths: str) -> tuple[str, ...]:
+    """Every directory on the way to these paths, each once."""
+    above: dict[str, None] = {}
+    for path in paths:
+        directory = path
+        while directory.strip("/"):
+            directory = directory.rpartition("/")[0] or "/"
+            above[directory] = None
+    return tuple(above)
 
 
 def with_versions(host: Host, facts: HostFacts, paths: Iterable[str]) -> HostFacts:
