@@ -71,7 +71,8 @@ def _file_findings(
     if disk.writable_by_others:
         yield Finding(
             "interpreter-writable", "warning",
-            f"{name}: every user can write to {disk.writable_by_others[0]}, and so change what runs as root",
+            f"{name}: every user can write to {disk.writable_by_others[0]}, and so change what "
+            "runs as root",
             f"run: chmod o-w {shlex.join(disk.writable_by_others)}", name, shown(handler),
         )  # fmt: skip
 
