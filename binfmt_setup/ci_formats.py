@@ -74,7 +74,6 @@ def junit_report(result: Result) -> str:
     states = result.verdict.platforms
     suite = ET.Element("testsuite", name="binfmt-setup")
     failed = [state for state in states if not (state.ok or state.unproven)]
-    suite.set("tests", str(len(states)))
     suite.set("failures", str(len(failed)))
     suite.set("skipped", str(sum(state.unproven for state in states)))
     suite.set("errors", str(len(result.errors)))
@@ -89,10 +88,19 @@ def junit_report(result: Result) -> str:
             message = errors[0].message if errors else "does not run"
             failure = ET.SubElement(case, "failure", message=_xml(message))
             failure.text = _xml("\n".join(_told(f) for f in errors))
+    for report in result.engines:
+        case = ET.SubElement(suite, "testcase", classname="binfmt-setup.engine", name=report.name)
+        if report.error:
+            problem = ET.SubElement(case, "error", message=report.error.code)
+            problem.text = _xml(report.error.message)
+        elif report.output:
+            ET.SubElement(case, "system-out").text = _xml(report.output)
+    broken = {report.error for report in result.engines}
     for error in result.errors:
-        case = ET.SubElement(suite, "testcase", classname="binfmt-setup.check", name=error.code)
-        ET.SubElement(case, "error", message=_xml(error.message)).text = _xml(error.hint)
-        suite.set("tests", str(int(suite.get("tests", "0")) + 1))
+        if error not in broken:
+            case = ET.SubElement(suite, "testcase", classname="binfmt-setup.check", name=error.code)
+            ET.SubElement(case, "error", message=_xml(error.message)).text = _xml(error.hint)
+    suite.set("tests", str(len(suite.findall("testcase"))))
     notes = [f"{f.severity}: {_told(f)}" for f in result.verdict.all_findings]
     if notes:
         ET.SubElement(suite, "system-out").text = _xml("\n".join(notes))

@@ -39,6 +39,8 @@ def document(result: Result) -> Json:
     }
     if result.engines:
         data["engines"] = [engine_row(report) for report in result.engines]
+    if result.command == "explain":  # it was stopped: otherwise it writes its own document
+        data["explanation"] = None
     if result.command in ("install", "uninstall"):
         data["check"] = result.check
         data["changed"] = result.changed
