@@ -11,8 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup import emulators
-from binfmt_setup.boot import persistence_problem
 from binfmt_setup.origins import left_by
+from binfmt_setup.persistence import (
+    boot_troubles,
+    order_problem,
+    persistence_problem,
+    remedy,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -111,6 +116,8 @@ def _host_findings(facts: HostFacts, *, broken: bool) -> Iterator[Finding]:
         )  # fmt: skip
     for name, problem in facts.bad_entries:
         yield Finding("entry-unreadable", "warning", f"entry {name} makes no sense: {problem}")
+    for code, message, hint in boot_troubles(facts):
+        yield Finding(code, "warning", message, hint)
     for config in facts.configs:
         for number, problem in config.problems:
             yield Finding(
@@ -191,7 +198,8 @@ def _bare_state(
     elif handler is not None:
         persistent = not persistence_problem(facts, handler.name)
     version = disk.version if disk else ""
-    return PlatformState(platform, ok, how, handler, version if same else "", version, persistent)
+    pinned = version if same else probe.pinned_version if probe else ""
+    return PlatformState(platform, ok, how, handler, pinned, version, persistent)
 
 
 def _unproven(facts: HostFacts, platform: Platform, handler: Entry | None) -> Finding:
@@ -338,11 +346,18 @@ def _handler_findings(
             f"run: binfmt-setup install --take-over {name}   (registers without C)", name,
         )  # fmt: skip
     problem = persistence_problem(facts, handler.name)
-    if problem and (facts.initial_namespace or facts.boot.running):
-        hint = "" if "no init" in problem else f"run: binfmt-setup install {name}"
+    has_init = facts.boot.running or facts.boot.init == "openrc"
+    if problem and (facts.initial_namespace or has_init):
         yield Finding(
-            "not-persistent", "warning", f"{name} will not survive a reboot: {problem}", hint, name
-        )
+            "not-persistent", "warning", f"{name} will not survive a reboot: {problem}",
+            remedy(problem, name), name,
+        )  # fmt: skip
+    elif late := order_problem(facts, handler.name):
+        ours = "lost" not in late
+        yield Finding(
+            "boot-order", "info" if ours else "warning", f"{name} {late}",
+            "" if ours else f"run: binfmt-setup install {name}", name,
+        )  # fmt: skip
 
 
 def _file_findings(

@@ -6,8 +6,8 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from binfmt_setup.boot import persistence_problem
 from binfmt_setup.document import described, document, owner_words
+from binfmt_setup.persistence import persistence_problem
 from binfmt_setup.steps import ChangeEntry
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def _status_lines(result: Result, style: Style) -> Iterator[str]:
         rows.append((
             entry.name + ("" if entry.enabled else " (disabled)"),
             entry.flags or "-",
-            (f"older than {version}" if stale else version) or "-",
+            _versions(state, version) if stale and state else version or "-",
             "lost" if persistence_problem(facts, entry.name) else "stays",
             owner_words(facts, entry),
             "-" if unprobed else "ran" if state and state.ok else "failed",
@@ -217,6 +217,12 @@ def _status_lines(result: Result, style: Style) -> Iterator[str]:
         yield from _table(rows)
     yield from _finding_lines(result.verdict.all_findings, style)
     yield style.paint(_status_verdict(result), "good")
+
+
+def _versions(state: PlatformState, disk: str) -> str:
+    """What the kernel runs, and what it would run were it registered today."""
+    pinned = state.pinned_version.split(" ")[0] or "older"
+    return f"{pinned} (disk: {disk or 'gone'})"
 
 
 def _status_verdict(result: Result) -> str:
