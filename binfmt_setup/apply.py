@@ -25,6 +25,7 @@ from binfmt_setup.steps import (
     ChangeEntry,
     ChangeFile,
     ChangeLink,
+    ControlUnit,
     Plan,
     Prepare,
     Step,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 Prover = Callable[[Sequence[str]], Mapping[str, "ProbeResult"]]
 _MODPROBE_SECONDS = 30.0
 _RELOAD_SECONDS = 60.0
+_UNIT_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -274,12 +276,31 @@ def _boot_step(host: Host, step: BootStep, done: Applied) -> None:
             _change_file(host, step)
         elif isinstance(step, ChangeLink):
             _change_link(host, step)
+        elif isinstance(step, ControlUnit):
+            _control_unit(host, step)
         else:
             host.checked(("systemctl", "daemon-reload"), _RELOAD_SECONDS)
     except BinfmtSetupError as error:
         done.note(step, "failed", error)
     else:
         done.note(step)
+
+
+def start_units(host: Host, plan: Plan, done: Applied) -> None:
+    """Start what a plan starts: after `carry_out`, and when no lock on the registry is held.
+
+    The units write to the registry themselves, and wait for that lock.
+    """
+    for step in plan.starts:
+        _boot_step(host, step, done)
+
+
+def _control_unit(host: Host, step: ControlUnit) -> None:
+    host.checked(
+        ("systemctl", step.kind.removesuffix("-unit"), step.target),
+        _UNIT_SECONDS,
+        hint=f"see why: systemctl status {step.target}",
+    )
 
 
 def _register(host: Host, registration: Registration) -> None:

@@ -1,22 +1,28 @@
-"""What makes registrations survive a reboot: binfmt.d files and a systemd unit.
+"""What makes registrations survive a reboot: binfmt.d files, units, and a shell script.
 
-Pure: texts and verdicts only; `plan` turns the texts into steps and `apply` writes them.
+Pure: texts only; `plan` turns them into steps, `apply` writes them, and `persistence` tells
+whether they are enough. systemd/ holds the templates and the script.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from binfmt_setup.facts import (
+    BINFMT_MISC,
     MADE_DIRECTORY,
     MARKER,
     OWN_DIRECTORY,
     REPLACED,
-    UNIT_NAME,
+    SCRIPT_PATH,
+    UNIT_DIRECTORY,
+    UNIT_STEM,
     VOLATILE_DIRECTORY,
 )
+from binfmt_setup.mounts import late_mount, unit_escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,12 +31,9 @@ if TYPE_CHECKING:
     from binfmt_setup.registration import Registration
     from binfmt_setup.targets import Target
 
-WANTED_BY = ("multi-user.target", "systemd-binfmt.service")
-UNIT_LINKS = tuple(f"/etc/systemd/system/{unit}.wants/{UNIT_NAME}" for unit in WANTED_BY)
-"""What `systemctl enable` would make of the unit's [Install] section."""
-LINK_TEXT = f"../{UNIT_NAME}"
-_TEMPLATE = "binfmt-setup.service.j2"
 _DIGEST_LINE = "# Made from: "
+_HIDDEN_BY_THE_UNIT = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")  # noqa: S108 - names
+_SERVICE, _PATH, _CHANGED = ".service", ".path", "-changed.service"
 
 
 def template_directory() -> Path:
@@ -61,55 +64,126 @@ def config_text(
 
 
 @dataclass(frozen=True)
-class UnitInputs:
-    """All that the unit's text depends on."""
+class UnitGroup:
+    """What is registered together at boot: all that the boot waits for, or one late mount.
 
-    helper: str
+    `mount` is the mount point that the boot does not wait for, else empty.
+    """
+
     files: tuple[str, ...]
-    mounts: tuple[str, ...]
+    interpreters: tuple[str, ...]
+    mount: str = ""
+    automatic: bool = True
+
+    @property
+    def name(self) -> str:
+        """The stem of the units' names."""
+        return f"{UNIT_STEM}-{unit_escape(self.mount)}" if self.mount else UNIT_STEM
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The directories that must be there."""
+        return tuple(sorted({path.rpartition("/")[0] or "/" for path in self.interpreters}))
+
+    @property
+    def wanted_by(self) -> tuple[str, ...]:
+        """What starts the service, as its [Install] section says.
+
+        A late one is started by its mount. systemd-binfmt does it, too, but not where that
+        would mount what nobody asked to be mounted.
+        """
+        if not self.mount:
+            return ("multi-user.target", "systemd-binfmt.service")
+        again = ("systemd-binfmt.service",) if self.automatic else ()
+        return (f"{unit_escape(self.mount)}.mount", *again)
+
+    @property
+    def unit_paths(self) -> tuple[str, ...]:
+        """Where its units lie."""
+        return tuple(f"{UNIT_DIRECTORY}/{self.name}{kind}" for kind in (_SERVICE, _PATH, _CHANGED))
+
+    @property
+    def links(self) -> dict[str, str]:
+        """The links, each with what it points to, that `systemctl enable` would make."""
+        service, path = self.name + _SERVICE, self.name + _PATH
+        wants = {f"{UNIT_DIRECTORY}/{unit}.wants/{service}": service for unit in self.wanted_by}
+        wants[f"{UNIT_DIRECTORY}/{service}.wants/{path}"] = path
+        return {link: f"{UNIT_DIRECTORY}/{unit}" for link, unit in wants.items()}
 
     @property
     def digest(self) -> str:
         """Tells whether an installed unit is up to date without rendering it anew."""
         import hashlib  # loads OpenSSL, which no command needs but those that write units
 
-        template = (template_directory() / _TEMPLATE).read_bytes()
-        return hashlib.sha256(template + repr(self).encode()).hexdigest()
+        return hashlib.sha256(_templates() + repr(self).encode("utf-8", "replace")).hexdigest()
 
 
-def unit_inputs(facts: HostFacts, registrations: Sequence[Registration]) -> UnitInputs:
-    """What a unit that registers these at boot needs to say."""
-    files = sorted(f"{OWN_DIRECTORY}/{r.name}.conf" for r in registrations)
-    places = {r.interpreter.rpartition("/")[0] for r in registrations}
-    places |= {facts.interpreter(r.interpreter).real_path.rpartition("/")[0] for r in registrations}
-    mounts = sorted(place for place in places if place)
-    helper = facts.boot.systemd_binfmt or "/usr/lib/systemd/systemd-binfmt"
-    return UnitInputs(helper, tuple(files), tuple(mounts))
+@cache
+def _templates() -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(template_directory().glob("*.j2")))
 
 
-def unit_is_current(text: str | None, inputs: UnitInputs) -> bool:
-    """Whether an installed unit was made from the same inputs and template."""
-    return text is not None and f"{_DIGEST_LINE}{inputs.digest}\n" in text
+def unit_groups(facts: HostFacts, registrations: Sequence[Registration]) -> tuple[UnitGroup, ...]:
+    """The units that register these at boot, those that the boot waits for first."""
+    by_mount: dict[str, list[Registration]] = {}
+    for registration in registrations:
+        by_mount.setdefault(waits_for(facts, registration.interpreter), []).append(registration)
+    return tuple(_group(facts, mount, by_mount[mount]) for mount in sorted(by_mount))
 
 
-def render_unit(inputs: UnitInputs) -> str:
-    """The unit's text."""
+def waits_for(facts: HostFacts, interpreter: str) -> str:
+    """The late mount that an interpreter, or the file it leads to, lies on; else empty."""
+    real = facts.interpreter(interpreter).real_path or interpreter
+    fstab, mounted = facts.boot.fstab, facts.boot.mounted
+    return late_mount(interpreter, fstab, mounted) or late_mount(real, fstab, mounted)
+
+
+def _group(facts: HostFacts, mount: str, registrations: Sequence[Registration]) -> UnitGroup:
+    named = {r.interpreter for r in registrations}
+    real = {facts.interpreter(path).real_path for path in named}
+    automatic = any(line.point == mount and line.automatic for line in facts.boot.fstab)
+    return UnitGroup(
+        files=tuple(sorted(f"{OWN_DIRECTORY}/{r.name}.conf" for r in registrations)),
+        interpreters=tuple(sorted(path for path in named | real if path.startswith("/"))),
+        mount=mount,
+        automatic=automatic,
+    )
+
+
+def is_current(text: str | None, group: UnitGroup) -> bool:
+    """Whether an installed unit was made from the same inputs and templates."""
+    return text is not None and f"{_DIGEST_LINE}{group.digest}\n" in text
+
+
+def script_text() -> str:
+    """The script that the units run."""
+    return (template_directory() / "register").read_text(encoding="utf-8")
+
+
+def render_units(group: UnitGroup) -> dict[str, str]:
+    """The units' texts by their paths."""
     import jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template_directory()),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
+        trim_blocks=True,
         autoescape=False,  # noqa: S701 - a unit file is not HTML; unit_word quotes for systemd
     )
     environment.filters["unit_word"] = unit_word
-    return environment.get_template(_TEMPLATE).render(
-        marker=MARKER,
-        digest=inputs.digest,
-        helper=inputs.helper,
-        files=inputs.files,
-        mounts=inputs.mounts,
-    )
+    environment.filters["unit_text"] = unit_text
+    hidden = (p for p in group.places if f"{p}/".startswith(_HIDDEN_BY_THE_UNIT))
+    words = {
+        "marker": MARKER, "digest": group.digest, "name": unit_text(group.name),
+        "files": group.files, "places": group.places, "watched": group.interpreters,
+        "mount": group.mount, "wanted_by": [unit_text(unit) for unit in group.wanted_by],
+        "service": group.name + _SERVICE, "late": bool(group.mount), "script": SCRIPT_PATH,
+        "registry": BINFMT_MISC, "hidden": list(hidden),
+    }  # fmt: skip
+    templates = (f"{UNIT_STEM}{kind}.j2" for kind in (_SERVICE, _PATH, _CHANGED))
+    texts = (environment.get_template(name).render(words) for name in templates)
+    return dict(zip(group.unit_paths, texts, strict=True))
 
 
 def unit_word(text: str) -> str:
@@ -118,28 +192,6 @@ def unit_word(text: str) -> str:
     return f'"{escaped}"' if set(text) & set(" \t;'\"\\") else escaped
 
 
-def persistence_problem(facts: HostFacts, entry_name: str) -> str:
-    """Why an entry will not be there after a reboot; empty when it will."""
-    config = facts.config_of(entry_name)
-    if config is None and entry_name in facts.update_binfmts:
-        return ""  # binfmt-support.service registers it at boot, under any init of Debian's
-    if config is None:
-        return "no binfmt.d file registers it"
-    if config.path.startswith(VOLATILE_DIRECTORY):
-        return f"{config.path} is gone after a reboot"
-    boot = facts.boot
-    if boot.init == "systemd":
-        return _systemd_problem(facts, owned=config.owned)
-    if boot.init == "openrc":
-        return "" if boot.openrc_enabled else "OpenRC's binfmt service is in no runlevel"
-    return "no init that reads binfmt.d runs here"
-
-
-def _systemd_problem(facts: HostFacts, *, owned: bool) -> str:
-    boot = facts.boot
-    if not boot.systemd_binfmt:
-        return "this systemd comes without systemd-binfmt"
-    enabled = boot.unit_text is not None and bool(boot.unit_links)
-    if boot.systemd_binfmt_masked and not (owned and enabled):
-        return "systemd-binfmt.service is masked"
-    return ""
+def unit_text(text: str) -> str:
+    """The whole value of a setting that is not split into words; `%` starts a specifier."""
+    return text.replace("%", "%%")

@@ -101,6 +101,7 @@ def check(
     wished = selected(facts, asked, found)
     if versions:
         facts = with_versions(host, facts, _handler_paths(facts, wished))
+        found = _with_pinned_versions(host, facts, wished, found)
     verdict = judge(facts, wished, found)
     if not wished:
         verdict = replace(verdict, findings=(*verdict.findings, _nothing_to_emulate(facts)))
@@ -195,4 +196,19 @@ def status(host: Host) -> Result:
         for platform in asked_for(["all"]).platforms
         if (handler := facts.handler(platform.target.magic)) and handler.registration.magic
     ]
-    return Result("status", facts, judge(facts, served, probe(host, served)))
+    found = _with_pinned_versions(host, facts, served, probe(host, served))
+    return Result("status", facts, judge(facts, served, found))
+
+
+def _with_pinned_versions(
+    host: Host, facts: HostFacts, platforms: Sequence[Platform], found: Mapping[str, ProbeResult]
+) -> Mapping[str, ProbeResult]:
+    """Ask those interpreters for their version that are not the file on disk any more."""
+    stale = []
+    for platform in platforms:
+        handler, result = facts.handler(platform.target.magic), found.get(platform.probe)
+        if handler is None or result is None or not (result.ok and result.pinned):
+            continue
+        if result.pinned != facts.interpreter(handler.interpreter).identity:
+            stale.append(platform.probe)
+    return host.ask_pinned(found, stale) if stale else found

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from binfmt_setup.boot import persistence_problem
 from binfmt_setup.facts import version_pair
 from binfmt_setup.origins import origin
+from binfmt_setup.persistence import persistence_problem
 from binfmt_setup.plan import is_owned
-from binfmt_setup.steps import ChangeEntry, ChangeFile, ChangeLink, Prepare, Step
+from binfmt_setup.steps import ChangeEntry, ChangeFile, ChangeLink, ControlUnit, Prepare, Step
 from binfmt_setup.targets import target_of_entry
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def described(step: Step) -> tuple[str, str | None, str | None]:
         return step.name, before, step.after.line if step.after else None
     if isinstance(step, ChangeFile | ChangeLink):
         return step.path, step.before, step.after
-    if isinstance(step, Prepare):
+    if isinstance(step, Prepare | ControlUnit):
         return step.target, None, None
     return "systemd", None, None
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from binfmt_setup.elf import ElfFacts
+    from binfmt_setup.mounts import FstabLine
 
 BINFMT_MISC = "/proc/sys/fs/binfmt_misc"
 OWN_DIRECTORY = "/etc/binfmt.d"
@@ -31,8 +32,13 @@ REPLACED = "# Stood here before: "
 MADE_DIRECTORY = "# Made this directory, too"
 SWAP_PREFIX = "binfmt-setup-swap-"
 """Names the entries that cover a replacement; one left over belongs to a killed run."""
-UNIT_NAME = "binfmt-setup.service"
-UNIT_PATH = f"/etc/systemd/system/{UNIT_NAME}"
+UNIT_DIRECTORY = "/etc/systemd/system"
+UNIT_STEM = "binfmt-setup"
+UNIT_PATH = f"{UNIT_DIRECTORY}/{UNIT_STEM}.service"
+SCRIPT_PATH = "/etc/binfmt-setup/register"
+"""What the units run: a shell script, as Python may not be there at boot."""
+REGISTRY_UNIT = "proc-sys-fs-binfmt_misc"
+"""The stem of systemd's own .mount and .automount units for the registry."""
 
 _WHOLE_HOST = ["0", "0", "4294967295"]  # the uid map of the initial user namespace
 
@@ -117,16 +123,26 @@ class Interpreter:
 class BootFacts:
     """What will happen at the next boot.
 
-    `init` is what runs as PID 1 (or, for an offline tree, what would).
+    `init` is what runs as PID 1 (or, for an offline tree, what would). `files` are this
+    tool's units and their script by path, `unit_links` the links that enable those units,
+    `masked` and `active` are names of units. `mounted` are mount points of the moment.
     """
 
     init: Literal["systemd", "openrc", "other", "none"]
     running: bool = False
     systemd_binfmt: str = ""
-    systemd_binfmt_masked: bool = False
     openrc_enabled: bool = False
-    unit_text: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
     unit_links: tuple[str, ...] = ()
+    masked: frozenset[str] = frozenset()
+    active: frozenset[str] = frozenset()
+    fstab: tuple[FstabLine, ...] = ()
+    mounted: tuple[str, ...] = ()
+
+    @property
+    def unit_text(self) -> str | None:
+        """The unit that registers at boot, as it is on disk; None when it is not there."""
+        return self.files.get(UNIT_PATH)
 
 
 @dataclass(frozen=True)

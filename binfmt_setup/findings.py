@@ -10,9 +10,9 @@ import shlex
 from typing import TYPE_CHECKING
 
 from binfmt_setup import emulators
-from binfmt_setup.boot import persistence_problem
 from binfmt_setup.causes import install, install_command, no_emulator, why_not
 from binfmt_setup.facts import BINFMT_MISC
+from binfmt_setup.persistence import boot_troubles, persistence_problem
 from binfmt_setup.risks import handler_findings
 from binfmt_setup.verdict import Finding, How, PlatformState, Severity, Verdict
 
@@ -82,6 +82,10 @@ def _host_findings(facts: HostFacts, probes: Sequence[ProbeResult]) -> Iterator[
             f"look at it: cat {shlex.quote(f'{BINFMT_MISC}/{name}')}",
             evidence=f"{BINFMT_MISC}/{name}",
         )  # fmt: skip
+    for code, message, hint in boot_troubles(facts):
+        yield Finding(
+            code, "warning", message, hint, evidence="the files and units that the next boot reads"
+        )
     for config in facts.configs:
         for number, problem in config.problems:
             yield Finding(
@@ -188,7 +192,8 @@ def _bare_state(
     elif handler is not None:
         persistent = not persistence_problem(facts, handler.name)
     version = disk.version if disk else ""
-    return PlatformState(platform, ok, how, handler, version if same else "", version, persistent)
+    pinned = version if same else probe.pinned_version if probe else ""
+    return PlatformState(platform, ok, how, handler, pinned, version, persistent)
 
 
 def _unproven(facts: HostFacts, platform: Platform, handler: Entry | None) -> Finding:

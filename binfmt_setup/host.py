@@ -23,7 +23,7 @@ from typing import BinaryIO, cast
 
 from binfmt_setup import syscalls
 from binfmt_setup.errors import OtherProgramFailed, TookTooLong
-from binfmt_setup.probes import ProbeResult, run_probes
+from binfmt_setup.probes import ProbeResult, run_probes, with_pinned_versions
 
 SAFE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CLEAN_ENVIRONMENT: Mapping[str, str] = {"PATH": SAFE_PATH, "LC_ALL": "C.UTF-8"}
@@ -107,6 +107,9 @@ class Host:
     run: Runner = run_program
     verbose: bool = False
     prove: Prober = run_probes
+    ask_pinned: Callable[[Mapping[str, ProbeResult], Sequence[str]], Mapping[str, ProbeResult]] = (
+        with_pinned_versions
+    )
 
     @property
     def live(self) -> bool:

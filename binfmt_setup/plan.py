@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from binfmt_setup import boot, emulators
+from binfmt_setup import boot, boot_plan, emulators
 from binfmt_setup.errors import BinfmtSetupError, EnvironmentUnfit, NoEmulator
 from binfmt_setup.facts import (
     BINFMT_MISC,
     MADE_DIRECTORY,
     OWN_DIRECTORY,
     SWAP_PREFIX,
-    UNIT_PATH,
     ConfigFile,
     parse_config,
     version_pair,
@@ -19,13 +18,10 @@ from binfmt_setup.facts import (
 from binfmt_setup.findings import FIRST_KERNEL_WITH_AT_FLAGS
 from binfmt_setup.registration import Registration, canonical_flags
 from binfmt_setup.steps import (
-    BootStep,
     ChangeEntry,
     ChangeFile,
-    ChangeLink,
     Plan,
     Prepare,
-    Reload,
     TargetChange,
     Wish,
 )
@@ -145,7 +141,14 @@ def plan_install(
             if change.entry or change.files:
                 changes.append(change)
     own = _own_after(facts, changes)
-    return Plan(tuple(changes), _boot_steps(facts, own, wish), _leftovers(facts), tuple(problems))
+    steps = boot_plan.boot_steps(facts, own, wish)
+    return Plan(
+        tuple(changes),
+        steps,
+        _leftovers(facts),
+        boot_plan.start_steps(facts, own, steps, wish),
+        tuple(problems),
+    )
 
 
 def _by_target(platforms: Iterable[Platform]) -> dict[Target, tuple[Platform, ...]]:
@@ -320,25 +323,6 @@ def _own_after(facts: HostFacts, changes: Sequence[TargetChange]) -> tuple[Regis
     return tuple(r for path in sorted(kept) for r in kept[path])
 
 
-def _boot_steps(facts: HostFacts, own: Sequence[Registration], wish: Wish) -> tuple[BootStep, ...]:
-    """Write, renew or remove the unit and its links, as the files left need it."""
-    state = facts.boot
-    steps: list[BootStep] = []
-    if own and (state.systemd_binfmt or state.init == "systemd") and wish.persist:
-        inputs = boot.unit_inputs(facts, own)
-        if not boot.unit_is_current(state.unit_text, inputs):
-            steps.append(ChangeFile(UNIT_PATH, state.unit_text, boot.render_unit(inputs)))
-        missing = [path for path in boot.UNIT_LINKS if path not in state.unit_links]
-        steps += [ChangeLink(path, None, boot.LINK_TEXT) for path in missing]
-    elif not own:
-        steps += [ChangeLink(path, boot.LINK_TEXT, None) for path in state.unit_links]
-        if state.unit_text is not None:
-            steps.append(ChangeFile(UNIT_PATH, state.unit_text, None))
-    if steps and state.running and facts.live:
-        steps.append(Reload())
-    return tuple(steps)
-
-
 def _leftovers(facts: HostFacts) -> tuple[ChangeEntry, ...]:
     """Entries that a killed run left to cover a replacement."""
     stale = (e for e in facts.entries if e.name.startswith(SWAP_PREFIX))
@@ -356,7 +340,9 @@ def plan_uninstall(facts: HostFacts, targets: Sequence[Target]) -> Plan:
         if change.entry or change.files:
             changes.append(change)
     own = _own_after(facts, changes)
-    return Plan(tuple(changes), _boot_steps(facts, own, Wish()), _leftovers(facts))
+    steps = boot_plan.boot_steps(facts, own, Wish())
+    starts = boot_plan.start_steps(facts, own, steps, Wish())
+    return Plan(tuple(changes), steps, _leftovers(facts), starts)
 
 
 def _removal(facts: HostFacts, target: Target) -> TargetChange:

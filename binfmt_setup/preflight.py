@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from binfmt_setup import emulators
-from binfmt_setup.boot import persistence_problem
 from binfmt_setup.findings import knows_f
+from binfmt_setup.persistence import persistence_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

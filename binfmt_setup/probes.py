@@ -16,20 +16,22 @@ import select
 import signal
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from binfmt_setup.errors import EnvironmentUnfit, PrivilegesMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 PROBES = Path(__file__).parent / "data" / "probes"
 TIME_LIMIT = 20.0
 """Seconds for all probes together: an emulated start takes milliseconds, a host under full
 load a second or two."""
 ARGV0 = "binfmt-setup-probe"
+NO_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
 _OUTPUT_LIMIT = 4096  # bytes kept of what a probe or its interpreter prints
 _STAGE_CHROOT_FAILED = "chroot"
 
@@ -40,7 +42,8 @@ class ProbeResult:
 
     `errno` is that of execve (0: it was started). `fields` are what the probe printed;
     `native` says that the kernel ran it itself; `pinned` is (device, inode) of the
-    interpreter that really ran, which with F may be older than the file on disk.
+    interpreter that really ran, which with F may be older than the file on disk;
+    `pinned_version` is what that one says of itself, where it was asked.
     """
 
     probe: str
@@ -52,6 +55,7 @@ class ProbeResult:
     native: bool = False
     pinned: tuple[int, int] | None = None
     fields: dict[str, str] = field(default_factory=dict)
+    pinned_version: str = ""
 
     @property
     def ok(self) -> bool:
@@ -102,8 +106,34 @@ def parse_output(text: str) -> dict[str, str]:
     return {}
 
 
+def with_pinned_versions(
+    results: Mapping[str, ProbeResult], asked: Sequence[str]
+) -> dict[str, ProbeResult]:
+    """Ask the interpreters that really run these probes for their version.
+
+    QEMU user mode prints it and ends, instead of running the program, when QEMU_VERSION is
+    set in its environment (linux-user/main.c).
+    """
+    said = run_probes(asked, environment={"QEMU_VERSION": "1"})
+    versions = {name: version_of(result.output) for name, result in said.items()}
+    return {
+        name: replace(result, pinned_version=versions.get(name, ""))
+        for name, result in results.items()
+    }
+
+
+def version_of(text: str) -> str:
+    """QEMU's word for its version, as in `qemu-arm version 7.2.22 (Debian …)`."""
+    _, _, after = text.partition(" version ")
+    return after.splitlines()[0].strip() if after.strip() else ""
+
+
 def run_probes(
-    probes: Sequence[str], *, root: Path = PROBES, seconds: float = TIME_LIMIT
+    probes: Sequence[str],
+    *,
+    root: Path = PROBES,
+    seconds: float = TIME_LIMIT,
+    environment: Mapping[str, str] = NO_ENVIRONMENT,
 ) -> dict[str, ProbeResult]:
     """Run these probes, all at once, with `root` as their root directory.
 
@@ -116,7 +146,7 @@ def run_probes(
     reader, writer = os.pipe()
     stage = os.fork()
     if stage == 0:
-        _stage(writer, names, root, seconds)
+        _stage(writer, names, root, seconds, environment)
     os.close(writer)
     try:
         with os.fdopen(reader, "rb") as pipe:
@@ -151,7 +181,13 @@ def _understood(said: bytes, status: int) -> dict[str, ProbeResult]:
     return results
 
 
-def _stage(writer: int, names: Sequence[str], root: Path, seconds: float) -> None:
+def _stage(
+    writer: int,
+    names: Sequence[str],
+    root: Path,
+    seconds: float,
+    environment: Mapping[str, str],
+) -> None:
     """The stage process: isolate itself, run everything, report, and end at once.
 
     It leaves with os._exit whatever happens, so that nothing of the parent's (buffers,
@@ -162,7 +198,9 @@ def _stage(writer: int, names: Sequence[str], root: Path, seconds: float) -> Non
         os.setpgid(0, 0)
         proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         _isolate(root)
-        answer = marshal.dumps([asdict(result) for result in _run_all(names, proc, seconds)])
+        answer = marshal.dumps(
+            [asdict(result) for result in _run_all(names, proc, seconds, environment)]
+        )
     except OSError as error:
         answer = marshal.dumps({_STAGE_CHROOT_FAILED: error.errno or errno.EIO})
     finally:
@@ -197,12 +235,14 @@ class _Running:
     pinned: tuple[int, int] | None = None
 
 
-def _run_all(names: Sequence[str], proc: int, seconds: float) -> list[ProbeResult]:
+def _run_all(
+    names: Sequence[str], proc: int, seconds: float, environment: Mapping[str, str]
+) -> list[ProbeResult]:
     """Start every probe, serve their pipes in one loop, and collect what became of them."""
     results, running = [], {}
     poll = select.poll()
     for name in names:
-        started = _start(name)
+        started = _start(name, environment)
         if isinstance(started, ProbeResult):
             results.append(started)
         else:
@@ -218,8 +258,8 @@ def _run_all(names: Sequence[str], proc: int, seconds: float) -> list[ProbeResul
     return results
 
 
-def _start(name: str) -> _Running | ProbeResult:
-    """Execute one probe without a shell, an environment or any inherited descriptor.
+def _start(name: str, environment: Mapping[str, str]) -> _Running | ProbeResult:
+    """Execute one probe without a shell or any inherited descriptor.
 
     posix_spawn reports the errno of the execve itself.
     """
@@ -231,7 +271,7 @@ def _start(name: str) -> _Running | ProbeResult:
         (os.POSIX_SPAWN_DUP2, write_out, 2),
     ]
     try:
-        pid = os.posix_spawn(f"/{name}", [ARGV0, "one"], {}, file_actions=actions)
+        pid = os.posix_spawn(f"/{name}", [ARGV0, "one"], environment, file_actions=actions)
     except OSError as error:
         os.close(release)
         os.close(output)

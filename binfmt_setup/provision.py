@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,9 @@ from binfmt_setup.errors import (
     PrivilegesMissing,
     UsageProblem,
 )
-from binfmt_setup.facts import BINFMT_MISC, OWN_DIRECTORY, HostFacts
-from binfmt_setup.findings import judge, knows_f
+from binfmt_setup.facts import BINFMT_MISC, OWN_DIRECTORY, SCRIPT_PATH, UNIT_PATH, HostFacts
+from binfmt_setup.findings import Finding, judge, knows_f
+from binfmt_setup.persistence import no_init
 from binfmt_setup.snapshot import snapshot, with_versions
 from binfmt_setup.steps import Plan, Prepare, Wish
 
@@ -35,6 +36,7 @@ PRIVATE_LOCK = "/proc/self/ns/user"
 LOCK_SECONDS = 60.0
 """How long a run waits for another one: longer than any but a package installation takes."""
 _LOCK_POLL = 0.1
+_SCRIPT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,28 @@ def install(host: Host, names: Sequence[str], options: InstallOptions) -> Result
     with _locked(host, private=options.private):
         steps = plan.prepare(facts, private=options.private)
         prepared = apply.prepare(host, steps, private=options.private)
-        return _install_locked(host, asked, options, prepared)
+        with _registry_locked(host):
+            wished, todo, done = _install_locked(host, asked, options, prepared)
+    apply.start_units(host, todo, done)
+    facts = snapshot(host, wished, qemu_directory=options.qemu_directory)
+    result = _result(facts, wished, todo, prepared, done)
+    if options.persist and not result.errors and (why := no_init(facts)):
+        findings = (*result.verdict.findings, _lost_at_reboot(why))
+        result = replace(result, verdict=replace(result.verdict, findings=findings))
+    return result
+
+
+def _lost_at_reboot(why: str) -> Finding:
+    """Everything was done but for what was asked: that it lasts."""
+    return Finding(
+        "not-persistent", "warning", f"nothing of this will survive a reboot: {why}",
+        "if that is fine (a container, a CI job): use --no-persist",
+    )  # fmt: skip
 
 
 def _install_locked(
     host: Host, asked: Asked, options: InstallOptions, prepared: list[Outcome]
-) -> Result:
+) -> tuple[tuple[Platform, ...], Plan, Applied]:
     facts = snapshot(host, asked.platforms, qemu_directory=options.qemu_directory)
     _require_registry(facts)
     found = probe(host, asked.platforms)
@@ -89,9 +107,7 @@ def _install_locked(
         todo = _planned(host, facts, wished, found, options)
     if not wished:
         raise emulators.missing(facts, targets_of(asked.platforms))
-    done = apply.carry_out(host, todo, probes.run_probes, found)
-    facts = snapshot(host, wished, qemu_directory=options.qemu_directory)
-    return _result(facts, wished, todo, prepared, done)
+    return wished, todo, apply.carry_out(host, todo, probes.run_probes, found)
 
 
 def _result(
@@ -223,6 +239,27 @@ def _require_registry(facts: HostFacts) -> None:
 
 
 @contextmanager
+def _registry_locked(host: Host) -> Iterator[None]:
+    """Keep the boot units' script, which locks the registry's own directory, from joining in.
+
+    It holds the lock for milliseconds and does not wait for ever; nor does this.
+    """
+    held = None
+    deadline = time.monotonic() + _SCRIPT_SECONDS
+    # Without a registry there is nothing to lock, and nobody to keep out.
+    with suppress(OSError):
+        while host.live and held is None and time.monotonic() < deadline:
+            held = host.try_lock(BINFMT_MISC)
+            if held is None:
+                time.sleep(_LOCK_POLL)
+    try:
+        yield
+    finally:
+        if held is not None:
+            host.unlock(held)
+
+
+@contextmanager
 def _locked(host: Host, *, private: bool) -> Iterator[None]:
     """One writer at a time.
 
@@ -275,12 +312,13 @@ def uninstall(
         planned = tuple(Outcome(step, "planned") for step in todo.steps)
         return Result("uninstall", facts, outcomes=planned, check=True)
     _require_root(facts)
-    with _locked(host, private=private):
+    with _locked(host, private=private), _registry_locked(host):
         facts = snapshot(host)
         todo = plan.plan_uninstall(facts, targets)
         if not force:
             _refuse_while_in_use(host, facts, todo)
         done = apply.carry_out(host, todo, lambda _: {}, {})
+    apply.start_units(host, todo, done)
     return Result("uninstall", snapshot(host), outcomes=tuple(done.outcomes), errors=done.errors)
 
 
@@ -304,7 +342,7 @@ def _refuse_while_in_use(host: Host, facts: HostFacts, todo: Plan) -> None:
 
 
 def unit(host: Host, names: Sequence[str], options: InstallOptions) -> tuple[str, tuple[str, ...]]:
-    """The unit that install would write, and the binfmt.d files it would load, with their text."""
+    """The unit that install would write, and all other files, each with its path before it."""
     asked = asked_for(names)
     facts = snapshot(host, asked.platforms, qemu_directory=options.qemu_directory)
     wished = selected(facts, asked, probe(host, asked.platforms))
@@ -318,7 +356,10 @@ def unit(host: Host, names: Sequence[str], options: InstallOptions) -> tuple[str
         registrations.append(plan.wished_registration(facts, target, chosen, options.wish))
     if not registrations:
         raise emulators.missing(facts, targets_of(asked.platforms))
-    files = tuple(
-        f"{OWN_DIRECTORY}/{r.name}.conf\n{boot.config_text(r, None)}" for r in registrations
-    )
-    return boot.render_unit(boot.unit_inputs(facts, registrations)), files
+    files = {f"{OWN_DIRECTORY}/{r.name}.conf": boot.config_text(r, None) for r in registrations}
+    files[SCRIPT_PATH] = boot.script_text()
+    for group in boot.unit_groups(facts, registrations):
+        files |= boot.render_units(group)
+    main = UNIT_PATH if UNIT_PATH in files else next(p for p in files if p.endswith(".service"))
+    text = files.pop(main)
+    return text, tuple(f"{path}\n{body}" for path, body in files.items())

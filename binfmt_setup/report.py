@@ -7,8 +7,8 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from binfmt_setup.boot import persistence_problem
 from binfmt_setup.document import described, document, owner_words
+from binfmt_setup.persistence import persistence_problem
 from binfmt_setup.preflight import host_rows, platform_rows
 from binfmt_setup.steps import ChangeEntry
 from binfmt_setup.targets import parse_platform, target_of_entry
@@ -279,7 +279,7 @@ def _status_lines(result: Result, style: Style) -> Iterator[str]:
         rows.append((
             plain(entry.name) + ("" if entry.enabled else " (disabled)"),
             entry.flags or "-",
-            (f"older than {version}" if stale else version) or "-",
+            _versions(state, version) if stale and state else version or "-",
             "lost" if persistence_problem(facts, entry.name) else "stays",
             owner_words(facts, entry),
             "-" if unprobed else "ran" if state and state.ok else "failed",
@@ -302,6 +302,12 @@ def _interpreter_lines(facts: HostFacts) -> Iterator[str]:
     for pattern, paths in alike.items():
         many = len(paths) > 1
         yield plain(f"{len(paths)} x {pattern}" if many else f"interpreter {paths[0]}")
+
+
+def _versions(state: PlatformState, disk: str) -> str:
+    """What the kernel runs, and what it would run were it registered today."""
+    pinned = state.pinned_version.split(" ")[0] or "older"
+    return f"{pinned} (disk: {disk or 'gone'})"
 
 
 def _status_verdict(result: Result) -> str:

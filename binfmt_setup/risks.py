@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from binfmt_setup.boot import persistence_problem
 from binfmt_setup.causes import install_command, removal_command, shown
 from binfmt_setup.origins import left_by
+from binfmt_setup.persistence import order_problem, persistence_problem, remedy
 from binfmt_setup.verdict import Finding
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _flag_findings(
 
 def _boot_findings(facts: HostFacts, platform: Platform, handler: Entry) -> Iterator[Finding]:
     """Where the kernel's state and the files that make the next one contradict each other."""
-    if not (facts.initial_namespace or facts.boot.running):
+    if not (facts.initial_namespace or facts.boot.running or facts.boot.init == "openrc"):
         return
     name = platform.name
     install = install_command(facts, platform)
@@ -114,10 +114,17 @@ def _boot_findings(facts: HostFacts, platform: Platform, handler: Entry) -> Iter
             f"run: {removal_command(handler)}", name, shown(handler),
         )  # fmt: skip
     elif problem:
-        hint = "" if "no init" in problem else install
+        hint = remedy(problem, name)
+        hint = install if "binfmt-setup install" in hint else hint
         yield Finding(
             "not-persistent", "warning", f"{name}: will not survive a reboot: {problem}", hint,
             name, shown(handler),
+        )  # fmt: skip
+    elif late := order_problem(facts, handler.name):
+        ours = "lost" not in late
+        yield Finding(
+            "boot-order", "info" if ours else "warning", f"{name}: {late}",
+            "" if ours else install, name, f"the mounts above {handler.interpreter}",
         )  # fmt: skip
     yield from _differing_config(facts, platform, handler)
 

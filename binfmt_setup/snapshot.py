@@ -16,13 +16,17 @@ from binfmt_setup.emulators import candidates
 from binfmt_setup.facts import (
     BINFMT_D,
     BINFMT_MISC,
-    UNIT_NAME,
-    UNIT_PATH,
+    MARKER,
+    REGISTRY_UNIT,
+    SCRIPT_PATH,
+    UNIT_DIRECTORY,
+    UNIT_STEM,
     BinfmtMount,
     BootFacts,
     ConfigFile,
     HostFacts,
     Interpreter,
+    Mount,
     binfmt_mount,
     container_kind,
     is_initial_namespace,
@@ -32,6 +36,8 @@ from binfmt_setup.facts import (
     parse_os_release,
 )
 from binfmt_setup.host import writable_by_all
+from binfmt_setup.mounts import parse_fstab
+from binfmt_setup.probes import version_of
 from binfmt_setup.registration import BadRegistration, Entry, parse_entry
 from binfmt_setup.targets import TARGETS, Platform, Target
 
@@ -41,10 +47,7 @@ if TYPE_CHECKING:
     from binfmt_setup.host import Host
 
 _HELPERS = ("/usr/lib/systemd/systemd-binfmt", "/lib/systemd/systemd-binfmt")
-_WANTS = tuple(
-    f"/etc/systemd/system/{unit}.wants/{UNIT_NAME}"
-    for unit in ("multi-user.target", "systemd-binfmt.service")
-)
+_MASKABLE = ("systemd-binfmt.service", f"{REGISTRY_UNIT}.mount", f"{REGISTRY_UNIT}.automount")
 _CONTAINER_MARKERS = ("/.dockerenv", "/run/.containerenv")
 _X86_LEVEL_FLAGS_LINE = "flags"
 
@@ -56,7 +59,8 @@ def snapshot(host: Host, wished: Sequence[Platform] = (), *, qemu_directory: str
     named), `qemu_directory` instead of the usual places when it is given.
     """
     uid, machine = host.user_and_machine()
-    mount = binfmt_mount(parse_mountinfo(host.text("/proc/self/mountinfo")))
+    mounts = parse_mountinfo(host.text("/proc/self/mountinfo"))
+    mount = binfmt_mount(mounts)
     entries, bad = _entries(host, mount)
     configs = _configs(host)
     uid_map = host.text("/proc/self/uid_map")
@@ -79,7 +83,7 @@ def snapshot(host: Host, wished: Sequence[Platform] = (), *, qemu_directory: str
         configs=configs,
         update_binfmts=frozenset(host.names("/var/lib/binfmts")),
         missing_directories=frozenset(d for d in BINFMT_D if not host.exists(d)),
-        boot=_boot(host),
+        boot=_boot(host, mounts),
         cpu_flags=_cpu_flags(host, wished),
         distribution=parse_os_release(
             host.text("/etc/os-release") or host.text("/usr/lib/os-release")
@@ -185,9 +189,7 @@ def _version(host: Host, interpreter: Interpreter) -> str:
     Asked by the real name: Debian's -binfmt-P names refuse to run by hand.
     """
     with suppress(Exception):
-        said = host.run((interpreter.real_path, "--version"), 5.0).output
-        _, _, after = said.partition(" version ")
-        return after.splitlines()[0].strip()
+        return version_of(host.run((interpreter.real_path, "--version"), 5.0).output)
     return ""
 
 
@@ -283,11 +285,9 @@ def _configs(host: Host) -> tuple[ConfigFile, ...]:
     return tuple(found)
 
 
-def _boot(host: Host) -> BootFacts:
+def _boot(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
     """Which init there is and what of ours it will find."""
     helper = next((path for path in _HELPERS if host.exists(path)), "")
-    unit = host.text(UNIT_PATH) if host.exists(UNIT_PATH) else None
-    masked = host.link_target("/etc/systemd/system/systemd-binfmt.service") == "/dev/null"
     running = host.exists("/run/systemd/system")
     installed = any(host.exists(f"{d}/systemd/systemd") for d in ("/usr/lib", "/lib"))
     openrc = host.exists("/run/openrc") or (not installed and host.exists("/sbin/openrc"))
@@ -299,12 +299,45 @@ def _boot(host: Host) -> BootFacts:
         init = "openrc"
     elif host.text("/proc/1/comm").strip() in ("init", "runit", "s6-svscan", "launchd"):
         init = "other"
+    files = _boot_files(host)
     return BootFacts(
         init=init,
         running=running,
         systemd_binfmt=helper,
-        systemd_binfmt_masked=masked,
         openrc_enabled=any(host.exists(f"/etc/runlevels/{level}/binfmt") for level in levels),
-        unit_text=unit,
-        unit_links=tuple(path for path in _WANTS if host.link_target(path)),
+        files=files,
+        unit_links=_unit_links(host),
+        masked=frozenset(unit for unit in _MASKABLE if _is_masked(host, unit)),
+        active=_active_units(host, files),
+        fstab=parse_fstab(host.text("/etc/fstab")),
+        mounted=tuple(dict.fromkeys(mount.point for mount in mounts)),
     )
+
+
+def _boot_files(host: Host) -> dict[str, str]:
+    """Units and script that bear this tool's mark."""
+    names = (n for n in host.names(UNIT_DIRECTORY) if n.startswith(UNIT_STEM))
+    paths = [SCRIPT_PATH, *(f"{UNIT_DIRECTORY}/{n}" for n in names if "." in n)]
+    texts = {path: host.text(path) for path in paths if not host.link_target(path)}
+    return {path: text for path, text in texts.items() if MARKER in text.splitlines()[:2]}
+
+
+def _unit_links(host: Host) -> tuple[str, ...]:
+    """The links in systemd's `.wants` directories to units of this tool's name."""
+    folders = (f"{UNIT_DIRECTORY}/{n}" for n in host.names(UNIT_DIRECTORY) if n.endswith(".wants"))
+    links = (f"{d}/{name}" for d in folders for name in host.names(d) if name.startswith(UNIT_STEM))
+    return tuple(link for link in links if host.link_target(link))
+
+
+def _is_masked(host: Host, unit: str) -> bool:
+    places = (UNIT_DIRECTORY, "/run/systemd/system")
+    return any(host.link_target(f"{place}/{unit}") == "/dev/null" for place in places)
+
+
+def _active_units(host: Host, files: Iterable[str]) -> frozenset[str]:
+    """Which of our services are active: systemd keeps a link for each while it is.
+
+    Source: `unit_export_invocation_id` in src/core/unit.c; asking systemctl takes a process.
+    """
+    names = (path.rpartition("/")[2] for path in files)
+    return frozenset(n for n in names if host.link_target(f"/run/systemd/units/invocation:{n}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from binfmt_setup.errors import BinfmtSetupError
@@ -84,6 +84,14 @@ class Reload:
 
 
 @dataclass(frozen=True)
+class ControlUnit:
+    """Start, restart or stop a unit of this tool's."""
+
+    kind: Literal["start-unit", "restart-unit", "stop-unit"]
+    target: str
+
+
+@dataclass(frozen=True)
 class TargetChange:
     """All that changes for one target; done together or not at all."""
 
@@ -94,8 +102,8 @@ class TargetChange:
     prove: bool = True
 
 
-BootStep = ChangeFile | ChangeLink | Reload
-Step = Prepare | ChangeEntry | ChangeFile | ChangeLink | Reload
+BootStep = ChangeFile | ChangeLink | ControlUnit | Reload
+Step = Prepare | ChangeEntry | ChangeFile | ChangeLink | ControlUnit | Reload
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,7 @@ class Plan:
     targets: tuple[TargetChange, ...] = ()
     boot: tuple[BootStep, ...] = ()
     leftovers: tuple[ChangeEntry, ...] = ()
+    starts: tuple[ControlUnit, ...] = ()
     problems: tuple[tuple[Target, BinfmtSetupError], ...] = ()
 
     @property
@@ -112,4 +121,4 @@ class Plan:
         """Every single step."""
         entries = [c.entry for c in self.targets if c.entry]
         files = [file for change in self.targets for file in change.files]
-        return (*entries, *files, *self.boot, *self.leftovers)
+        return (*entries, *files, *self.boot, *self.leftovers, *self.starts)

@@ -34,6 +34,7 @@ PACKAGES = {
     "iproute2": "ip, for the network of a namespace",
     "util-linux": "unshare, nsenter, mount and flock",
     "systemd": "systemd-binfmt, and systemd-analyze for the units",
+    "systemd-container": "systemd-nspawn, which boots a systemd with a registry of its own",
     "arch-test": "an independent judge of what runs; mmdebstrap asks it too",
     "mmdebstrap": "root file systems of foreign distributions",
     "gcc": "builds the probes of this architecture",

@@ -130,7 +130,7 @@ def build(case: Case, root: Path) -> RecordedHost:
     def prove(names: Sequence[str]) -> Mapping[str, ProbeResult]:
         return {name: _probe(case, root, name) for name in names if available(name)}
 
-    return RecordedHost(root, run=run, prove=prove, case=case)
+    return RecordedHost(root, run=run, prove=prove, ask_pinned=lambda found, _: found, case=case)
 
 
 def _rows(case: Case, table: str) -> Iterator[tuple[str, str]]:

@@ -71,7 +71,13 @@ def test_install_writes_uninstall_removes_exactly_that(tree: Path) -> None:
     assert new == {
         "etc/binfmt.d",
         "etc/binfmt.d/qemu-s390x.conf",
+        "etc/binfmt-setup",
+        "etc/binfmt-setup/register",
         UNIT,
+        "etc/systemd/system/binfmt-setup.path",
+        "etc/systemd/system/binfmt-setup-changed.service",
+        "etc/systemd/system/binfmt-setup.service.wants",
+        "etc/systemd/system/binfmt-setup.service.wants/binfmt-setup.path",
         "etc/systemd/system/multi-user.target.wants/binfmt-setup.service",
         "etc/systemd/system/systemd-binfmt.service.wants",
         "etc/systemd/system/systemd-binfmt.service.wants/binfmt-setup.service",

@@ -15,6 +15,7 @@ PACKAGE = Path(binfmt_setup.__file__).parent
 PURE = (
     "errors", "targets", "elf", "registration", "facts", "findings", "steps", "plan", "boot",
     "abi", "specimen", "explanation", "explain", "advice", "origins", "identity",
+    "boot_plan", "mounts", "persistence",
 )  # fmt: skip
 DOORS = {"host", "snapshot", "apply", "probes", "syscalls", "commands", "provision", "cli"}
 OUTSIDE = {"subprocess", "os", "psutil", "shutil", "socket", "ctypes", "fcntl"}

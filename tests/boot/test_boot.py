@@ -1,0 +1,253 @@
+"""What survives what, on a real systemd that boots, is changed, and boots again."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from tests import bootlab
+from tests.bootlab import LAB, QEMU, REGISTRY, RUNS, SETTLE, UPGRADE, Machine
+
+pytestmark = pytest.mark.skipif(bool(bootlab.why_not()), reason=bootlab.why_not() or "it can")
+
+UNITS = "/etc/systemd/system"
+# A registration of somebody else's, in a file of theirs.
+THEIRS = ":theirs:E::theirs::/bin/true:\n"
+
+
+def answer_of(box: Machine, name: str) -> dict[str, object]:
+    text = box.answer(name).rpartition("status ")[0]
+    found: dict[str, object] = json.loads(text)
+    return found
+
+
+def assert_upgraded(box: Machine) -> None:
+    for number in (1, 2, 3):
+        assert box.answer(f"settled{number}") == "status 0\n"
+    starts, failures = re.findall(r"\d+", box.answer("loop"))
+    assert int(starts) > 10
+    assert int(failures) == 0
+    assert "binfmt-setup-swap" not in box.answer("swaps")
+
+
+def test_a_host_stays_right_until_uninstall() -> None:
+    with bootlab.machine() as box:
+        before = bootlab.listing(box.tree)
+        box.write("/etc/binfmt.d/theirs.conf", THEIRS)
+        box.install_tool()
+        first_boot(box)
+        box.remove_tool()
+        second_boot(box)
+        box.install_tool()
+        box.boot(
+            "try uninstall setup uninstall --private\n"
+            "try units systemctl list-units --all --no-legend 'binfmt-setup*'\n"
+            "try theirs cat /proc/sys/fs/binfmt_misc/theirs\n"
+        )
+        assert box.answer("uninstall").endswith("status 0\n")
+        assert "binfmt-setup" not in box.answer("units")
+        assert "extension .theirs" in box.answer("theirs")
+        box.remove_tool()
+        box.boot(f"try entries ls {REGISTRY}\ntry failed systemctl --failed --no-legend\n")
+        assert "qemu-aarch64" not in box.answer("entries")
+        assert box.answer("failed") == "status 0\n"
+        assert "status 127" in box.read(f"{LAB}/docker")
+        box.path("/etc/binfmt.d/theirs.conf").unlink()
+        # What systemd itself writes at a first boot is not ours, nor is QEMU's new inode.
+        own = {"etc/.pwd.lock", "etc/machine-id", "etc/resolv.conf"}
+        after = bootlab.listing(box.tree)
+        changed = {n for n in before.keys() | after.keys() if before.get(n) != after.get(n)}
+        assert {n for n in changed if not n.startswith(("var/", "srv/"))} - own == set()
+
+
+def first_boot(box: Machine) -> None:
+    """Install; it works at once, also through an upgrade; and then nothing is left to do."""
+    box.boot(
+        SETTLE
+        + "try before sh /srv/lab/foreign\n"
+        + "try install setup install --private arm64 --format json\n"
+        + "try again setup install --private arm64 --format json\n"
+        + "try after sh /srv/lab/foreign\n"
+        + UPGRADE
+        + "try status setup status --format json\n"
+        + "try enabled systemctl is-enabled binfmt-setup.service binfmt-setup.path\n"
+        + "cp -a /etc/systemd/system /srv/lab/links\n"
+        + "try disable systemctl disable binfmt-setup.service binfmt-setup.path\n"
+        + "try enable systemctl enable binfmt-setup.service binfmt-setup.path\n"
+        + "try same diff -r --no-dereference /srv/lab/links /etc/systemd/system\n"
+    )
+    assert "status 127" in box.answer("before"), "the host's own handler shows through"
+    assert answer_of(box, "install")["changed"] is True
+    again = answer_of(box, "again")
+    assert (again["changed"], again["actions"]) == (False, [])
+    assert RUNS in box.answer("after")
+    assert_upgraded(box)
+    states = answer_of(box, "status")["findings"]
+    assert isinstance(states, list)
+    assert "interpreter-stale" not in {finding["code"] for finding in states}
+    assert box.answer("enabled") == "enabled\nenabled\nstatus 0\n"
+    assert box.answer("same") == "status 0\n", "links differ from what systemctl makes"
+
+
+def second_boot(box: Machine) -> None:
+    """After a reboot without Python: in time for docker, after restarts, after upgrades."""
+    box.boot(
+        SETTLE
+        + "try order systemctl show -p After docker.service\n"
+        + "try python ls /srv/tool\n"
+        + "for n in 1 2 3 4 5 6 7 8; do systemctl restart systemd-binfmt; done\n"
+        + "for n in 1 2 3 4 5 6 7 8 9 10; do\n"
+        + "  [ -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ] && break; sleep 0.2; done\n"
+        + "systemctl reset-failed\n"
+        + "try flags cat /proc/sys/fs/binfmt_misc/qemu-aarch64\n"
+        + "systemctl restart systemd-binfmt\n"
+        + "systemctl start binfmt-setup.service\n"
+        + "try stopstart systemctl stop systemd-binfmt\n"
+        + "systemctl start systemd-binfmt\n"
+        + "try again sh /srv/lab/foreign\n"
+        + "try theirs cat /proc/sys/fs/binfmt_misc/theirs\n"
+        + UPGRADE
+        + "try status systemctl status --no-pager -n 0 binfmt-setup.service\n"
+    )
+    assert RUNS in box.read(f"{LAB}/docker")
+    assert "binfmt-setup.service" in box.answer("order")
+    assert "No such file" in box.answer("python")
+    assert "flags: POF" in box.answer("flags")
+    assert RUNS in box.answer("again")
+    assert "extension .theirs" in box.answer("theirs")
+    assert_upgraded(box)
+    assert 'Status: "1 registered"' in box.answer("status")
+
+
+LATE = f"""
+try status systemctl status --no-pager -n 5 binfmt-setup-opt.service
+try runs sh {LAB}/foreign
+"""
+# /opt is one of the machine's own directories, mounted once a unit of the test's has ended.
+FSTAB = "/srv/opt /opt none bind,nofail,x-systemd.requires=slow.service 0 0\n"
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_late_file_system_is_waited_for_but_not_by_the_boot(*, comes: bool) -> None:
+    with bootlab.machine() as box:
+        box.path("/srv/opt").mkdir()
+        box.path(QEMU).rename(box.path("/opt/qemu-aarch64-static"))
+        box.write("/etc/fstab", FSTAB)
+        box.write(
+            f"{UNITS}/slow.service",
+            "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nRemainAfterExit=yes\n"
+            f"ExecStart=/bin/sleep {2 if comes else 600}\n",
+        )
+        box.offline("install", "arm64", "--qemu", "/opt")
+        box.path("/opt/qemu-aarch64-static").rename(box.path("/srv/opt/qemu-aarch64-static"))
+        wait = f"for n in $(seq 40); do [ -e {REGISTRY}/qemu-aarch64 ] && break; sleep 0.1; done\n"
+        box.boot(
+            f"try early sh {LAB}/foreign\n"
+            "try jobs systemctl list-jobs --no-legend\n" + (wait if comes else "") + LATE
+        )
+        # The boot went on: docker and everything else was up before /opt was there.
+        assert "status 127" in box.read(f"{LAB}/docker")
+        assert "status 127" in box.answer("early")
+        assert "opt.mount" in box.answer("jobs")
+        assert (RUNS in box.answer("runs")) is comes
+        if comes:
+            assert 'Status: "1 registered"' in box.answer("status")
+        else:
+            assert "wait for /opt" in box.answer("status")
+
+
+def trouble(box: Machine, *extra: str) -> tuple[str, dict[str, dict[str, str]], str]:
+    """Boot with what is broken; returns the unit's status, check's findings, and failed units."""
+    box.install_tool()
+    box.boot(
+        "try status systemctl status --no-pager -n 0 binfmt-setup.service\n"
+        "try check setup check arm64 --format json\n"
+        "try failed systemctl --failed --no-legend --plain\n"
+        f"try runs sh {LAB}/foreign\n" + "".join(extra)
+    )
+    found = answer_of(box, "check")["findings"]
+    assert isinstance(found, list)
+    return box.answer("status"), {f["code"]: f for f in found}, box.answer("failed")
+
+
+def test_systemd_binfmt_masked() -> None:
+    with bootlab.machine() as box:
+        box.offline("install", "arm64")
+        box.link(f"{UNITS}/systemd-binfmt.service", "/dev/null")
+        _, findings, failed = trouble(box)
+        assert RUNS in box.read(f"{LAB}/docker")
+        assert "not-persistent" not in findings
+        assert failed == "status 0\n"
+
+
+def test_systemd_binfmt_blocked_by_a_condition() -> None:
+    with bootlab.machine() as box:
+        box.offline("install", "arm64")
+        box.write(f"{UNITS}/systemd-binfmt.service.d/never.conf",
+                  "[Unit]\nConditionPathExists=/nowhere\n")  # fmt: skip
+        _, findings, failed = trouble(box)
+        assert RUNS in box.read(f"{LAB}/docker")
+        assert "not-persistent" not in findings
+        assert failed == "status 0\n"
+
+
+def test_the_registry_is_not_mounted() -> None:
+    with bootlab.machine() as box:
+        box.offline("install", "arm64")
+        box.link(f"{UNITS}/proc-sys-fs-binfmt_misc.mount", "/dev/null")
+        status, findings, failed = trouble(box)
+        finding = findings["not-persistent"]
+        assert f'Status: "{finding["message"]}: {finding["hint"]}"' in status
+        assert failed.startswith("binfmt-setup.service")
+
+
+def test_the_emulator_was_removed_and_comes_back() -> None:
+    with bootlab.machine() as box:
+        box.offline("install", "arm64")
+        away = f"{QEMU}.away"
+        box.path(QEMU).rename(box.path(away))
+        status, findings, failed = trouble(
+            box, f"mv {away} {QEMU}\n", SETTLE, "try settled settle\n",
+            "try later systemctl status --no-pager -n 0 binfmt-setup.service\n",
+        )  # fmt: skip
+        finding = findings["not-persistent"]
+        assert f'Status: "{finding["message"]}: {finding["hint"]}"' in status
+        assert "binfmt-setup.service" in failed
+        assert box.answer("settled").endswith("status 0\n")
+        assert 'Status: "1 registered"' in box.answer("later")
+
+
+def test_a_host_without_the_unit_loses_what_is_in_no_file() -> None:
+    with bootlab.machine() as box:
+        box.install_tool()
+        box.boot(
+            "try install setup install --private --no-persist arm64\n"
+            "try check setup check arm64 --format json\n"
+        )
+        found = answer_of(box, "check")["findings"]
+        assert isinstance(found, list)
+        assert "not-persistent" in {finding["code"] for finding in found}
+        box.boot(f"try runs sh {LAB}/foreign\n")
+        assert "status 127" in box.answer("runs")
+
+
+def test_without_an_init_install_says_that_nothing_lasts() -> None:
+    with bootlab.machine() as box:
+        box.install_tool()
+        box.boot(
+            "try lasting setup install --private arm64\n"
+            "try check setup check arm64 --format json\n"
+            "setup uninstall --private\n"
+            "try until setup install --private --no-persist arm64\n"
+            f"try runs sh {LAB}/foreign\n",
+            init=False,
+        )
+        assert "nothing of this will survive a reboot: in this systemd-nspawn" in (
+            box.answer("lasting")
+        )
+        assert "use --no-persist" in box.answer("lasting")
+        assert box.answer("until").endswith("status 0\n")
+        assert "reboot" not in box.answer("until")
+        assert RUNS in box.answer("runs")

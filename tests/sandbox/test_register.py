@@ -1,0 +1,215 @@
+"""The script that registers at boot and after an upgrade: no Python, no gap, in every shell."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from binfmt_setup import boot, persistence
+from binfmt_setup.facts import SWAP_PREFIX
+from binfmt_setup.probes import PROBES
+from binfmt_setup.registration import Registration
+from binfmt_setup.targets import target_named
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.sandbox.conftest import Sandbox
+
+ARM64 = target_named("aarch64")
+NAME = ARM64.entry_name
+SCRIPT = boot.template_directory() / "register"
+REGISTRY = "/proc/sys/fs/binfmt_misc"
+SHELLS = {"dash": ["dash"], "busybox": ["busybox", "sh"], "bash": ["bash", "--posix"]}
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest) -> list[str]:
+    words = SHELLS[request.param]
+    if not shutil.which(words[0]):
+        pytest.skip(f"{words[0]} is not installed")
+    return words
+
+
+@pytest.fixture
+def emulator(emulators: Path) -> Path:
+    return emulators / "qemu-aarch64-static"
+
+
+@pytest.fixture
+def config(emulator: Path, tmp_path: Path) -> Path:
+    """A binfmt.d file as install writes it."""
+    path = tmp_path / f"{NAME}.conf"
+    path.write_text(boot.config_text(wanted(emulator), None))
+    return path
+
+
+def wanted(emulator: Path) -> Registration:
+    return Registration(NAME, str(emulator), "OF", ARM64.magic, ARM64.mask)
+
+
+def test_a_new_entry_is_what_the_file_says(
+    registry: Sandbox, shell: list[str], config: Path, emulator: Path
+) -> None:
+    done = registry.run(*shell, str(SCRIPT), str(config))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    found = registry.entries()
+    assert list(found) == [NAME]
+    assert found[NAME].registration == wanted(emulator)
+
+
+@pytest.mark.parametrize("path", ["with space", "with:colon", "back\\slash", "quo'te", "pct%s\\n"])
+def test_any_path_passes_as_it_is(
+    registry: Sandbox, shell: list[str], emulator: Path, tmp_path: Path, path: str
+) -> None:
+    odd = tmp_path / path
+    shutil.copy(emulator, odd)
+    config = tmp_path / "odd.conf"
+    config.write_text(boot.config_text(wanted(odd), None))
+    assert registry.run(*shell, str(SCRIPT), str(config)).returncode == 0
+    seen = registry.entries()[NAME].interpreter
+    # The kernel unescapes \xNN in magic and mask alone; what it shows is what it opened.
+    assert seen == str(odd)
+
+
+def test_no_start_fails_while_the_file_is_replaced_and_pinned_anew(
+    registry: Sandbox, shell: list[str], config: Path, emulator: Path
+) -> None:
+    registry.run(*shell, str(SCRIPT), str(config))
+    loops = [hammer(registry) for _ in range(3)]
+    exchanges = 0
+    while any(loop.poll() is None for loop in loops):
+        new = emulator.with_suffix(".dpkg-new")
+        shutil.copy(emulator, new)
+        new.rename(emulator)
+        done = registry.run(*shell, str(SCRIPT), str(config))
+        assert (done.returncode, done.stderr) == (0, "")
+        exchanges += 1
+    assert [loop.communicate(timeout=60)[0] for loop in loops] == ["0 failures\n"] * 3
+    assert exchanges > 1
+    assert list(registry.entries()) == [NAME]
+    assert pinned(registry) == emulator.stat().st_ino
+
+
+def hammer(registry: Sandbox) -> subprocess.Popen[str]:
+    """Start the foreign program over and over; prints how often that failed."""
+    code = (
+        "import os\n"
+        "failures = 0\n"
+        "nothing = os.open('/dev/null', os.O_RDWR)\n"
+        "actions = [(os.POSIX_SPAWN_DUP2, nothing, 0), (os.POSIX_SPAWN_DUP2, nothing, 1)]\n"
+        "for _ in range(60):\n"
+        "    try:\n"
+        f"        child = os.posix_spawn({str(PROBES / 'aarch64')!r}, ['probe', 'one'], {{}},\n"
+        "                               file_actions=actions)\n"
+        "        failures += os.waitpid(child, 0)[1] != 0\n"
+        "    except OSError:\n"
+        "        failures += 1\n"
+        "print(failures, 'failures')\n"
+    )
+    argv = [*registry.inside, "python3", "-I", "-c", code]
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+
+
+def pinned(registry: Sandbox) -> int:
+    """The inode of the interpreter that really runs a foreign program."""
+    done = registry.run(
+        "python3", "-I", "-c",
+        "import os, subprocess\n"
+        f"p = subprocess.Popen([{str(PROBES / 'aarch64')!r}], stdin=subprocess.PIPE,"
+        " stdout=subprocess.PIPE)\n"
+        "p.stdout.readline()\n"
+        "print(os.stat(f'/proc/{p.pid}/exe').st_ino)\n"
+        "p.stdin.close()\n",
+    )  # fmt: skip
+    return int(done.stdout)
+
+
+def test_a_refused_file_leaves_the_entry_as_it_was(
+    registry: Sandbox, shell: list[str], config: Path, emulator: Path
+) -> None:
+    registry.run(*shell, str(SCRIPT), str(config))
+    old = emulator.stat().st_ino
+    new = emulator.with_suffix(".new")
+    shutil.copy(emulator, new)
+    new.chmod(0o644)
+    new.rename(emulator)
+    done = registry.run(*shell, str(SCRIPT), str(config))
+    assert done.returncode == 1
+    assert f"the kernel refuses {emulator} for {NAME}, which stays as it was" in done.stderr
+    assert list(registry.entries()) == [NAME]
+    assert pinned(registry) == old
+
+
+def test_a_missing_file_is_named_in_the_words_of_check(
+    registry: Sandbox, shell: list[str], config: Path, emulator: Path
+) -> None:
+    emulator.unlink()
+    done = registry.run(*shell, str(SCRIPT), str(config))
+    words = f"{persistence.MISSING.format(emulator)}: {persistence.BRING_BACK}\n"
+    assert (done.returncode, done.stderr) == (1, words)
+
+
+def test_no_registry_is_named_in_the_words_of_check(
+    sandbox: Sandbox, shell: list[str], config: Path
+) -> None:
+    sandbox.sh(f"mount -t tmpfs none {REGISTRY}")
+    done = sandbox.run(*shell, str(SCRIPT), str(config))
+    words = f"{persistence.NOT_MOUNTED}: {persistence.UNMASK_REGISTRY}\n"
+    assert (done.returncode, done.stderr) == (1, words)
+
+
+def test_a_registry_switched_off_is_named(
+    registry: Sandbox, shell: list[str], config: Path
+) -> None:
+    registry.sh(f"echo 0 > {REGISTRY}/status")
+    done = registry.run(*shell, str(SCRIPT), str(config))
+    assert done.returncode == 1
+    assert done.stderr == f"{persistence.SWITCHED_OFF}: {persistence.SWITCH_ON}\n"
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_a_killed_run_left_is_cleared_away(
+    registry: Sandbox, config: Path, emulator: Path, *, alone: bool
+) -> None:
+    """Killed before or after the old entry went: the temporary one goes either way."""
+    left = Registration(SWAP_PREFIX + NAME, str(emulator), "OF", ARM64.magic, ARM64.mask)
+    registry.register(left)
+    if not alone:
+        registry.register(wanted(emulator))
+    assert registry.run("sh", str(SCRIPT), str(config)).returncode == 0
+    assert list(registry.entries()) == [NAME]
+
+
+def test_entries_of_others_and_bad_lines_are_left_alone(
+    registry: Sandbox, shell: list[str], config: Path, tmp_path: Path
+) -> None:
+    theirs = Registration("theirs", "/bin/true", "", extension="theirs")
+    registry.register(theirs)
+    config.write_text(config.read_text() + "; a comment\n\n:status:M::ab::/bin/true:\nnonsense")
+    done = registry.run(*shell, str(SCRIPT), str(config), str(tmp_path / "gone.conf"))
+    assert done.returncode == 1
+    assert "'status' cannot be the name of an entry" in done.stderr
+    assert "gone.conf is missing" in done.stderr
+    found = registry.entries()
+    assert set(found) == {NAME, "theirs"}
+    assert found["theirs"].registration == theirs
+    assert registry.sh(f"cat {REGISTRY}/status").stdout == "enabled\n"
+
+
+def test_it_waits_while_install_is_at_work(
+    registry: Sandbox, shell: list[str], config: Path, tmp_path: Path
+) -> None:
+    """Both lock the registry's directory."""
+    over = tmp_path / "over"
+    hold = f"echo held; sleep 1; touch {over}"
+    argv = [*registry.inside, "flock", REGISTRY, "sh", "-c", hold]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert not over.exists()
+        assert registry.run(*shell, str(SCRIPT), str(config)).returncode == 0
+        assert over.exists()

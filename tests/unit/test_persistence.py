@@ -1,0 +1,166 @@
+"""What survives a reboot, told from files alone: hosts as small trees."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from binfmt_setup import boot, persistence
+from binfmt_setup.facts import MARKER, BinfmtMount, HostFacts
+from binfmt_setup.findings import Finding, judge
+from binfmt_setup.host import Host
+from binfmt_setup.probes import ProbeResult
+from binfmt_setup.registration import Entry, Registration
+from binfmt_setup.snapshot import snapshot
+from binfmt_setup.targets import parse_platform, target_named
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ARM64 = target_named("aarch64")
+NAME = ARM64.entry_name
+QEMU = "/usr/bin/qemu-aarch64-static"
+OPT = "/opt/qemu/qemu-aarch64"
+NULL = "-> /dev/null"
+SYSTEMD = {"/usr/lib/systemd/systemd": "", "/usr/lib/systemd/systemd-binfmt": ""}
+OPENRC = {"/sbin/openrc": "", "/etc/init.d/binfmt": ""}
+
+
+def rule(path: str) -> Registration:
+    return Registration(NAME, path, "OF", ARM64.magic, ARM64.mask)
+
+
+def config(path: str, *, folder: str = "/etc/binfmt.d", ours: bool = True) -> dict[str, str]:
+    text = boot.config_text(rule(path), None) if ours else rule(path).line + "\n"
+    return {f"{folder}/{NAME}.conf": text}
+
+
+UNIT = "/etc/systemd/system/binfmt-setup.service"
+WANTS = "/etc/systemd/system/multi-user.target.wants/binfmt-setup.service"
+UNITS = {UNIT: f"{MARKER}\n", WANTS: f"-> {UNIT}"}
+LATE = "/etc/systemd/system/binfmt-setup-opt.service"
+LATE_UNITS = {
+    LATE: f"{MARKER}\n",
+    "/etc/systemd/system/opt.mount.wants/binfmt-setup-opt.service": f"-> {LATE}",
+}
+NOFAIL = {"/etc/fstab": "UUID=1 /opt ext4 nofail 0 2\n"}
+MASKED = {"/etc/systemd/system/systemd-binfmt.service": NULL}
+NO_MOUNT = {"/etc/systemd/system/proc-sys-fs-binfmt_misc.mount": NULL}
+RUNLEVEL = {"/etc/runlevels/boot/binfmt": "-> /etc/init.d/binfmt"}
+
+# Each host, and why an entry would be lost there (empty: it stays).
+LOST = {
+    "no file": (SYSTEMD, "no binfmt.d file registers it"),
+    "a file, read by systemd-binfmt": ({**SYSTEMD, **config(QEMU)}, ""),
+    "a file of the distribution's": (
+        {**SYSTEMD, **config(QEMU, folder="/usr/lib/binfmt.d", ours=False)}, ""),
+    "a volatile file": (
+        {**SYSTEMD, **config(QEMU, folder="/run/binfmt.d")},
+        f"/run/binfmt.d/{NAME}.conf is gone after a reboot"),
+    "systemd-binfmt masked": (
+        {**SYSTEMD, **config(QEMU), **MASKED}, "systemd-binfmt.service is masked"),
+    "masked, and our unit": ({**SYSTEMD, **config(QEMU), **MASKED, **UNITS}, ""),
+    "masked, and our unit disabled": (
+        {**SYSTEMD, **config(QEMU), **MASKED, UNIT: UNITS[UNIT]},
+        "systemd-binfmt.service is masked"),
+    "masked, and our unit for something else": (
+        {**SYSTEMD, **config(OPT), **NOFAIL, **MASKED, **UNITS},
+        "systemd-binfmt.service is masked"),
+    "no systemd-binfmt": (
+        {"/usr/lib/systemd/systemd": "", **config(QEMU)},
+        "this systemd comes without systemd-binfmt"),
+    "the registry's mount masked": (
+        {**SYSTEMD, **config(QEMU), **UNITS, **NO_MOUNT},
+        "binfmt_misc is not mounted at boot: proc-sys-fs-binfmt_misc.mount is masked"),
+    "OpenRC, service in a runlevel": ({**OPENRC, **config(QEMU), **RUNLEVEL}, ""),
+    "OpenRC, service in none": (
+        {**OPENRC, **config(QEMU)}, "OpenRC's binfmt service is in no runlevel"),
+    "no init": (config(QEMU), "no init that reads binfmt.d runs here"),
+}  # fmt: skip
+
+
+def tree(where: Path, files: dict[str, str]) -> HostFacts:
+    """A host made of these files (`-> X` is a link), with QEMU and the entry that it names."""
+    for path, text in {"/etc/os-release": "ID=debian\n", QEMU: "", OPT: "", **files}.items():
+        place = where / path.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if text.startswith("-> "):
+            place.symlink_to(text.removeprefix("-> "))
+        else:
+            place.write_text(text)
+    return snapshot(Host(where))
+
+
+@pytest.mark.parametrize("case", LOST)
+def test_why_an_entry_is_lost(tmp_path: Path, case: str) -> None:
+    files, problem = LOST[case]
+    assert persistence.persistence_problem(tree(tmp_path, files), NAME) == problem
+
+
+@pytest.mark.parametrize(
+    ("files", "words", "severity"),
+    [
+        ({**SYSTEMD, **config(QEMU), **UNITS}, "", ""),
+        ({**SYSTEMD, **NOFAIL, **config(OPT), **LATE_UNITS},
+         "is registered once /opt is mounted, which the boot does not wait for", "info"),
+        ({**SYSTEMD, **NOFAIL, **config(OPT, ours=False)},
+         "is lost when /opt is mounted after systemd-binfmt has run", "warning"),
+        ({**OPENRC, **NOFAIL, **RUNLEVEL, **config(OPT)}, "", ""),
+    ],
+)  # fmt: skip
+def test_what_comes_late_in_a_boot(
+    tmp_path: Path, files: dict[str, str], words: str, severity: str
+) -> None:
+    facts = tree(tmp_path, files)
+    assert persistence.order_problem(facts, NAME) == words
+    found = {f.code: f for f in findings(facts, files)}
+    assert ("boot-order" in found) is bool(words)
+    if words:
+        assert found["boot-order"].severity == severity
+        assert words in found["boot-order"].message
+
+
+def findings(facts: HostFacts, files: dict[str, str]) -> tuple[Finding, ...]:
+    path = OPT if any(OPT in text for text in files.values()) else QEMU
+    entry = Entry(rule(path), enabled=True)
+    live = replace(facts, root="/", kernel="6.12.0", machine="x86_64", entries=(entry,),
+                   mount=BinfmtMount("mounted"), enabled=True)  # fmt: skip
+    ran = ProbeResult("aarch64", exit_status=0, fields={"target": "aarch64", "argc": "2"})
+    return judge(live, [parse_platform("arm64")], {"aarch64": ran}).all_findings
+
+
+@pytest.mark.parametrize("case", [case for case, (_, problem) in LOST.items() if problem])
+def test_check_says_it_and_names_a_remedy(tmp_path: Path, case: str) -> None:
+    files, problem = LOST[case]
+    found = {f.code: f for f in findings(tree(tmp_path, files), files)}
+    assert problem in found["not-persistent"].message
+    assert bool(found["not-persistent"].hint) is (case != "no init")
+
+
+def test_after_a_boot_that_failed_check_says_what_the_unit_said(tmp_path: Path) -> None:
+    facts = tree(tmp_path, {**SYSTEMD, **config("/usr/bin/gone"), **UNITS})
+    live = replace(facts, root="/", kernel="6.12.0", mount=BinfmtMount("mounted"))
+    assert list(persistence.boot_troubles(live)) == [
+        ("not-persistent", "/usr/bin/gone is missing", persistence.BRING_BACK)
+    ]
+    unmounted = replace(live, mount=BinfmtMount("absent"))
+    assert list(persistence.boot_troubles(unmounted)) == [
+        ("not-persistent", "binfmt_misc is not mounted", persistence.UNMASK_REGISTRY)
+    ]
+
+
+def test_a_late_emulator_that_is_not_there_is_a_matter_of_order(tmp_path: Path) -> None:
+    gone = "/opt/gone/qemu-aarch64"
+    facts = tree(tmp_path, {**SYSTEMD, **NOFAIL, **config(gone), **LATE_UNITS})
+    live = replace(facts, root="/", kernel="6.12.0", mount=BinfmtMount("mounted"))
+    assert [code for code, _, _ in persistence.boot_troubles(live)] == ["boot-order"]
+
+
+def test_an_entry_that_is_there_is_no_trouble(tmp_path: Path) -> None:
+    facts = tree(tmp_path, {**SYSTEMD, **config("/usr/bin/gone"), **UNITS})
+    there = (Entry(rule("/usr/bin/gone"), enabled=True),)
+    live = replace(facts, root="/", entries=there, mount=BinfmtMount("mounted"))
+    assert list(persistence.boot_troubles(live)) == []
+    assert list(persistence.boot_troubles(facts)) == [], "an offline tree has no kernel to ask"
