@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from binfmt_setup import emulators, probes
+from binfmt_setup import packages, probes
 from binfmt_setup.errors import (
     BinfmtSetupError,
     ExitCode,
 )
 from binfmt_setup.findings import Finding, Verdict, judge
-from binfmt_setup.snapshot import snapshot, with_versions
+from binfmt_setup.snapshot import snapshot, with_digests, with_versions
 from binfmt_setup.targets import (
     TARGETS,
     X86_LEVELS,
@@ -121,7 +121,7 @@ def _nothing_to_emulate(facts: HostFacts) -> Finding:
     targets = [platform.target for platform in container_platforms()]
     return Finding(
         "interpreter-missing", "error", "there is no emulator on this host",
-        emulators.install_hint(facts, list(dict.fromkeys(targets))),
+        packages.install_hint(facts, list(dict.fromkeys(targets))),
     )  # fmt: skip
 
 
@@ -162,6 +162,7 @@ def status(host: Host) -> Result:
     if host.live:
         elf = [e.interpreter for e in facts.entries if e.registration.magic[:1] == b"\x7f"]
         facts = with_versions(host, facts, elf)
+        facts = with_digests(host, facts, elf)
     served = [
         platform
         for platform in asked_for(["all"]).platforms

@@ -93,7 +93,9 @@ class Interpreter:
 
     `problem` is empty for a readable regular file, else `missing`, `not-a-file` or
     `unreadable`. `writable_by_others` lists the file or those directories above it that
-    every user can change. `version` is QEMU's own word, empty when nobody asked it.
+    every user can change. `version` is QEMU's own word, empty when nobody asked it. `source`
+    and `sha256` are what was written down when --qemu brought the file; `digest` is what the
+    file has now, empty when nobody asked.
     """
 
     path: str
@@ -104,6 +106,9 @@ class Interpreter:
     writable_by_others: tuple[str, ...] = ()
     identity: tuple[int, int] = (0, 0)
     version: str = ""
+    source: str = ""
+    sha256: str = ""
+    digest: str = ""
 
     @property
     def needs_binfmt_flags(self) -> bool:

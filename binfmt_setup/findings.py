@@ -10,7 +10,7 @@ import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from binfmt_setup import emulators
+from binfmt_setup import emulators, packages
 from binfmt_setup.origins import left_by
 from binfmt_setup.persistence import (
     boot_troubles,
@@ -279,7 +279,7 @@ def _no_handler(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Fin
             install, name,
         )  # fmt: skip
     if not emulators.choose(facts, target):
-        install = emulators.install_hint(facts, [target]).partition("   ")[0]
+        install = packages.install_hint(facts, [target]).partition("   ")[0]
     return Finding(
         "entry-missing", "error", f"{name}: no entry for {target.name} programs", install, name
     )
@@ -379,6 +379,12 @@ def _file_findings(
             "interpreter-stale", "warning",
             f"{name}: the kernel still runs an older {handler.interpreter} than the one on disk",
             install, name,
+        )  # fmt: skip
+    if disk.digest and disk.sha256 and disk.digest != disk.sha256:
+        yield Finding(
+            "interpreter-altered", "warning",
+            f"{handler.interpreter} is not the file that --qemu {disk.source} brought",
+            f"run: binfmt-setup install --qemu {disk.source} {name}", name,
         )  # fmt: skip
     if disk.writable_by_others:
         yield Finding(

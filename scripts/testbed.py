@@ -37,6 +37,7 @@ PACKAGES = {
     "systemd-container": "systemd-nspawn, which boots a systemd with a registry of its own",
     "arch-test": "an independent judge of what runs; mmdebstrap asks it too",
     "mmdebstrap": "root file systems of foreign distributions",
+    "docker-registry": "a real registry for images with emulators",
     "gcc": "builds the probes of this architecture",
     "libc6-dev": "the C library for it",
     "gcc-aarch64-linux-gnu": "builds a foreign program, static or dynamic",
