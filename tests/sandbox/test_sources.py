@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -300,6 +303,37 @@ def test_no_room_or_no_right_to_write(  # noqa: PLR0917 - fixtures
     assert registry.sh(f"ls -A {full}").stdout == ""
     assert registry.entries() == before
     assert registry.json("check", "arm64")["ok"] is True
+
+
+def test_terminated_while_unpacking_nothing_is_left(
+    registry: Sandbox, qemu: Path, kept: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Eight emulators take long enough to be caught in the middle."""
+    program = (qemu / "qemu-aarch64-static").read_bytes()
+    names = ("aarch64", "arm", "mips", "mipsel", "ppc", "riscv64", "s390x", "sh4")
+    data = tar(*(Item(f"usr/bin/qemu-{name}", program) for name in names))
+    archive = write(tmp_path / "many.tar.xz", lzma.compress(data, preset=0))
+    command = (sys.executable, "-m", "binfmt_setup", "install", *HERE, *kept)
+    with subprocess.Popen(
+        [*registry.inside, *command, "--qemu", str(archive)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as running:  # fmt: skip
+        while running.poll() is None and not list(tmp_path.glob("store/qemu/.new-*/*-qemu-arm")):
+            time.sleep(0.005)
+        assert list(tmp_path.glob("store/qemu/.new-*"))
+        running.terminate()
+    assert running.returncode == 128 + signal.SIGTERM
+    assert not (tmp_path / "store").exists()
+    assert registry.entries() == {}
+
+
+def test_unit_names_the_file_that_install_would_unpack(
+    registry: Sandbox, archives: tuple[Path, Path], tmp_path: Path
+) -> None:
+    done = registry.tool("unit", "arm64", "--qemu", str(archives[1]))
+    assert done.returncode == 0, done.stderr
+    assert f"/usr/local/lib/binfmt-setup/qemu/{NEW}-" in done.stdout
+    assert not (tmp_path / "store").exists()
 
 
 def test_what_a_killed_run_left_is_swept(
