@@ -81,6 +81,7 @@ Qemu = Annotated[
         help="Take QEMU from a directory, an archive (tar, .deb, docker save, OCI) or image:REF.",
     ),
 ]
+QemuDirectory = Annotated[str, typer.Option(metavar="DIR", help="Take QEMU from this directory.")]
 QemuStore = Annotated[
     str,
     typer.Option(
@@ -281,7 +282,7 @@ def run(  # noqa: PLR0913 - one parameter is one option
                      help="Emulate this one; may be repeated. None: that of COMMAND, if it is a "
                      "foreign program, else every container platform."),
     ] = None,
-    qemu: Qemu = "",
+    qemu: QemuDirectory = "",
     map_users: Annotated[
         Literal["auto", "one", "current"] | None,
         typer.Option("--map-users", show_default=False,
@@ -325,6 +326,14 @@ def _engine_calls(host: Host, words: str) -> EngineCalls:
     _leave_cleanly_when_terminated()
     ticker = Ticker(sys.stderr, terminal=sys.stderr.isatty() and not host.verbose)
     return EngineCalls(Caller(host, dict(os.environ), progress=ticker), names)
+
+
+def _existing_directory(path: str) -> str:
+    if path and not Path(path).is_dir():
+        raise UsageProblem(
+            f"--qemu {path}: no such directory", hint="name a directory with static QEMU binaries"
+        )
+    return str(Path(path).absolute()) if path else ""
 
 
 def _qemu_options(qemu: str, keep_in: str = "") -> dict[str, object]:
