@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from binfmt_setup import unpack
 from binfmt_setup.errors import (
     BinfmtSetupError,
     EnvironmentUnfit,
@@ -26,6 +27,7 @@ from binfmt_setup.steps import (
     ChangeFile,
     ChangeLink,
     ControlUnit,
+    Discard,
     Plan,
     Prepare,
     Step,
@@ -130,6 +132,8 @@ def carry_out(host: Host, plan: Plan, prove: Prover, before: Mapping[str, ProbeR
         _boot_step(host, step, done)
     for leftover in plan.leftovers:
         _delete_noted(host, leftover, done)
+    for discard in plan.discards:
+        discard_emulators(host, discard, done)
     return done
 
 
@@ -301,6 +305,18 @@ def _control_unit(host: Host, step: ControlUnit) -> None:
         _UNIT_SECONDS,
         hint=f"see why: systemctl status {step.target}",
     )
+
+
+def discard_emulators(host: Host, step: Discard, done: Applied) -> None:
+    """Remove a directory of emulators, unless something could not be freed of it before."""
+    if done.errors:
+        return
+    try:
+        unpack.remove(host, step.stored)
+    except OSError as error:
+        done.note(step, "failed", _explained(error, f"cannot remove {step.stored.directory}"))
+    else:
+        done.note(step)
 
 
 def _register(host: Host, registration: Registration) -> None:

@@ -6,7 +6,7 @@ import errno
 import shlex
 from typing import TYPE_CHECKING
 
-from binfmt_setup import emulators
+from binfmt_setup import emulators, packages
 from binfmt_setup.boot import config_path
 from binfmt_setup.facts import BINFMT_MISC
 from binfmt_setup.verdict import Finding
@@ -31,7 +31,7 @@ def install_command(facts: HostFacts, platform: Platform) -> str:
     """
     if facts.out_of_reach:
         return f"run on the host: binfmt-setup install {platform.name}"
-    known = emulators.package_manager(facts.distribution)
+    known = packages.package_manager(facts.distribution)
     source = "--install-qemu " if known else "--qemu DIR "
     if emulators.choose(facts, platform.target):
         source = ""
@@ -135,12 +135,14 @@ def no_emulator(facts: HostFacts, platform: Platform) -> Finding:
     found = [facts.interpreter(path) for path in facts.emulators.get(target.name, ())]
     refused = [emulators.refusal(facts, one) for one in found]
     code, words = next((r for r in refused if r[0]), ("interpreter-missing", ""))
-    manager = emulators.package_manager(facts.distribution)
+    manager = packages.package_manager(facts.distribution)
     distribution = facts.distribution.name or "this system"
     if manager is None:
         where = f"{distribution} has no package with a static QEMU that is known here"
     else:
-        where = f"{distribution} has it in {' '.join(manager.packages([target]))}"
+        where = (
+            f"{distribution} has it in {' '.join(manager.packages(facts.distribution, [target]))}"
+        )
     return Finding(
         code, "error",
         f"{platform.name}: {words or 'there is no emulator for it on this host'}",

@@ -79,7 +79,22 @@ FormatOption = Annotated[Format, typer.Option("--format", help="What to print.")
 Private = Annotated[
     bool, typer.Option("--private", help="Work in the registry of this user namespace.")
 ]
-Qemu = Annotated[str, typer.Option(metavar="DIR", help="Take QEMU from this directory.")]
+Qemu = Annotated[
+    str,
+    typer.Option(
+        metavar="SOURCE",
+        help="Take QEMU from a directory, an archive (tar, .deb, docker save, OCI) or image:REF.",
+    ),
+]
+QemuDirectory = Annotated[str, typer.Option(metavar="DIR", help="Take QEMU from this directory.")]
+QemuStore = Annotated[
+    str,
+    typer.Option(
+        metavar="DIR",
+        help="Keep what --qemu unpacks here.  [default: /usr/local/lib/binfmt-setup/qemu]",
+        show_default=False,
+    ),
+]
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -110,6 +125,7 @@ def install(  # noqa: PLR0913 - one parameter is one option
         bool, typer.Option("--no-persist", help="Until the next reboot only.")
     ] = False,
     qemu: Qemu = "",
+    qemu_store: QemuStore = "",
     install_qemu: Annotated[
         bool, typer.Option("--install-qemu", help="Install QEMU's package where it is missing.")
     ] = False,
@@ -134,8 +150,7 @@ def install(  # noqa: PLR0913 - one parameter is one option
 
     options = _install_options(
         check=check or diff, persist=not no_persist, private=private, credentials=credentials,
-        qemu_directory=_existing_directory(qemu), install_qemu=install_qemu,
-        take_over=take_over,
+        install_qemu=install_qemu, take_over=take_over, **_qemu_options(qemu, qemu_store),
     )  # fmt: skip
     _leave_cleanly_when_terminated()
     result = provision.install(_host(root, verbose=verbose), platforms or [], options)
@@ -258,7 +273,7 @@ def unit(
     """Print what install would write so that registrations survive a reboot."""
     from binfmt_setup import provision
 
-    options = _install_options(qemu_directory=_existing_directory(qemu))
+    options = _install_options(**_qemu_options(qemu))
     text, files = provision.unit(_host(root, verbose=verbose), platforms or [], options)
     if format_ is Format.json:
         import json
@@ -285,7 +300,7 @@ def run(  # noqa: PLR0913 - one parameter is one option
                      help="Emulate this one; may be repeated. None: that of COMMAND, if it is a "
                      "foreign program, else every container platform."),
     ] = None,
-    qemu: Qemu = "",
+    qemu: QemuDirectory = "",
     map_users: Annotated[
         Literal["auto", "one", "current"] | None,
         typer.Option("--map-users", show_default=False,
@@ -339,6 +354,18 @@ def _existing_directory(path: str) -> str:
             f"--qemu {path}: no such directory", hint="name a directory with static QEMU binaries"
         )
     return str(Path(path).absolute()) if path else ""
+
+
+def _qemu_options(qemu: str, keep_in: str = "") -> dict[str, object]:
+    """What --qemu means: a directory as it is, or a source to be unpacked."""
+    if not qemu:
+        return {}
+    from binfmt_setup.sources import parse_source
+
+    source = parse_source(qemu, keep_in, dict(os.environ))
+    if source is not None and source.kind == "directory":
+        return {"qemu_directory": source.text}
+    return {"source": source}
 
 
 def _install_options(**options: object) -> InstallOptions:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from binfmt_setup import emulators
+from binfmt_setup import packages
 from binfmt_setup.errors import (
     BinfmtSetupError,
     ExitCode,
     UsageProblem,
 )
 from binfmt_setup.findings import judge
-from binfmt_setup.snapshot import snapshot, with_versions
+from binfmt_setup.snapshot import snapshot, with_digests, with_versions
 from binfmt_setup.targets import (
     TARGETS,
     X86_LEVELS,
@@ -102,7 +102,7 @@ def check(
     if versions:
         facts = with_versions(host, facts, _handler_paths(facts, wished))
         found = _with_pinned_versions(host, facts, wished, found)
-    verdict = judge(facts, wished, found)
+    verdict = judge(with_digests(host, facts), wished, found)
     if not wished:
         verdict = replace(verdict, findings=(*verdict.findings, _nothing_to_emulate(facts)))
     result = Result("check", facts, verdict, strict=strict)
@@ -146,7 +146,7 @@ def stopped(host: Host, command: str, error: BinfmtSetupError, *, check: bool) -
 
 
 def _nothing_to_emulate(facts: HostFacts) -> Finding:
-    known = emulators.package_manager(facts.distribution)
+    known = packages.package_manager(facts.distribution)
     return Finding(
         "interpreter-missing", "error", "there is no emulator on this host",
         f"run: binfmt-setup install {'--install-qemu' if known else '--qemu DIR'}",
@@ -191,6 +191,7 @@ def status(host: Host) -> Result:
     if host.live:
         elf = [e.interpreter for e in facts.entries if e.registration.magic[:1] == b"\x7f"]
         facts = with_versions(host, facts, elf)
+        facts = with_digests(host, facts)
     served = [
         platform
         for platform in asked_for(["all"]).platforms

@@ -8,7 +8,16 @@ from binfmt_setup.facts import version_pair
 from binfmt_setup.origins import origin
 from binfmt_setup.persistence import persistence_problem
 from binfmt_setup.plan import is_owned
-from binfmt_setup.steps import ChangeEntry, ChangeFile, ChangeLink, ControlUnit, Prepare, Step
+from binfmt_setup.steps import (
+    ChangeEntry,
+    ChangeFile,
+    ChangeLink,
+    ControlUnit,
+    Discard,
+    Prepare,
+    Step,
+    Unpack,
+)
 from binfmt_setup.targets import target_of_entry
 
 if TYPE_CHECKING:
@@ -33,7 +42,10 @@ def document(result: Result) -> Json:
         "exit_code": int(result.exit_code),
         "host": host_row(result.facts),
         "platforms": [platform_row(state) for state in result.verdict.platforms],
-        "entries": [entry_row(result.facts, entry) for entry in result.facts.entries],
+        "entries": [
+            entry_row(result.facts, entry, pinned_version(result, entry))
+            for entry in result.facts.entries
+        ],
         "findings": [finding_row(f) for f in result.verdict.all_findings],
         "errors": [error_row(error) for error in result.errors],
     }
@@ -129,9 +141,16 @@ def owner_words(facts: HostFacts, entry: Entry) -> str:
     return found.name if found else known
 
 
-def entry_row(facts: HostFacts, entry: Entry) -> Json:
+def pinned_version(result: Result, entry: Entry) -> str:
+    """The version that the kernel holds open for an entry; empty when no probe could tell."""
+    states = (s for s in result.verdict.platforms if s.handler and s.handler.name == entry.name)
+    return next((state.pinned_version for state in states), "")
+
+
+def entry_row(facts: HostFacts, entry: Entry, pinned: str = "") -> Json:
     """One entry of the registry."""
     registration = entry.registration
+    file = facts.interpreter(entry.interpreter)
     target = target_of_entry(entry.name)
     return {
         "name": entry.name,
@@ -146,7 +165,10 @@ def entry_row(facts: HostFacts, entry: Entry) -> Json:
         "owner": owner(facts, entry),
         "origin": found.name if (found := origin(facts, entry)) else None,
         "persistent": not persistence_problem(facts, entry.name),
-        "disk_version": facts.interpreter(entry.interpreter).version,
+        "pinned_version": pinned,
+        "disk_version": file.version,
+        "source": file.source,
+        "sha256": file.digest,
     }
 
 
@@ -204,6 +226,10 @@ def described(step: Step) -> tuple[str, str | None, str | None]:
         return step.path, step.before, step.after
     if isinstance(step, Prepare | ControlUnit):
         return step.target, None, None
+    if isinstance(step, Unpack):
+        return step.directory, None, f"{step.source}\n{step.digest}"
+    if isinstance(step, Discard):
+        return step.stored.directory, f"{step.stored.source}\n{step.stored.digest}", None
     return "systemd", None, None
 
 

@@ -1,85 +1,29 @@
-"""Where QEMU comes from: what lies on the host, and which package would bring it."""
+"""Which QEMU of those on a host is taken for a target, why, and why another one is not."""
 
 from __future__ import annotations
 
 import posixpath
-import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from binfmt_setup.errors import NoEmulator, PrivilegesMissing
+from binfmt_setup.errors import NoEmulator
+from binfmt_setup.packages import install_hint, static_package
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from binfmt_setup.facts import Distribution, HostFacts, Interpreter
-    from binfmt_setup.host import Host
+    from binfmt_setup.facts import HostFacts, Interpreter
     from binfmt_setup.targets import Target
 
-_INSTALL_SECONDS = 1800.0  # a slow mirror is not an error
-
-HOST_PATTERNS = (
-    "/usr/libexec/qemu-binfmt/{}-binfmt-P",  # Debian: argv[0] kept on any kernel
-    "/usr/bin/qemu-{}-static",  # Debian 12, Ubuntu, Fedora, Arch
-    "/usr/bin/qemu-{}",  # Debian 13 and Alpine, where it is static
-    "/usr/local/bin/qemu-{}-static",
-    "/usr/local/bin/qemu-{}",
-)
-"""The order of preference on a host that nobody gave a directory for."""
+HOST_PATTERNS = {
+    "/usr/libexec/qemu-binfmt/{}-binfmt-P": "keeps argv[0] on any kernel",
+    "/usr/bin/qemu-{}-static": "static by its name",
+    "/usr/bin/qemu-{}": "static on Debian 13 and Alpine",
+    "/usr/local/bin/qemu-{}-static": "static by its name, put there by hand",
+    "/usr/local/bin/qemu-{}": "put there by hand",
+}
+"""The order of preference on a host that nobody gave a source for, each with its reason."""
 DIRECTORY_PATTERNS = ("{}-binfmt-P", "qemu-{}-static", "qemu-{}")
 """The names looked for in a directory given with --qemu."""
-
-
-@dataclass(frozen=True)
-class PackageManager:
-    """How one package manager installs QEMU user mode without asking anything.
-
-    `package` may hold `{}` for the target's name, where packages are per target.
-    """
-
-    program: str
-    refresh: tuple[str, ...]
-    install: tuple[str, ...]
-    package: str
-
-    def packages(self, targets: Sequence[Target]) -> tuple[str, ...]:
-        """The packages that bring these targets, each once."""
-        return tuple(dict.fromkeys(self.package.format(target.name) for target in targets))
-
-    def command(self, targets: Sequence[Target]) -> tuple[str, ...]:
-        """The whole install command."""
-        return (self.program, *self.install, *self.packages(targets))
-
-
-_APT = PackageManager(
-    "apt-get", ("update", "-q"), ("install", "-y", "-q", "--no-install-recommends"),
-    "qemu-user-static",
-)  # fmt: skip
-_MANAGERS: dict[str, PackageManager] = {
-    "debian": _APT,
-    "ubuntu": _APT,
-    "fedora": PackageManager(
-        "dnf", (), ("install", "-y", "--setopt=install_weak_deps=False"), "qemu-user-static-{}"
-    ),
-    "opensuse": PackageManager(
-        "zypper", (), ("--non-interactive", "install", "--no-recommends"), "qemu-linux-user"
-    ),
-    "suse": PackageManager(
-        "zypper", (), ("--non-interactive", "install", "--no-recommends"), "qemu-linux-user"
-    ),
-    "arch": PackageManager(
-        "pacman", (), ("-S", "--noconfirm", "--needed"), "qemu-user-static"
-    ),
-    "alpine": PackageManager("apk", (), ("add",), "qemu-{}"),
-}  # fmt: skip
-
-
-def package_manager(distribution: Distribution) -> PackageManager | None:
-    """The package manager of a distribution or of one that it is derived from."""
-    for name in (distribution.id, *distribution.like):
-        if name in _MANAGERS:
-            return _MANAGERS[name]
-    return None
 
 
 def candidates(target: Target, directory: str = "") -> tuple[str, ...]:
@@ -127,56 +71,49 @@ def choose(facts: HostFacts, target: Target) -> Interpreter | None:
     return None
 
 
+def choice_explained(facts: HostFacts, target: Target) -> str:
+    """In one line which emulator is taken for a target and why, and which ones are not."""
+    chosen = choose(facts, target)
+    if chosen is None:
+        return ""
+    passed_over = []
+    for path in facts.emulators[target.name]:
+        if path == chosen.path:
+            break
+        passed_over.append(refusal(facts, facts.interpreter(path))[1])
+    reason = f"{target.name}: taking {chosen.path} ({_reason(chosen, target)})"
+    return "; ".join([reason, *passed_over])
+
+
+def _reason(chosen: Interpreter, target: Target) -> str:
+    for pattern, reason in HOST_PATTERNS.items():
+        if chosen.path == pattern.format(target.name):
+            return reason
+    return f"from {chosen.source}" if chosen.source else "from the directory given"
+
+
 def missing(facts: HostFacts, targets: Sequence[Target]) -> NoEmulator:
     """The error for targets without a usable emulator, with the command that gets one."""
     names = ", ".join(target.name for target in targets)
     reasons = [
-        (facts.interpreter(path), refusal(facts, facts.interpreter(path)))
+        (facts.interpreter(path), *refusal(facts, facts.interpreter(path)), target)
         for target in targets
         for path in facts.emulators.get(target.name, ())
     ]
-    refused = [words for found, (_, words) in reasons if found.problem != "missing" and words]
+    refused = [
+        words + _static_one(facts, target) * (code == "interpreter-dynamic")
+        for found, code, words, target in reasons
+        if found.problem != "missing" and words
+    ]
     why = f": {'; '.join(refused)}" if refused else ""
-    code = next((c for f, (c, _) in reasons if f.problem != "missing" and c), "interpreter-missing")
+    codes = (code for found, code, _, _ in reasons if found.problem != "missing" and code)
     return NoEmulator(
-        f"no usable emulator for {names}{why}", hint=install_hint(facts, targets), code=code
+        f"no usable emulator for {names}{why}",
+        hint=install_hint(facts, targets),
+        code=next(codes, "interpreter-missing"),
     )
 
 
-def install_hint(facts: HostFacts, targets: Sequence[Target]) -> str:
-    """The command that would bring the emulators on this distribution."""
-    manager = package_manager(facts.distribution)
-    if manager is None:
-        return "give a directory with static QEMU binaries: --qemu DIR"
-    return f"run: {shlex.join(manager.command(targets))}   (or use --install-qemu)"
-
-
-def package_command(facts: HostFacts, targets: Sequence[Target]) -> str:
-    """The command that `install_packages` runs, to be shown; raises NoEmulator."""
-    return shlex.join(_manager_of(facts, targets).command(targets))
-
-
-def _manager_of(facts: HostFacts, targets: Sequence[Target]) -> PackageManager:
-    manager = package_manager(facts.distribution)
-    if manager is None or not facts.live:
-        name = facts.distribution.name or "this system"
-        raise NoEmulator(
-            f"do not know how to install QEMU on {name}", hint=install_hint(facts, targets)
-        )
-    return manager
-
-
-def install_packages(host: Host, facts: HostFacts, targets: Sequence[Target]) -> None:
-    """Install the packages that bring these targets' emulators.
-
-    Raises OtherProgramFailed when the package manager fails, NoEmulator when there is none
-    that this tool knows, PrivilegesMissing without root.
-    """
-    manager = _manager_of(facts, targets)
-    if facts.effective_uid != 0:
-        raise PrivilegesMissing("installing packages needs root", hint="run it with sudo")
-    command = manager.command(targets)
-    host.say(f"installing QEMU: {shlex.join(command)}")
-    if manager.refresh:
-        host.checked((manager.program, *manager.refresh), _INSTALL_SECONDS)
-    host.checked(command, _INSTALL_SECONDS, hint="run the command by hand to see more")
+def _static_one(facts: HostFacts, target: Target) -> str:
+    package = static_package(facts.distribution, target)
+    return f" (the static one is in the package {package})" if package else ""

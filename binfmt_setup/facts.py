@@ -99,6 +99,9 @@ class Interpreter:
     The security view alone asks for the rest: `package` is None when nobody knows and empty
     when there is none, `foreign_owners` lists what belongs to another user than root,
     `unfit_mount` says in words what is wrong with the file system.
+
+    `source` and `sha256` are what was written down when --qemu brought the file; `digest` is
+    what the file has now, empty when nobody asked.
     """
 
     path: str
@@ -112,6 +115,9 @@ class Interpreter:
     package: str | None = None
     foreign_owners: tuple[str, ...] = ()
     unfit_mount: str = ""
+    source: str = ""
+    sha256: str = ""
+    digest: str = ""
 
     @property
     def needs_binfmt_flags(self) -> bool:

@@ -26,7 +26,9 @@ from binfmt_setup.errors import OtherProgramFailed, TookTooLong
 from binfmt_setup.probes import ProbeResult, run_probes, with_pinned_versions
 
 SAFE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-CLEAN_ENVIRONMENT: Mapping[str, str] = {"PATH": SAFE_PATH, "LC_ALL": "C.UTF-8"}
+# With the last one debconf and needrestart ask nothing.
+_WORDS = {"PATH": SAFE_PATH, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+CLEAN_ENVIRONMENT: Mapping[str, str] = _WORDS
 """What a privileged child gets to see; nothing of the caller's environment leaks in."""
 _ENTRY_BYTES = 8192  # an entry's text is at most a name, two hex fields and 1920 bytes
 _MOUNT_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
@@ -50,16 +52,17 @@ Prober = Callable[[Sequence[str]], Mapping[str, ProbeResult]]
 """Runs the probes of these names on the host."""
 
 
-def run_program(argv: Sequence[str], seconds: float) -> Completed:
+def run_program(argv: Sequence[str], seconds: float, *, shown: bool = False) -> Completed:
     """Run a program of the host with a clean environment and no input.
 
-    Raises OtherProgramFailed when it does not start, TookTooLong when it overruns its time;
-    everything it had started is ended with it.
+    With `shown` it speaks on standard error. Raises OtherProgramFailed when it does not start,
+    TookTooLong when it overruns its time; everything it had started is ended with it.
     """
+    stream = sys.stderr if shown else subprocess.PIPE
     try:
         child = subprocess.Popen(
             list(argv), env=dict(CLEAN_ENVIRONMENT), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+            stdout=stream, stderr=stream, text=True, errors="replace",
         )  # fmt: skip
     except OSError as error:
         raise OtherProgramFailed(f"cannot run `{shlex.join(argv)}`: {error.strerror}") from error
@@ -75,7 +78,7 @@ def run_program(argv: Sequence[str], seconds: float) -> Completed:
         except BaseException:
             _end_tree(child)
             raise
-    return Completed(child.returncode, output, errors)
+    return Completed(child.returncode, output or "", errors or "")
 
 
 def _end_tree(child: subprocess.Popen[str]) -> str:
@@ -95,7 +98,7 @@ def _end_tree(child: subprocess.Popen[str]) -> str:
                 process.kill()  # psutil makes sure that it is still the same process
     with suppress(subprocess.TimeoutExpired):
         output, errors = child.communicate(timeout=_GRACE)
-        return (output + errors).strip()
+        return ((output or "") + (errors or "")).strip()
     return ""
 
 
@@ -245,6 +248,11 @@ class Host:
         """Tell the user on standard error what is going on."""
         print(message, file=sys.stderr, flush=True)
 
+    def show_progress(self, message: str) -> None:
+        """Replace the last line of a terminal; nothing anywhere else. "" takes it away."""
+        if sys.stderr.isatty():
+            print(f"\r\x1b[K{message}", end="", file=sys.stderr, flush=True)
+
     def log(self, message: str) -> None:
         """The same, for users who want to know every step."""
         if self.verbose:
@@ -256,7 +264,15 @@ class Host:
         Raises OtherProgramFailed with the end of what it said.
         """
         self.log(f"+ {shlex.join(argv)}")
-        done = self.run(argv, seconds)
+        return self._successful(argv, self.run(argv, seconds), hint)
+
+    def followed_run(self, argv: Sequence[str], seconds: float, *, hint: str = "") -> str:
+        """The same for a program that takes long: on a terminal one sees how far it is."""
+        if self.run is not run_program or not (self.verbose or sys.stderr.isatty()):
+            return self.checked(argv, seconds, hint=hint)
+        return self._successful(argv, run_program(argv, seconds, shown=True), hint)
+
+    def _successful(self, argv: Sequence[str], done: Completed, hint: str) -> str:
         if done.status:
             said = "\n".join((done.errors or done.output).strip().splitlines()[-5:])
             raise OtherProgramFailed(

@@ -25,6 +25,7 @@ from binfmt_setup.steps import (
     TargetChange,
     Wish,
 )
+from binfmt_setup.store import unneeded
 from binfmt_setup.targets import TARGETS, Platform, Target, target_named, target_of_entry
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from binfmt_setup.facts import HostFacts, Interpreter
     from binfmt_setup.probes import ProbeResult
     from binfmt_setup.registration import Entry
+    from binfmt_setup.store import Stored
 
 FIRST_QEMU_WITH_AT_FLAGS = (6, 0)
 
@@ -147,7 +149,7 @@ def plan_install(
         steps,
         _leftovers(facts),
         boot_plan.start_steps(facts, own, steps, wish),
-        tuple(problems),
+        problems=tuple(problems),
     )
 
 
@@ -329,10 +331,14 @@ def _leftovers(facts: HostFacts) -> tuple[ChangeEntry, ...]:
     return tuple(ChangeEntry(e.name, e.registration, None) for e in stale)
 
 
-def plan_uninstall(facts: HostFacts, targets: Sequence[Target]) -> Plan:
+def plan_uninstall(
+    facts: HostFacts, targets: Sequence[Target], kept: Sequence[Stored] = ()
+) -> Plan:
     """What must go so that nothing of this tool's is left for these targets (all: none named).
 
-    Where an entry of someone else's was replaced, it is put back.
+    Where an entry of someone else's was replaced, it is put back. `kept` is what --qemu brought
+    to this host: what nothing points to any more goes, too; with targets named only what they
+    alone pointed to.
     """
     changes = []
     for target in targets or TARGETS:
@@ -342,7 +348,8 @@ def plan_uninstall(facts: HostFacts, targets: Sequence[Target]) -> Plan:
     own = _own_after(facts, changes)
     steps = boot_plan.boot_steps(facts, own, Wish())
     starts = boot_plan.start_steps(facts, own, steps, Wish())
-    return Plan(tuple(changes), steps, _leftovers(facts), starts)
+    discards = unneeded(facts, changes, kept, everything=not targets)
+    return Plan(tuple(changes), steps, _leftovers(facts), starts, discards)
 
 
 def _removal(facts: HostFacts, target: Target) -> TargetChange:

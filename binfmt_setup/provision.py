@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from binfmt_setup import apply, boot, emulators, plan, probes
+from binfmt_setup import apply, boot, emulators, packages, plan, probes, store
 from binfmt_setup.apply import Applied, Outcome
 from binfmt_setup.commands import Asked, Result, asked_for, probe, selected, targets_of
 from binfmt_setup.errors import (
@@ -21,13 +21,14 @@ from binfmt_setup.facts import BINFMT_MISC, OWN_DIRECTORY, SCRIPT_PATH, UNIT_PAT
 from binfmt_setup.findings import Finding, judge, knows_f
 from binfmt_setup.persistence import no_init
 from binfmt_setup.snapshot import snapshot, with_versions
-from binfmt_setup.steps import Plan, Prepare, Wish
+from binfmt_setup.steps import Discard, Plan, Prepare, Step, Unpack, Wish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from binfmt_setup.host import Host
     from binfmt_setup.probes import ProbeResult
+    from binfmt_setup.sources import Brought, Source
     from binfmt_setup.targets import Platform
 
 LOCK_FILE = "/run/binfmt-setup.lock"
@@ -50,6 +51,7 @@ class InstallOptions:
     qemu_directory: str = ""
     install_qemu: bool = False
     take_over: bool = False
+    source: Source | None = None
 
     @property
     def wish(self) -> Wish:
@@ -71,10 +73,10 @@ def install(host: Host, names: Sequence[str], options: InstallOptions) -> Result
     with _locked(host, private=options.private):
         steps = plan.prepare(facts, private=options.private)
         prepared = apply.prepare(host, steps, private=options.private)
-        with _registry_locked(host):
-            wished, todo, done = _install_locked(host, asked, options, prepared)
+        with _qemu_at_hand(host, facts, options, prepared) as ready, _registry_locked(host):
+            wished, todo, done = _install_locked(host, asked, ready, prepared)
     apply.start_units(host, todo, done)
-    facts = snapshot(host, wished, qemu_directory=options.qemu_directory)
+    facts = snapshot(host, wished, qemu_directory=ready.qemu_directory)
     result = _result(facts, wished, todo, prepared, done)
     if options.persist and not result.errors and (why := no_init(facts)):
         findings = (*result.verdict.findings, _lost_at_reboot(why))
@@ -88,6 +90,32 @@ def _lost_at_reboot(why: str) -> Finding:
         "not-persistent", "warning", f"nothing of this will survive a reboot: {why}",
         "if that is fine (a container, a CI job): use --no-persist",
     )  # fmt: skip
+
+
+@contextmanager
+def _qemu_at_hand(
+    host: Host, facts: HostFacts, options: InstallOptions, prepared: list[Outcome]
+) -> Iterator[InstallOptions]:
+    """The options with what --qemu names unpacked; gone again if nothing came to use it."""
+    if options.source is None:
+        yield options
+        return
+    from binfmt_setup import sources  # archive formats cost start-up time
+
+    brought = sources.bring(host, facts, options.source, write=True)
+    if brought.new:
+        prepared.append(Outcome(_unpack_step(options.source, brought), "done"))
+    try:
+        yield replace(options, qemu_directory=brought.directory)
+    finally:
+        stored = store.stored_at(host, brought.directory) if brought.new else None
+        if stored and stored.directory not in store.referenced(snapshot(host)):
+            host.log(f"nothing uses {stored.directory}: removed again")
+            apply.discard_emulators(host, Discard(stored), Applied())
+
+
+def _unpack_step(source: Source, brought: Brought) -> Unpack:
+    return Unpack(brought.directory, source.name, brought.digest)
 
 
 def _install_locked(
@@ -107,6 +135,9 @@ def _install_locked(
         todo = _planned(host, facts, wished, found, options)
     if not wished:
         raise emulators.missing(facts, targets_of(asked.platforms))
+    for change in todo.targets:
+        if change.entry is not None and change.entry.after is not None:
+            host.say(emulators.choice_explained(facts, change.target))
     return wished, todo, apply.carry_out(host, todo, probes.run_probes, found)
 
 
@@ -129,8 +160,11 @@ def _result(
 
 def _install_planned(host: Host, asked: Asked, facts: HostFacts, options: InstallOptions) -> Result:
     """What install would do; writes nothing, mounts nothing, installs nothing."""
-    steps = plan.prepare(facts, private=options.private)
-    if steps:
+    steps: tuple[Step, ...] = plan.prepare(facts, private=options.private)
+    if options.source is not None:
+        facts, options, unpack = _foreseen(host, asked, facts, options, options.source)
+        steps = (*steps, *unpack)
+    if any(isinstance(step, Prepare) for step in steps):
         # What a registry holds that is yet to be mounted cannot be known: it is taken for empty.
         facts = replace(facts, entries=())
     found = probe(host, asked.platforms)
@@ -160,6 +194,19 @@ def _require_f(facts: HostFacts, found: Mapping[str, ProbeResult]) -> None:
         )  # fmt: skip
 
 
+def _foreseen(
+    host: Host, asked: Asked, facts: HostFacts, options: InstallOptions, source: Source
+) -> tuple[HostFacts, InstallOptions, tuple[Unpack, ...]]:
+    """The facts as they would be once the source is unpacked, and the step that it takes."""
+    from binfmt_setup import sources  # archive formats cost start-up time
+
+    brought = sources.bring(host, facts, source, write=False)
+    options = replace(options, qemu_directory=brought.directory)
+    facts = snapshot(host, asked.platforms, qemu_directory=brought.directory)
+    unpack = (_unpack_step(source, brought),) if brought.new else ()
+    return sources.foreseen(facts, brought, source), options, unpack
+
+
 def _planned(
     host: Host,
     facts: HostFacts,
@@ -184,12 +231,12 @@ def _without_emulator(todo: Plan, wished: Sequence[Platform], asked: Asked) -> t
 
 
 def _package_step(facts: HostFacts, lacking: Sequence[Platform]) -> Prepare:
-    return Prepare("install-package", emulators.package_command(facts, targets_of(lacking)))
+    return Prepare("install-package", packages.package_command(facts, targets_of(lacking)))
 
 
 def _install_packages(host: Host, facts: HostFacts, lacking: Sequence[Platform]) -> Outcome:
     step = _package_step(facts, lacking)
-    emulators.install_packages(host, facts, targets_of(lacking))
+    packages.install_packages(host, facts, targets_of(lacking))
     return Outcome(step, "done")
 
 
@@ -307,19 +354,27 @@ def uninstall(
     targets = targets_of(asked_for(names).platforms) if names else []
     facts = snapshot(host)
     _refuse_wrong_namespace(facts, private=private)
-    todo = plan.plan_uninstall(facts, targets)
+    kept = _kept(host, facts)
+    todo = plan.plan_uninstall(facts, targets, kept)
     if check_only:
         planned = tuple(Outcome(step, "planned") for step in todo.steps)
         return Result("uninstall", facts, outcomes=planned, check=True)
     _require_root(facts)
     with _locked(host, private=private), _registry_locked(host):
         facts = snapshot(host)
-        todo = plan.plan_uninstall(facts, targets)
+        todo = plan.plan_uninstall(facts, targets, _kept(host, facts))
         if not force:
             _refuse_while_in_use(host, facts, todo)
         done = apply.carry_out(host, todo, lambda _: {}, {})
     apply.start_units(host, todo, done)
     return Result("uninstall", snapshot(host), outcomes=tuple(done.outcomes), errors=done.errors)
+
+
+def _kept(host: Host, facts: HostFacts) -> list[store.Stored]:
+    """All that --qemu brought, in the usual place and beside what entries point to."""
+    pointed_to = (d for d in store.referenced(facts) if store.stored_at(host, d))
+    places = {store.STORE, *(directory.rpartition("/")[0] for directory in pointed_to)}
+    return [stored for place in sorted(places) for stored in store.everything_in(host, place)]
 
 
 def _refuse_while_in_use(host: Host, facts: HostFacts, todo: Plan) -> None:
@@ -345,6 +400,8 @@ def unit(host: Host, names: Sequence[str], options: InstallOptions) -> tuple[str
     """The unit that install would write, and all other files, each with its path before it."""
     asked = asked_for(names)
     facts = snapshot(host, asked.platforms, qemu_directory=options.qemu_directory)
+    if options.source is not None:
+        facts, options, _ = _foreseen(host, asked, facts, options, options.source)
     wished = selected(facts, asked, probe(host, asked.platforms))
     registrations = []
     for target in targets_of(wished):

@@ -27,6 +27,9 @@ _INSTALL = "run: binfmt-setup install"
 _COLOURS = {"good": "32", "bad": "31", "warn": "33", "dim": "2"}
 
 
+_NOT_PROBED = "not probed"
+
+
 @dataclass(frozen=True)
 class Style:
     """How text may look on a stream: with colours, and with signs beyond ASCII."""
@@ -273,7 +276,7 @@ def _status_lines(result: Result, style: Style) -> Iterator[str]:
     rows = [("ENTRY", "FLAGS", "QEMU", "REBOOT", "OWNER", "PROBE")]
     for entry in facts.entries:
         state = probed.get(entry.name)
-        unprobed = state is None or any(f.code == "not-probed" for f in state.findings)
+        unprobed = state is not None and any(f.code == "not-probed" for f in state.findings)
         version = facts.interpreter(entry.interpreter).version.partition(" ")[0].partition("(")[0]
         stale = state is not None and any(f.code == "interpreter-stale" for f in state.findings)
         rows.append((
@@ -282,11 +285,13 @@ def _status_lines(result: Result, style: Style) -> Iterator[str]:
             _versions(state, version) if stale and state else version or "-",
             "lost" if persistence_problem(facts, entry.name) else "stays",
             owner_words(facts, entry),
-            "-" if unprobed else "ran" if state and state.ok else "failed",
+            _probe_word(state, unprobed=unprobed),
         ))  # fmt: skip
     if facts.entries:
         yield from _table(rows)
         yield from _interpreter_lines(facts)
+        yield from _source_lines(facts)
+        yield from _unprobed_lines(rows, style)
     yield from _finding_lines(result.verdict, style)
     yield style.paint(_status_verdict(result), "good")
 
@@ -308,6 +313,33 @@ def _versions(state: PlatformState, disk: str) -> str:
     """What the kernel runs, and what it would run were it registered today."""
     pinned = state.pinned_version.split(" ")[0] or "older"
     return f"{pinned} (disk: {disk or 'gone'})"
+
+
+def _probe_word(state: PlatformState | None, *, unprobed: bool) -> str:
+    """What a probe said of an entry; entries of other tools than QEMU have none."""
+    if state is None:
+        return "-"
+    if unprobed:
+        return _NOT_PROBED
+    return "ran" if state.ok else "failed"
+
+
+def _unprobed_lines(rows: Sequence[tuple[str, ...]], style: Style) -> Iterator[str]:
+    """The entries that nobody can prove, as there is no probe for them."""
+    names = [row[0] for row in rows if row[-1] == _NOT_PROBED]
+    if names:
+        yield from _marked(style, "note", f"registered, not probed: {', '.join(names)}")
+
+
+def _source_lines(facts: HostFacts) -> Iterator[str]:
+    """Where the emulators that --qemu brought come from, and what they are now."""
+    paths = {entry.interpreter for entry in facts.entries}
+    for path in sorted(paths):
+        file = facts.interpreter(path)
+        if file.source:
+            yield f"{path}"
+            yield f"    from {file.source}"
+            yield f"    sha256 {file.digest or 'unknown: cannot be read'}"
 
 
 def _status_verdict(result: Result) -> str:

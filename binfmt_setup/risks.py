@@ -68,6 +68,13 @@ def _file_findings(
             f"{name}: the kernel still runs an older {handler.interpreter} than the one on disk",
             install, name, f"the probe ran in another file (device, inode) than {disk.real_path}",
         )  # fmt: skip
+    if disk.digest and disk.sha256 and disk.digest != disk.sha256:
+        yield Finding(
+            "interpreter-altered", "warning",
+            f"{name}: {handler.interpreter} is not the file that --qemu {disk.source} brought",
+            f"run: binfmt-setup install --qemu {shlex.quote(disk.source)} {name}",
+            name, f"its SHA-256 is {disk.digest}, written down was {disk.sha256}",
+        )  # fmt: skip
     if disk.writable_by_others:
         yield Finding(
             "interpreter-writable", "warning",

@@ -39,6 +39,7 @@ from binfmt_setup.host import writable_by_all
 from binfmt_setup.mounts import parse_fstab
 from binfmt_setup.probes import version_of
 from binfmt_setup.registration import BadRegistration, Entry, parse_entry
+from binfmt_setup.store import file_digest, stored_at
 from binfmt_setup.targets import TARGETS, Platform, Target
 
 if TYPE_CHECKING:
@@ -115,7 +116,10 @@ def _with_interpreters(
     """Add the emulators that exist and the files that entries and binfmt.d point to."""
     emulators = {}
     for target in targets:
-        found = tuple(path for path in candidates(target, directory) if host.exists(path))
+        paths_of = candidates(target, directory)
+        if not directory:
+            paths_of = (*_kept_choice(host, facts, target), *paths_of)
+        found = tuple(path for path in paths_of if host.exists(path))
         if found:
             emulators[target.name] = found
     paths = {path for found in emulators.values() for path in found}
@@ -124,6 +128,17 @@ def _with_interpreters(
     paths |= {c.replaced.interpreter for c in facts.configs if c.replaced is not None}
     read = {path: interpreter_at(host, path) for path in sorted(paths)}
     return replace(facts, emulators=emulators, interpreters=read)
+
+
+def _kept_choice(host: Host, facts: HostFacts, target: Target) -> tuple[str, ...]:
+    """The emulator that an earlier --qemu brought and that is registered now.
+
+    It stays the choice until another one is asked for, so that a later run without --qemu
+    does not go back to the one that the user turned away from.
+    """
+    entry = facts.entry(target.entry_name)
+    path = entry.interpreter if entry else ""
+    return (path,) if path and stored_at(host, path.rpartition("/")[0]) else ()
 
 
 def interpreter_at(host: Host, path: str) -> Interpreter:
@@ -139,6 +154,8 @@ def interpreter_at(host: Host, path: str) -> Interpreter:
     except OSError:
         return Interpreter(path, real, problem="unreadable")
     inside = real if host.in_place else "/" + os.path.relpath(real, host.root)
+    directory, _, name = inside.rpartition("/")
+    stored = stored_at(host, directory)
     return Interpreter(
         path,
         inside,
@@ -146,6 +163,8 @@ def interpreter_at(host: Host, path: str) -> Interpreter:
         executable=bool(status.st_mode & 0o111),
         writable_by_others=_writable(host, (inside, path), status.st_mode),
         identity=(status.st_dev, status.st_ino),
+        source=stored.source if stored else "",
+        sha256=stored.files.get(name, "") if stored else "",
     )
 
 
@@ -180,6 +199,15 @@ def with_versions(host: Host, facts: HostFacts, paths: Iterable[str]) -> HostFac
         found = read.get(path)
         if found and not found.problem and found.elf and not found.version:
             read[path] = replace(found, version=_version(host, found))
+    return replace(facts, interpreters=read)
+
+
+def with_digests(host: Host, facts: HostFacts) -> HostFacts:
+    """Compute the SHA-256 of what --qemu brought, as only of that one is written down (10 ms)."""
+    read = dict(facts.interpreters)
+    for path, found in facts.interpreters.items():
+        if found.sha256 and not found.problem:
+            read[path] = replace(found, digest=file_digest(host, path))
     return replace(facts, interpreters=read)
 
 

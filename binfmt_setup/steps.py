@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from binfmt_setup.errors import BinfmtSetupError
     from binfmt_setup.registration import Registration
+    from binfmt_setup.store import Stored
     from binfmt_setup.targets import Platform, Target
 
 
@@ -77,6 +78,24 @@ class Prepare:
 
 
 @dataclass(frozen=True)
+class Unpack:
+    """Unpack emulators that --qemu names into a directory of their own."""
+
+    directory: str
+    source: str
+    digest: str
+    kind: str = "unpack"
+
+
+@dataclass(frozen=True)
+class Discard:
+    """Remove a directory of emulators that --qemu brought, and that nothing needs any more."""
+
+    stored: Stored
+    kind: str = "remove-emulators"
+
+
+@dataclass(frozen=True)
 class Reload:
     """Tell a running systemd to read its units again."""
 
@@ -103,7 +122,7 @@ class TargetChange:
 
 
 BootStep = ChangeFile | ChangeLink | ControlUnit | Reload
-Step = Prepare | ChangeEntry | ChangeFile | ChangeLink | ControlUnit | Reload
+Step = Prepare | Unpack | Discard | ChangeEntry | ChangeFile | ChangeLink | ControlUnit | Reload
 
 
 @dataclass(frozen=True)
@@ -114,6 +133,7 @@ class Plan:
     boot: tuple[BootStep, ...] = ()
     leftovers: tuple[ChangeEntry, ...] = ()
     starts: tuple[ControlUnit, ...] = ()
+    discards: tuple[Discard, ...] = ()
     problems: tuple[tuple[Target, BinfmtSetupError], ...] = ()
 
     @property
@@ -121,4 +141,5 @@ class Plan:
         """Every single step."""
         entries = [c.entry for c in self.targets if c.entry]
         files = [file for change in self.targets for file in change.files]
-        return (*entries, *files, *self.boot, *self.leftovers, *self.starts)
+        last: tuple[Step, ...] = (*self.leftovers, *self.starts, *self.discards)
+        return (*entries, *files, *self.boot, *last)

@@ -37,7 +37,7 @@ def tree(tmp_path: Path) -> Path:
         shutil.copy(PROBES / NATIVE, root / path)
     (root / "etc/systemd/system/multi-user.target.wants").mkdir(parents=True)
     (root / "etc/systemd/system/multi-user.target.wants/keep.service").symlink_to("../keep")
-    (root / "etc/os-release").write_text("ID=debian\nPRETTY_NAME='A tree'\n")
+    (root / "etc/os-release").write_text("ID=debian\nVERSION_ID=12\nPRETTY_NAME='A tree'\n")
     return root
 
 

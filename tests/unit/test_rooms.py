@@ -16,6 +16,7 @@ PURE = (
     "errors", "targets", "elf", "registration", "facts", "findings", "steps", "plan", "boot",
     "abi", "specimen", "explanation", "explain", "advice", "origins", "identity",
     "boot_plan", "mounts", "persistence",
+    "oci", "references", "emulators", "store",
 )  # fmt: skip
 DOORS = {"host", "snapshot", "apply", "probes", "syscalls", "commands", "provision", "cli"}
 OUTSIDE = {"subprocess", "os", "psutil", "shutil", "socket", "ctypes", "fcntl"}

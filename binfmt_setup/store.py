@@ -1,0 +1,186 @@
+"""Where emulators that --qemu brought are kept, and what is written down about them.
+
+Every source has a directory of its own, named after QEMU's version and the source's digest,
+so that versions lie side by side and an entry names one of them for good:
+
+    /usr/local/lib/binfmt-setup/qemu/10.0.13-ca6ede739327/qemu-aarch64
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from binfmt_setup.facts import version_pair
+from binfmt_setup.steps import Discard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from binfmt_setup.facts import HostFacts
+    from binfmt_setup.host import Host
+    from binfmt_setup.steps import TargetChange
+
+STORE = "/usr/local/lib/binfmt-setup/qemu"
+MANIFEST = "binfmt-setup.json"
+"""The file in each directory that says where its emulators come from; it marks ownership."""
+_SCHEMA = 1
+_FILE = re.compile(r"qemu-[a-z0-9_]+")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One directory of emulators: source as the user gave it, its digest, SHA-256 by file.
+
+    `made` lists the directories above that had to be made for it.
+    """
+
+    directory: str
+    source: str
+    digest: str
+    version: str
+    files: Mapping[str, str] = field(default_factory=dict)
+    made: tuple[str, ...] = ()
+
+
+def directory_name(version: str, digest: str) -> str:
+    """The name of a source's directory: QEMU's version and the start of the digest."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return f"{found[0] if found else 'unknown'}-{digest.partition(':')[2][:12]}"
+
+
+def manifest_text(stored: Stored) -> str:
+    """What is written into the manifest."""
+    import json
+
+    data = {
+        "schema_version": _SCHEMA,
+        "source": stored.source,
+        "digest": stored.digest,
+        "version": stored.version,
+        "files": dict(sorted(stored.files.items())),
+        "made": list(stored.made),
+    }
+    return json.dumps(data, indent=2) + "\n"
+
+
+def parse_manifest(directory: str, text: str) -> Stored | None:
+    """Read a manifest; None when it is none that this tool wrote.
+
+    Names in it are believed only as far as they are names of emulators: what is removed
+    later is found by them.
+    """
+    import json
+
+    try:
+        data = json.loads(text)
+        files = {str(name): str(value) for name, value in data["files"].items()}
+        made = tuple(str(path) for path in data["made"])
+        words = (str(data["source"]), str(data["digest"]), str(data["version"]))
+        known = data["schema_version"] == _SCHEMA
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    named_well = all(_FILE.fullmatch(n) and _SHA256.fullmatch(v) for n, v in files.items())
+    above = all(f"{directory}/".startswith(f"{path}/") and path.strip("/") for path in made)
+    return Stored(directory, *words, files, made) if known and named_well and above else None
+
+
+def stored_at(host: Host, directory: str) -> Stored | None:
+    """What is written down about a directory; None when --qemu did not bring it."""
+    text = host.text(f"{directory}/{MANIFEST}")
+    return parse_manifest(directory, text) if text else None
+
+
+def everything_in(host: Host, store: str) -> Iterator[Stored]:
+    """All that is kept in a store."""
+    for name in host.names(store):
+        stored = stored_at(host, f"{store}/{name}")
+        if stored is not None:
+            yield stored
+
+
+def find(host: Host, store: str, digest: str) -> Stored | None:
+    """What was unpacked from the source of this digest, if it is there."""
+    return next((s for s in everything_in(host, store) if s.digest == digest), None)
+
+
+def made_for(host: Host, store: str) -> tuple[str, ...]:
+    """The directories that were made for what is kept in a store already."""
+    made = {path for stored in everything_in(host, store) for path in stored.made}
+    return tuple(sorted(made))
+
+
+def damaged(host: Host, stored: Stored) -> tuple[str, ...]:
+    """The files of a directory that are not what was unpacked: changed, gone, or not 0755."""
+    found = []
+    for name, expected in stored.files.items():
+        path = f"{stored.directory}/{name}"
+        status = host.status_of(path)
+        if (
+            status is None
+            or status.st_mode & 0o7777 != 0o755
+            or file_digest(host, path) != expected
+        ):
+            found.append(name)
+    return tuple(found)
+
+
+def file_digest(host: Host, path: str) -> str:
+    """The SHA-256 of a file; empty when it cannot be read."""
+    import hashlib
+
+    try:
+        with host.followed(path).open("rb") as file:
+            digest = hashlib.sha256()
+            while piece := file.read(1024 * 1024):
+                digest.update(piece)
+            return digest.hexdigest()
+    except OSError:
+        return ""
+
+
+def referenced(facts: HostFacts) -> frozenset[str]:
+    """The directories that entries or binfmt.d files, or what uninstall puts back, point into."""
+    paths: list[str] = [entry.interpreter for entry in facts.entries]
+    for config in facts.configs:
+        paths += [registration.interpreter for registration in config.registrations]
+        paths += [config.replaced.interpreter] if config.replaced else []
+    return frozenset(_directories(paths))
+
+
+def unneeded(
+    facts: HostFacts, changes: Sequence[TargetChange], kept: Sequence[Stored], *, everything: bool
+) -> tuple[Discard, ...]:
+    """The directories that nothing points into after these changes.
+
+    Without `everything` only those that something pointed into before: other versions that
+    lie side by side stay.
+    """
+    gone = {file.path for change in changes for file in change.files}
+    entries = {c.entry.name: c.entry.after for c in changes if c.entry is not None}
+    after = replace(
+        facts,
+        configs=tuple(c for c in facts.configs if c.path not in gone),
+        entries=tuple(
+            replace(entry, registration=registration)
+            for entry in facts.entries
+            if (registration := entries.get(entry.name, entry.registration)) is not None
+        ),
+    )
+    needed, before = referenced(after), referenced(facts)
+    return tuple(
+        Discard(stored)
+        for stored in kept
+        if stored.directory not in needed and (everything or stored.directory in before)
+    )
+
+
+def _directories(paths: Iterable[str]) -> Iterator[str]:
+    return (path.rpartition("/")[0] for path in paths)
+
+
+def version_of(versions: Iterable[str]) -> str:
+    """The newest of the versions that the emulators of one source say."""
+    return max(versions, key=version_pair, default="")

@@ -1,0 +1,367 @@
+"""Emulators taken out of archives: every form, whiteouts, digests, and hostile ones."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import random
+import struct
+import tarfile
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from binfmt_setup import streams
+from binfmt_setup.archives import read_archive
+from binfmt_setup.errors import ExitCode, NoEmulator
+from binfmt_setup.streams import Limits
+from tests.packing import (
+    AMD64,
+    ARM64,
+    Item,
+    deb,
+    docker_save,
+    emulators,
+    image,
+    program,
+    tar,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SMALL = Limits(total=8 << 20, file=1 << 20, members=500, layers=4)
+
+
+def taken(data: bytes, limits: Limits = SMALL) -> dict[str, bytes]:
+    """The emulators in an archive, by target, as they were written."""
+    written: dict[str, bytes] = {}
+
+    def sink(path: str, name: str, pieces: Iterator[bytes]) -> None:
+        del name
+        written[path] = b"".join(pieces)
+
+    found = read_archive(io.BytesIO(data), AMD64, sink, limits).emulators()
+    return {target: written[emulator.path] for target, emulator in found.items()}
+
+
+def refused(data: bytes, limits: Limits = SMALL) -> NoEmulator:
+    with pytest.raises(NoEmulator) as caught:
+        taken(data, limits)
+    assert caught.value.exit_code == ExitCode.NO_EMULATOR
+    return caught.value
+
+
+def zstd(data: bytes) -> bytes:
+    try:
+        from compression.zstd import compress  # type: ignore[import-not-found]  # from 3.14
+    except ImportError:
+        from backports.zstd import compress
+    return bytes(compress(data))
+
+
+COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
+    "none": lambda data: data,
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
+    "zstd": zstd,
+    "two xz streams": lambda data: lzma.compress(data[:700]) + lzma.compress(data[700:]),
+}
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("form", ["tar", "deb"])
+def test_every_compression(compression: str, form: str) -> None:
+    data = COMPRESSIONS[compression](emulators("aarch64", "riscv64"))
+    archive = deb(data, "data.tar.any") if form == "deb" else data
+    assert taken(archive) == {t: program(name=t) for t in ("aarch64", "riscv64")}
+
+
+def test_the_facts_of_what_is_taken() -> None:
+    data = program(version="10.0.13", name="aarch64")
+    found = read_archive(io.BytesIO(emulators("aarch64", aarch64=data)), AMD64).emulators()
+    emulator = found["aarch64"]
+    assert emulator.version == "10.0.13 (made for a test)"
+    assert (emulator.name, emulator.size) == ("qemu-aarch64", len(data))
+    assert emulator.elf.static
+
+
+def test_only_static_programs_of_this_host_named_like_qemu_are_taken() -> None:
+    archive = tar(
+        Item("usr/bin/qemu-aarch64", program()),
+        Item("usr/bin/qemu-arm", program(loader=True)),
+        Item("usr/bin/qemu-ppc64le", program(ARM64)),
+        Item("usr/bin/qemu-s390x", b"#!/bin/sh\n"),
+        Item("usr/bin/qemu-img", program()),
+        Item("usr/bin/qemu-system-arm", program()),
+        Item("usr/bin/sh", program()),
+        Item("usr/bin/qemu-riscv64", kind=tarfile.SYMTYPE, link="/bin/sh"),
+        Item("usr/bin/qemu-mips", kind=tarfile.LNKTYPE, link="usr/bin/sh"),
+        Item("usr/bin/qemu-alpha", kind=tarfile.CHRTYPE),
+        Item("usr/bin/qemu-hppa", kind=tarfile.FIFOTYPE),
+    )
+    assert set(taken(archive)) == {"aarch64"}
+    haul = read_archive(io.BytesIO(archive), AMD64)
+    reasons = "\n".join(haul.refused)
+    for name in ("arm is dynamically", "ppc64le is a program for aarch64", "s390x is no ELF"):
+        assert f"qemu-{name}" in reasons
+    for name in ("riscv64", "mips", "alpha", "hppa"):
+        assert f"qemu-{name} is a link or no regular file" in reasons
+
+
+def test_static_names_are_stored_under_the_plain_one() -> None:
+    archive = tar(Item("./opt/qemu-arm-static", program(name="arm")))
+    assert read_archive(io.BytesIO(archive), AMD64).emulators()["arm"].name == "qemu-arm"
+
+
+def test_the_usual_place_is_preferred() -> None:
+    archive = tar(
+        Item("a/qemu-arm", program(version="1.1.1")),
+        Item("usr/bin/qemu-arm", program(version="2.2.2")),
+    )
+    assert b"2.2.2" in taken(archive)["arm"]
+
+
+def test_nothing_to_take_says_what_was_passed_over() -> None:
+    error = refused(tar(Item("usr/bin/qemu-arm", program(loader=True))))
+    assert error.code == "image-without-match"
+    assert "usr/bin/qemu-arm is dynamically linked" in error.message
+
+
+# --- images -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("docker", [True, False])
+def test_layers_and_whiteouts(docker: bool) -> None:  # noqa: FBT001 - both forms
+    layers = (
+        tar(
+            Item("usr/bin/qemu-aarch64", program(version="1.0.0")),
+            Item("usr/bin/qemu-arm", program()),
+            Item("opt/qemu-s390x", program()),
+            Item("srv/qemu-mips", program()),
+            Item("lib/x/qemu-hppa", program()),
+        ),
+        tar(
+            Item("usr/bin/qemu-aarch64", program(version="2.0.0")),
+            Item("usr/bin/.wh.qemu-arm"),
+            Item("opt/.wh..wh..opq"),
+            Item("opt/qemu-riscv64", program()),
+            Item("srv", kind=tarfile.SYMTYPE, link="/"),
+            Item(".wh.lib"),
+        ),
+    )
+    found = taken(docker_save(*layers) if docker else image(*layers).layout())
+    assert set(found) == {"aarch64", "riscv64"}
+    assert b"2.0.0" in found["aarch64"]
+
+
+def test_an_opaque_directory_keeps_what_its_own_layer_brings() -> None:
+    layer = tar(Item("opt/qemu-arm", program()), Item("opt/.wh..wh..opq"))
+    assert set(taken(image(layer).layout())) == {"arm"}
+
+
+def test_of_several_platforms_this_hosts_is_taken() -> None:
+    archive = image(emulators("arm"), others=("arm64", "s390x")).layout()
+    assert set(taken(archive)) == {"arm"}
+
+
+def test_an_image_without_this_platform() -> None:
+    error = refused(image(emulators("arm"), architecture="s390x", others=("arm64",)).layout())
+    assert error.code == "image-without-match"
+    assert "only: linux/arm64, linux/s390x" in error.message
+
+
+@pytest.mark.parametrize("which", [0, -1])
+def test_a_blob_that_is_not_what_its_digest_says(which: int) -> None:
+    """The layer, or the manifest."""
+    packed = image(emulators("arm"))
+    name = list(packed.blobs)[which]
+    data = bytearray(packed.blobs[name])
+    data[10 if which else -9] ^= 0x20
+    codes = ("digest-mismatch", "archive-corrupt") if which == 0 else ("digest-mismatch",)
+    assert refused(packed.layout(swap={name: bytes(data)})).code in codes
+    extra = packed.blobs[name] + b"\n"
+    assert refused(packed.layout(swap={name: extra})).code in codes
+
+
+def test_another_layer_that_is_whole_but_not_the_promised_one() -> None:
+    packed = image(emulators("arm"))
+    other = gzip.compress(emulators("arm", version="6.6.6"), 1)
+    assert refused(packed.layout(swap={next(iter(packed.blobs)): other})).code == "digest-mismatch"
+
+
+def test_a_layer_of_docker_save_that_is_not_what_the_configuration_says() -> None:
+    assert refused(docker_save(emulators("arm"), wrong=True)).code == "digest-mismatch"
+
+
+def test_a_blob_that_is_missing() -> None:
+    packed = image(emulators("arm"))
+    for name in (next(iter(packed.blobs)), list(packed.blobs)[-1]):
+        assert refused(packed.layout(skip=name)).code == "archive-corrupt"
+
+
+def test_two_images_in_one_archive() -> None:
+    data = tar(Item("manifest.json", b'[{"Config":"a","Layers":[]},{"Config":"b","Layers":[]}]'))
+    assert refused(data).code == "image-ambiguous"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"{", b"[]", b'{"manifests": 3}', b'{"manifests": [{"digest": "../../etc/passwd"}]}',
+        b'{"layers": [{"digest": "sha256:' + b"0" * 64 + b'", "size": -1}]}',
+        b'{"layers": {}}', b'{"manifests": []}', b'{"schemaVersion": 1, "fsLayers": []}',
+        b'{"a":' * 100_000,
+    ],
+)  # fmt: skip
+def test_documents_that_make_no_sense(document: bytes) -> None:
+    """A deep or broken index is refused, whatever way it is broken."""
+    assert refused(tar(Item("index.json", document.ljust(20)))).code in (
+        "archive-corrupt", "image-without-match",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "config", [b"{}", b'{"rootfs": {"diff_ids": ["x"]}}', b'{"rootfs": {"diff_ids": []}}', b"[1]"]
+)
+def test_docker_configurations_that_make_no_sense(config: bytes) -> None:
+    assert refused(docker_save(emulators("arm"), config=config)).code == "archive-corrupt"
+
+
+# --- hostile ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["/usr/bin/qemu-arm", "../qemu-arm", "usr/../../qemu-arm", "x/..", "a" * 5000]
+)
+def test_names_that_lead_out_refuse_the_whole_archive(name: str) -> None:
+    error = refused(tar(Item("usr/bin/qemu-arm", program()), Item(name, program())))
+    assert error.code == "archive-unsafe"
+
+
+def test_a_name_in_a_pax_header_counts_too() -> None:
+    data = tar(Item("x" * 200 + "/../../../etc/qemu-arm", program()), format_=tarfile.PAX_FORMAT)
+    assert refused(data).code == "archive-unsafe"
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstd])
+def test_bombs_end_at_the_limit(pack: Callable[[bytes], bytes]) -> None:
+    bomb = tar(Item("zeros", bytes(9 << 20)))
+    assert refused(pack(bomb)).code == "archive-too-large"
+
+
+def test_a_bomb_behind_the_last_file_of_a_layer() -> None:
+    layer = emulators("arm") + bytes(9 << 20)
+    assert refused(docker_save(layer)).code == "archive-too-large"
+
+
+def test_a_single_file_beyond_its_limit() -> None:
+    data = tar(Item("usr/bin/qemu-arm", program() + bytes(2 << 20)))
+    assert refused(data).code == "archive-too-large"
+
+
+def test_too_many_members_and_too_many_layers() -> None:
+    assert refused(tar(*(Item(f"f{n}") for n in range(501)))).code == "archive-too-large"
+    assert refused(image(*[emulators("arm")] * 5).layout()).code == "archive-too-large"
+
+
+def header(name: bytes, size: bytes, kind: bytes) -> bytes:
+    """A tar header with a right checksum and any size."""
+    block = bytearray(name.ljust(100, b"\0") + b"0000644\0" + bytes(16) + size.ljust(12, b"\0"))
+    block += b"00000000000\0" + b" " * 8 + kind
+    block = block.ljust(257, b"\0") + b"ustar  \0"
+    block = block.ljust(512, b"\0")
+    block[148:156] = f"{sum(block):06o}\0 ".encode()
+    return bytes(block)
+
+
+HUGE = b"\x80" + struct.pack(">11s", (1 << 60).to_bytes(11, "big"))
+
+
+@pytest.mark.parametrize("kind", [b"L", b"K", b"x", b"g"])
+def test_a_header_that_claims_exabytes_costs_no_memory(kind: bytes) -> None:
+    assert refused(header(b"long", HUGE, kind) + bytes(4096)).code == "archive-too-large"
+
+
+@pytest.mark.parametrize("kind", [b"0", b"5", b"S"])
+def test_a_member_that_claims_exabytes(kind: bytes) -> None:
+    error = refused(header(b"usr/bin/qemu-arm", HUGE, kind) + bytes(4096))
+    nothing = "image-without-match" if kind == b"5" else "archive-corrupt"
+    assert error.code in (nothing, "archive-too-large")
+
+
+def test_sparse_files_are_not_taken() -> None:
+    block = header(b"usr/bin/qemu-arm", b"00000001000", b"S")
+    archive = block + program()[:512] + bytes(1024)
+    assert refused(archive).code in ("image-without-match", "archive-corrupt")
+
+
+def test_a_sparse_map_without_end_does_not_hang() -> None:
+    records = b"".join(
+        f"{len(text) + 3} {text}\n".encode()
+        for text in ("GNU.sparse.major=1", "GNU.sparse.minor=0", "GNU.sparse.name=qemu-arm",
+                     "GNU.sparse.realsize=99")
+    )  # fmt: skip
+    pax = header(b"p", f"{len(records):011o}".encode(), b"x") + records.ljust(512, b"\0")
+    body = b"999999999\n".ljust(512, b"1")
+    data = pax + header(b"usr/bin/qemu-arm", b"00000001000", b"0") + body
+    assert refused(data).code == "archive-corrupt"
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress, zstd, deb])
+def test_cut_anywhere_it_is_broken_and_not_half_taken(pack: Callable[[bytes], bytes]) -> None:
+    padded = emulators("arm", "mips")
+    end = -(-len(padded.rstrip(b"\0")) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+    whole = pack(padded[: end + 2 * tarfile.BLOCKSIZE])
+    assert set(taken(whole)) == {"arm", "mips"}
+    for part in (
+        1,
+        20,
+        len(whole) // 3,
+        len(whole) // 2,
+        len(whole) - 1100 if pack is bytes else len(whole) - 9,
+    ):
+        assert refused(whole[:part]).code in ("archive-corrupt", "image-without-match")
+
+
+def test_a_broken_header_in_the_middle_is_not_taken_for_the_end() -> None:
+    data = bytearray(emulators("arm", "mips"))
+    at = data.index(b"usr/bin/qemu-mips")
+    data[at] ^= 1
+    assert refused(bytes(data)).code == "archive-corrupt"
+
+
+def test_random_damage_never_surprises() -> None:
+    """Whatever bytes are flipped: it is taken whole, or refused with the typed error."""
+    chance = random.Random(7)  # noqa: S311 - repeatable, not secret
+    originals = [
+        gzip.compress(emulators("arm"), 1), deb(lzma.compress(emulators("arm"))),
+        image(emulators("arm")).layout(), docker_save(emulators("arm")), emulators("arm"),
+    ]  # fmt: skip
+    for _ in range(300):
+        data = bytearray(chance.choice(originals))
+        for _ in range(chance.choice((1, 1, 8))):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        with suppress(NoEmulator):
+            taken(bytes(data))
+
+
+def test_without_zstandard_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "compression.zstd", None)
+    monkeypatch.setitem(sys.modules, "backports.zstd", None)
+    error = refused(b"\x28\xb5\x2f\xfd" + bytes(100))
+    assert "binfmt-setup[zstd]" in error.hint
+
+
+def test_xz_that_wants_gigabytes_of_memory() -> None:
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 30}]
+    data = lzma.compress(b"x", filters=filters)
+    assert streams._XZ_MEMORY < 1 << 30
+    assert refused(data).code == "archive-corrupt"
