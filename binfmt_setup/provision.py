@@ -18,7 +18,7 @@ from binfmt_setup.errors import (
     UsageProblem,
 )
 from binfmt_setup.facts import BINFMT_MISC, OWN_DIRECTORY, SCRIPT_PATH, UNIT_PATH, HostFacts
-from binfmt_setup.findings import Finding, judge, knows_f
+from binfmt_setup.findings import Finding, Verdict, judge, knows_f
 from binfmt_setup.persistence import no_init
 from binfmt_setup.snapshot import snapshot, with_versions
 from binfmt_setup.steps import Discard, Plan, Prepare, Step, Unpack, Wish
@@ -79,17 +79,21 @@ def install(host: Host, names: Sequence[str], options: InstallOptions) -> Result
     facts = snapshot(host, wished, qemu_directory=ready.qemu_directory)
     result = _result(facts, wished, todo, prepared, done)
     if options.persist and not result.errors and (why := no_init(facts)):
-        findings = (*result.verdict.findings, _lost_at_reboot(why))
-        result = replace(result, verdict=replace(result.verdict, findings=findings))
+        result = replace(result, verdict=_lost_at_reboot(result.verdict, why))
     return result
 
 
-def _lost_at_reboot(why: str) -> Finding:
-    """Everything was done but for what was asked: that it lasts."""
-    return Finding(
+def _lost_at_reboot(verdict: Verdict, why: str) -> Verdict:
+    """Everything was done but for what was asked: that it lasts. Said once, for all."""
+    lost = Finding(
         "not-persistent", "warning", f"nothing of this will survive a reboot: {why}",
         "if that is fine (a container, a CI job): use --no-persist",
     )  # fmt: skip
+    states = tuple(
+        replace(state, findings=tuple(f for f in state.findings if f.code != lost.code))
+        for state in verdict.platforms
+    )
+    return replace(verdict, platforms=states, findings=(*verdict.findings, lost))
 
 
 @contextmanager
