@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
@@ -268,10 +269,13 @@ def test_an_engine_that_is_missing_is_a_finding(
 
 
 def test_a_program_that_hangs_is_ended_with_its_children_and_its_words_are_told() -> None:
+    # A number of its own: the same test runs on other Pythons at the same time.
+    seconds = f"9{os.getpid()}"
     with pytest.raises(TookTooLong) as caught:
-        run_program(["sh", "-c", "echo begun; sleep 4321 & sleep 4321"], 0.5)
+        run_program(["sh", "-c", f"echo begun; sleep {seconds} & sleep {seconds}"], 0.5)
     assert "begun" in caught.value.message
-    done = run_program(["sh", "-c", "ps -A -o args= | grep -c '[s]leep 4321' || true"], 10)
+    listed = f"ps -A -o args= | grep -c '[s]leep {seconds}$' || true"
+    done = run_program(["sh", "-c", listed], 10)
     assert done.output.strip() == "0"
 
 
