@@ -18,8 +18,9 @@ THEIRS = ":theirs:E::theirs::/bin/true:\n"
 
 
 def answer_of(box: Machine, name: str) -> dict[str, object]:
+    """The JSON that a command printed, behind what it said on standard error."""
     text = box.answer(name).rpartition("status ")[0]
-    found: dict[str, object] = json.loads(text)
+    found: dict[str, object] = json.loads(text[text.index("{\n") :])
     return found
 
 
