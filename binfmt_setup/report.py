@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -225,6 +224,8 @@ def _action_lines(result: Result, style: Style, *, diff: bool) -> Iterator[str]:
 
 
 def _diff(target: str, before: str | None, after: str | None) -> Iterable[str]:
+    import difflib
+
     old, new = (text.splitlines() if text else [] for text in (before, after))
     return (
         f"    {line}"
