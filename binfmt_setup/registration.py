@@ -20,6 +20,7 @@ MAX_NAME = 255
 FLAG_ORDER = "POCF"
 _DELIMITERS = ":|,;!~^@+=\x01"  # the first that no field holds; paths may hold colons
 _ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})|\\(.)", re.DOTALL)
+_ESCAPES_ALONE = re.compile(r"(?:\\x[0-9a-fA-F]{2})+")
 _RESERVED_NAMES = frozenset({"", ".", "..", "register", "status"})
 
 
@@ -174,6 +175,8 @@ def _escaped(data: bytes) -> str:
 
 def _unescaped(text: str) -> bytes:
     """The bytes that the kernel's string_unescape(UNESCAPE_HEX) makes of a field."""
+    if _ESCAPES_ALONE.fullmatch(text):  # as every tool writes it
+        return bytes.fromhex(text.replace("\\x", ""))
     raw = text.encode("utf-8", "surrogateescape")
     return _ESCAPE.sub(lambda m: bytes([int(m[1], 16)]) if m[1] else m[0], raw)
 
