@@ -122,7 +122,7 @@ class Host:
     @property
     def in_place(self) -> bool:
         """Whether paths of the host are paths of this process."""
-        return self.root == Path("/")
+        return str(self.root) == "/"
 
     def path(self, inside: str) -> Path:
         """Where a path of the host lies for this process."""
@@ -138,7 +138,7 @@ class Host:
 
     def head(self, inside: str, size: int) -> bytes:
         """The first `size` bytes of a file, without ever waiting for one that is a fifo."""
-        descriptor = os.open(self.followed(inside), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(self._reached(inside), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             chunks, missing = [], size
             while missing and (chunk := file.read(min(missing, _CHUNK))):
@@ -174,7 +174,7 @@ class Host:
 
     def exists(self, inside: str) -> bool:
         """Whether something is there, links followed within the root."""
-        return os.path.lexists(self.followed(inside))
+        return self.status_of(inside) is not None
 
     def link_target(self, inside: str) -> str:
         """Where a symbolic link points; empty when it is none."""
@@ -185,14 +185,18 @@ class Host:
     def names(self, inside: str) -> tuple[str, ...]:
         """The names in a directory, sorted; none when it cannot be read."""
         with suppress(OSError):
-            return tuple(sorted(os.listdir(self.followed(inside))))
+            return tuple(sorted(os.listdir(self._reached(inside))))
         return ()
 
     def status_of(self, inside: str) -> os.stat_result | None:
         """What stat(2) says, links followed within the root; None when there is nothing."""
         with suppress(OSError):
-            return os.lstat(self.followed(inside))
+            return os.stat(self._reached(inside), follow_symlinks=self.in_place)
         return None
+
+    def _reached(self, inside: str) -> str | Path:
+        """What to open: in place the kernel follows links itself, out of a tree it must not."""
+        return inside if self.in_place else self.followed(inside)
 
     def followed(self, inside: str) -> Path:
         """The path with all links followed; for an offline tree none leads out of it."""
