@@ -11,32 +11,22 @@ def main() -> None:
     # A command lives for a moment: looking for garbage, and tearing down modules at the end,
     # would take a fifth of it.
     gc.disable()
-    arguments = sys.argv[1:]
-    failed = _fast_run(arguments[1:]) if arguments[:1] == ["run"] else None
-    from binfmt_setup.cli import run_command_line
-
-    status = run_command_line(arguments, failed)
+    status = _status(sys.argv[1:])
     with suppress(OSError):  # what cannot be written has been reported by now
         sys.stdout.flush()
     os._exit(status)
 
 
-def _fast_run(arguments: list[str]) -> BaseException | None:
-    """Do a plain `run` before the command line library is there, which takes longer than it.
+def _status(arguments: list[str]) -> int:
+    from binfmt_setup.plain import plain_command
 
-    Gives what stopped it, or None when the command line is not plain.
-    """
-    try:
-        from binfmt_setup import run
+    if command := plain_command(arguments):
+        from binfmt_setup.answer import ended
 
-        options = run.plain_options(arguments)
-        if options:
-            from binfmt_setup.host import Host
+        return ended(command)
+    from binfmt_setup.cli import run_command_line
 
-            run.execute(Host(verbose=options.verbose), options)
-    except BaseException as problem:
-        return problem
-    return None
+    return run_command_line(arguments)
 
 
 if __name__ == "__main__":

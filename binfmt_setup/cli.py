@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from contextlib import suppress
-from contextvars import ContextVar
 from enum import Enum
-from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from binfmt_setup import __version__
-from binfmt_setup.errors import BinfmtSetupError, ExitCode, UsageProblem
+from binfmt_setup.answer import (
+    ended,
+    host_at,
+    leave_cleanly_when_terminated,
+    show,
+    style_of,
+)
+from binfmt_setup.errors import ExitCode, UsageProblem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
 
     from binfmt_setup.commands import Result
     from binfmt_setup.engines import EngineCalls
     from binfmt_setup.host import Host
     from binfmt_setup.provision import InstallOptions
-    from binfmt_setup.report import Style
 
 app = typer.Typer(
     name="binfmt-setup",
@@ -58,9 +59,6 @@ class CheckFormat(str, Enum):
     github = "github"
     junit = "junit"
 
-
-_HOST: ContextVar[Host | None] = ContextVar("host", default=None)
-"""The host that the command works on, so that a report of its failure can describe it."""
 
 Platforms = Annotated[
     list[str] | None,
@@ -152,8 +150,8 @@ def install(  # noqa: PLR0913 - one parameter is one option
         check=check or diff, persist=not no_persist, private=private, credentials=credentials,
         install_qemu=install_qemu, take_over=take_over, **_qemu_options(qemu, qemu_store),
     )  # fmt: skip
-    _leave_cleanly_when_terminated()
-    result = provision.install(_host(root, verbose=verbose), platforms or [], options)
+    leave_cleanly_when_terminated()
+    result = provision.install(host_at(root, verbose=verbose), platforms or [], options)
     _finish(result, format_.value, diff=diff)
 
 
@@ -184,7 +182,7 @@ def check(  # noqa: PLR0913 - one parameter is one option
     """
     from binfmt_setup import commands
 
-    host = _host(root, verbose=verbose)
+    host = host_at(root, verbose=verbose)
     if security:
         if platforms:
             raise UsageProblem(
@@ -209,7 +207,7 @@ def status(
     """Show every entry: its interpreter, owner, and whether it survives a reboot."""
     from binfmt_setup import commands
 
-    _finish(commands.status(_host(root, verbose=verbose)), format_.value)
+    _finish(commands.status(host_at(root, verbose=verbose)), format_.value)
 
 
 @app.command(short_help="Why a file runs here, or why it does not.")
@@ -228,11 +226,11 @@ def explain(
 
     if chroot and not Path(chroot).is_dir():
         raise UsageProblem(f"--chroot {chroot}: no such directory", hint="name an existing tree")
-    facts, seen = explain_command.explained(_host(root, verbose=verbose), file, chroot)
+    facts, seen = explain_command.explained(host_at(root, verbose=verbose), file, chroot)
     if format_ is Format.json:
         sys.stdout.write(explain_command.json_report(facts, seen))
     else:
-        sys.stdout.write(explain_command.text_report(seen, _style()))
+        sys.stdout.write(explain_command.text_report(seen, style_of()))
     raise typer.Exit(int(ExitCode.OK if seen.runs else ExitCode.ANSWER_IS_NO))
 
 
@@ -253,9 +251,9 @@ def uninstall(  # noqa: PLR0913 - one parameter is one option
     """Remove exactly what install made (for all platforms when none is named)."""
     from binfmt_setup import provision
 
-    _leave_cleanly_when_terminated()
+    leave_cleanly_when_terminated()
     result = provision.uninstall(
-        _host(root, verbose=verbose), platforms or [],
+        host_at(root, verbose=verbose), platforms or [],
         check_only=check or diff, force=force, private=private,
     )  # fmt: skip
     _finish(result, format_.value, diff=diff)
@@ -274,7 +272,7 @@ def unit(
     from binfmt_setup import provision
 
     options = _install_options(**_qemu_options(qemu))
-    text, files = provision.unit(_host(root, verbose=verbose), platforms or [], options)
+    text, files = provision.unit(host_at(root, verbose=verbose), platforms or [], options)
     if format_ is Format.json:
         import json
 
@@ -317,22 +315,12 @@ def run(  # noqa: PLR0913 - one parameter is one option
 
     del format_  # of the answer when it cannot be run: see _print_failure
     execute(
-        _host(Path("/"), verbose=verbose),
+        host_at(Path("/"), verbose=verbose),
         RunOptions(
             tuple(command), tuple(platform or ()), _existing_directory(qemu),
             Users(map_users) if map_users else None, as_root=map_root, verbose=verbose,
         ),
     )  # fmt: skip
-
-
-def _host(root: Path, *, verbose: bool) -> Host:
-    from binfmt_setup.host import Host
-
-    if not root.is_dir():
-        raise UsageProblem(f"--root {root}: no such directory", hint="name an existing tree")
-    host = Host(root.resolve(), verbose=verbose)
-    _HOST.set(host)
-    return host
 
 
 def _engine_calls(host: Host, words: str) -> EngineCalls:
@@ -343,7 +331,7 @@ def _engine_calls(host: Host, words: str) -> EngineCalls:
     names = asked_engines(words)
     if not host.live:
         raise UsageProblem("--engine and --root exclude each other", hint="an engine is no file")
-    _leave_cleanly_when_terminated()
+    leave_cleanly_when_terminated()
     ticker = Ticker(sys.stderr, terminal=sys.stderr.isatty() and not host.verbose)
     return EngineCalls(Caller(host, dict(os.environ), progress=ticker), names)
 
@@ -374,139 +362,13 @@ def _install_options(**options: object) -> InstallOptions:
     return InstallOptions(**options)  # type: ignore[arg-type]  # names are checked at run time
 
 
-def _leave_cleanly_when_terminated() -> None:
-    """Let SIGTERM and SIGHUP unwind as Ctrl-C does: a half-done replacement is taken back."""
-
-    def stop(number: int, _: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGHUP, stop)
-
-
 def _finish(result: Result, format_: str, *, diff: bool = False, quiet: bool = False) -> None:
     """Print a result and leave with its exit code."""
-    _print(result, format_, diff=diff, quiet=quiet)
-    raise typer.Exit(int(result.exit_code))
+    raise typer.Exit(show(result, format_, diff=diff, quiet=quiet))
 
 
-def _print(result: Result, format_: str, *, diff: bool = False, quiet: bool = False) -> None:
-    from binfmt_setup import report
-
-    if format_ == "text":
-        sys.stdout.write(report.text_report(result, _style(), diff=diff, quiet=quiet))
-    elif format_ == "json":
-        sys.stdout.write(report.json_report(result))
-    elif format_ == "github":
-        from binfmt_setup import ci_formats
-
-        sys.stdout.write(ci_formats.github_report(result))
-        _write_step_summary(ci_formats.github_summary(result))
-    else:
-        from binfmt_setup import ci_formats
-
-        sys.stdout.write(ci_formats.junit_report(result))
-
-
-def _write_step_summary(markdown: str) -> None:
-    """Add to the file that GitHub shows as a job's summary, where there is one."""
-    path = os.environ.get("GITHUB_STEP_SUMMARY")
-    if not path:
-        return
-    try:
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(markdown)
-    except OSError as error:
-        print(f"no step summary: {path}: {error.strerror}", file=sys.stderr)
-
-
-def _style(*, errors: bool = False) -> Style:
-    from binfmt_setup.report import Style
-
-    stream = sys.stderr if errors else sys.stdout
-    colour = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return Style(colour, (stream.encoding or "").lower().replace("-", "") == "utf8")
-
-
-def run_command_line(arguments: Sequence[str], failed: BaseException | None = None) -> int:
-    """Run one command and return its exit code; the only place where errors end.
-
-    `failed` is what stopped a command that was tried without the command line library.
-    """
-    try:
-        status = _outcome(arguments, failed)
-        sys.stdout.flush()
-    except BinfmtSetupError as error:
-        return _report_error(error, () if failed else arguments)
-    except BrokenPipeError:
-        # Whoever read the answer has read enough; keep the interpreter from trying again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except Exception as error:
-        return _report_surprise(error, arguments)
-    return status if isinstance(status, int) else 0
-
-
-def _outcome(arguments: Sequence[str], failed: BaseException | None) -> object:
-    if failed:
-        raise failed
-    return app(list(arguments), prog_name="binfmt-setup", standalone_mode=False)
-
-
-def _report_error(error: BinfmtSetupError, arguments: Sequence[str]) -> int:
-    """Say on standard error what stopped the command, and on standard output what reads it."""
-    from binfmt_setup import report
-
-    _print_failure(error, arguments)
-    for line in report.error_lines(error, _style(errors=True)):
-        print(line, file=sys.stderr)
-    return int(error.exit_code)
-
-
-def _print_failure(error: BinfmtSetupError, arguments: Sequence[str]) -> None:
-    """The answer in the format that was asked for, with the host as far as it is known."""
-    # Behind a "--" are the words of the command that `run` starts.
-    words = list(takewhile(lambda word: word != "--", arguments))
-    pairs = [("--format", word.removeprefix("--format=")) for word in words]
-    wanted = {value for key, value in [*pairs, *pairwise(words)] if key == "--format"}
-    format_ = next((name for name in ("json", "github", "junit") if name in wanted), "")
-    command = next((word for word in words if not word.startswith("-")), "")
-    if not format_:
-        return
-    if host := _HOST.get():
-        from binfmt_setup.commands import stopped
-
-        with suppress(Exception):  # nothing may hide the error that is being reported
-            _print(stopped(host, command, error, check="--check" in words), format_)
-            return
-    if format_ == "json":
-        import json
-
-        from binfmt_setup.document import failure
-
-        print(json.dumps(failure(command, error), indent=2))
-    else:
-        from binfmt_setup import ci_formats
-
-        one = ci_formats.github_error if format_ == "github" else ci_formats.junit_error
-        print(one(error))
-
-
-def _report_surprise(error: Exception, arguments: Sequence[str]) -> int:
-    """A usage error of the command line parser, or a defect of this tool."""
-    show = getattr(error, "show", None)
-    if show is not None:  # click's own errors know how to be shown
-        words = getattr(error, "format_message", lambda: str(error))()
-        if words:
-            _print_failure(UsageProblem(words, hint="see: binfmt-setup --help"), arguments)
-        show()
-        return int(getattr(error, "exit_code", ExitCode.USAGE))
-    import traceback
-
-    traceback.print_exception(error, limit=-5)
-    print("this is a defect of binfmt-setup: please report it with the lines above",
-          file=sys.stderr)  # fmt: skip
-    return int(ExitCode.DEFECT)
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    return ended(
+        lambda: app(list(arguments), prog_name="binfmt-setup", standalone_mode=False), arguments
+    )

@@ -1,6 +1,6 @@
 """The ways in which a command can be stopped, each with its exit code.
 
-Only the outermost function (`cli.run_command_line`) turns one of these into an exit
+Only the outermost function (`answer.ended`) turns one of these into an exit
 status; everything below raises.
 """
 

@@ -22,6 +22,10 @@ DOORS = {"host", "snapshot", "apply", "probes", "syscalls", "commands", "provisi
 OUTSIDE = {"subprocess", "os", "psutil", "shutil", "socket", "ctypes", "fcntl"}
 
 
+COSTLY = {"psutil", "elftools", "jinja2", "rich", "ctypes", "json.decoder", "xml", "hashlib"}
+UNNEEDED_BY_CHECK = {"typer", "subprocess", "tempfile", "difflib", "textwrap", "json"}
+
+
 def imported(module: str) -> set[str]:
     """What a module imports when it runs; imports for type checking do not count."""
     tree = ast.parse((PACKAGE / f"{module}.py").read_text())
@@ -64,8 +68,40 @@ def loaded_by(statement: str) -> set[str]:
     ["import binfmt_setup.cli", "import binfmt_setup.commands", "import binfmt_setup.provision"],
 )
 def test_starting_a_command_loads_nothing_that_costs(statement: str) -> None:
-    costly = {"psutil", "elftools", "jinja2", "rich", "ctypes", "json.decoder", "xml"}
-    assert not loaded_by(statement) & costly
+    assert not loaded_by(statement) & COSTLY
+
+
+def loaded_by_command(*arguments: str) -> set[str]:
+    """The modules that a whole run of the tool imports, from Python's own list of them."""
+    command = [sys.executable, "-X", "importtime", "-m", "binfmt_setup", *arguments]
+    done = subprocess.run(command, env={}, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode in (0, 1, 5), done.stderr
+    rows = (line.rpartition("|") for line in done.stderr.splitlines() if "|" in line)
+    return {name.strip() for _, _, name in rows}
+
+
+def own(modules: set[str]) -> set[str]:
+    """Those of this package, without its name."""
+    return {name.partition(".")[2] for name in modules if name.startswith("binfmt_setup.")}
+
+
+def test_a_command_that_does_nothing_loads_the_command_line_alone() -> None:
+    loaded = loaded_by_command("--version")
+    assert COSTLY & loaded == set()
+    assert own(loaded) == {"plain", "answer", "errors", "cli"}
+
+
+def test_check_loads_neither_the_command_line_library_nor_what_changes_hosts() -> None:
+    loaded = loaded_by_command("check", "arm64", "s390x")
+    assert (COSTLY | UNNEEDED_BY_CHECK) & loaded == set()
+    not_for_check = {"cli", "provision", "apply", "plan", "boot", "engines", "explain"}
+    assert own(loaded) & not_for_check == set()
+
+
+def test_install_loads_no_command_line_library() -> None:
+    loaded = loaded_by_command("install", "--check", "arm64", "s390x")
+    assert (COSTLY | {"typer"}) & loaded == set()
+    assert own(loaded) & {"cli", "engines", "explain", "run", "namespace"} == set()
 
 
 def test_subprocesses_are_started_behind_the_doors_only() -> None:
