@@ -12,18 +12,19 @@ import fcntl
 import os
 import shlex
 import stat
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from binfmt_setup import syscalls
 from binfmt_setup.errors import OtherProgramFailed, TookTooLong
 from binfmt_setup.probes import ProbeResult, run_probes, with_pinned_versions
+
+if TYPE_CHECKING:
+    import subprocess
 
 SAFE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # With the last one debconf and needrestart ask nothing.
@@ -58,6 +59,8 @@ def run_program(argv: Sequence[str], seconds: float, *, shown: bool = False) -> 
     With `shown` it speaks on standard error. Raises OtherProgramFailed when it does not start,
     TookTooLong when it overruns its time; everything it had started is ended with it.
     """
+    import subprocess  # with all that it imports, a tenth of a start: probes do without
+
     stream = sys.stderr if shown else subprocess.PIPE
     try:
         child = subprocess.Popen(
@@ -87,6 +90,8 @@ def _end_tree(child: subprocess.Popen[str]) -> str:
     SIGTERM first and to the program alone, which may want to clean up; whatever is still
     there after that is killed.
     """
+    import subprocess
+
     import psutil
 
     with suppress(psutil.Error):
@@ -288,6 +293,8 @@ class Host:
 
     def write_file(self, inside: str, text: str, mode: int = 0o644) -> None:
         """Write a file whole or not at all, its directories made; raises OSError."""
+        import tempfile
+
         where = self.path(inside)
         where.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=".binfmt-setup-", dir=where.parent)

@@ -6,10 +6,8 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from binfmt_setup.document import described, document, owner_words
 from binfmt_setup.persistence import persistence_problem
 from binfmt_setup.preflight import host_rows, platform_rows
-from binfmt_setup.steps import ChangeEntry
 from binfmt_setup.targets import parse_platform, target_of_entry
 
 if TYPE_CHECKING:
@@ -208,6 +206,9 @@ def _contained(command: str, commands: Sequence[str]) -> bool:
 
 
 def _action_lines(result: Result, style: Style, *, diff: bool) -> Iterator[str]:
+    from binfmt_setup.document import described
+    from binfmt_setup.steps import ChangeEntry
+
     verbs = {"done": "good", "planned": "note", "failed": "bad", "rolled-back": "bad"}
     for outcome in result.outcomes:
         if outcome.result not in verbs:
@@ -270,6 +271,8 @@ def platform_verdict(result: Result) -> tuple[str, bool]:
 
 
 def _status_lines(result: Result, style: Style) -> Iterator[str]:
+    from binfmt_setup.document import owner_words
+
     facts = result.facts
     for row in host_rows(facts, emulated=any(s.ok for s in result.verdict.platforms)):
         yield from _marked(style, row.mark, row.words)
@@ -363,5 +366,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
 def json_report(result: Result) -> str:
     """The JSON document."""
     import json
+
+    from binfmt_setup.document import document
 
     return json.dumps(document(result), indent=2) + "\n"
