@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,8 @@ from binfmt_setup.targets import (
 from binfmt_setup.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from binfmt_setup.apply import Outcome
     from binfmt_setup.engines import EngineCalls, EngineReport
@@ -96,8 +98,9 @@ def check(
 ) -> Result:
     """Whether the platforms work, and what is wrong if not; changes nothing."""
     asked = asked_for(names)
-    facts = snapshot(host, asked.platforms)
-    found = probe(host, asked.platforms)
+    with proving(host, asked.platforms) as results:
+        facts = snapshot(host, asked.platforms)
+        found = results()
     wished = selected(facts, asked, found)
     if versions:
         facts = with_versions(host, facts, _handler_paths(facts, wished))
@@ -156,7 +159,17 @@ def _nothing_to_emulate(facts: HostFacts) -> Finding:
 
 def probe(host: Host, platforms: Sequence[Platform]) -> Mapping[str, ProbeResult]:
     """Run the probes of these platforms; none on an offline tree."""
-    return host.prove([p.probe for p in platforms]) if host.live else {}
+    with proving(host, platforms) as results:
+        return results()
+
+
+def proving(
+    host: Host, platforms: Sequence[Platform]
+) -> AbstractContextManager[Callable[[], Mapping[str, ProbeResult]]]:
+    """The same, beside what is done until the results are asked for: the host can be read."""
+    if not host.live:
+        return nullcontext(dict)
+    return host.prove([p.probe for p in platforms])
 
 
 def selected(

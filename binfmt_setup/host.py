@@ -14,14 +14,14 @@ import shlex
 import stat
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from binfmt_setup import syscalls
 from binfmt_setup.errors import OtherProgramFailed, TookTooLong
-from binfmt_setup.probes import ProbeResult, run_probes, with_pinned_versions
+from binfmt_setup.probes import ProbeResult, running_probes, with_pinned_versions
 
 if TYPE_CHECKING:
     import subprocess
@@ -49,8 +49,9 @@ class Completed:
 
 Runner = Callable[[Sequence[str], float], Completed]
 """Runs a command, given with a time limit in seconds, and never raises for its status."""
-Prober = Callable[[Sequence[str]], Mapping[str, ProbeResult]]
-"""Runs the probes of these names on the host."""
+Prober = Callable[[Sequence[str]], AbstractContextManager[Callable[[], Mapping[str, ProbeResult]]]]
+"""Runs the probes of these names on the host, beside whatever is done until one asks for the
+results."""
 
 
 def run_program(argv: Sequence[str], seconds: float, *, shown: bool = False) -> Completed:
@@ -114,7 +115,7 @@ class Host:
     root: Path = Path("/")
     run: Runner = run_program
     verbose: bool = False
-    prove: Prober = run_probes
+    prove: Prober = running_probes
     ask_pinned: Callable[[Mapping[str, ProbeResult], Sequence[str]], Mapping[str, ProbeResult]] = (
         with_pinned_versions
     )

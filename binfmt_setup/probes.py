@@ -15,7 +15,7 @@ import resource
 import select
 import signal
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from binfmt_setup.errors import EnvironmentUnfit, PrivilegesMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 PROBES = Path(__file__).parent / "data" / "probes"
 TIME_LIMIT = 20.0
@@ -140,25 +140,48 @@ def run_probes(
     Needs root or a user namespace of its own; raises PrivilegesMissing when it gets
     neither, EnvironmentUnfit when the stage process dies.
     """
+    with running_probes(probes, root=root, seconds=seconds, environment=environment) as results:
+        return results()
+
+
+@contextmanager
+def running_probes(
+    probes: Sequence[str],
+    *,
+    root: Path = PROBES,
+    seconds: float = TIME_LIMIT,
+    environment: Mapping[str, str] = NO_ENVIRONMENT,
+) -> Iterator[Callable[[], dict[str, ProbeResult]]]:
+    """Run probes as `run_probes` does, beside what the block does in the meantime.
+
+    Yields the function that waits for their results, to be called once.
+    """
     names = [name for name in dict.fromkeys(probes) if (root / name).is_file()]
     if not names:
-        return {}
+        yield dict
+        return
     reader, writer = os.pipe()
     stage = os.fork()
     if stage == 0:
         _stage(writer, names, root, seconds, environment)
     os.close(writer)
-    try:
-        with os.fdopen(reader, "rb") as pipe:
+    status = None
+    with os.fdopen(reader, "rb") as pipe:
+
+        def results() -> dict[str, ProbeResult]:
+            nonlocal status
             said = pipe.read()
-    except BaseException:
-        # Interrupted: the stage and its probes, a process group of their own, go first.
-        with suppress(ProcessLookupError):
-            os.killpg(stage, signal.SIGKILL)
-        raise
-    finally:
-        _, status = os.waitpid(stage, 0)
-    return _understood(said, status)
+            _, status = os.waitpid(stage, 0)
+            return _understood(said, status)
+
+        try:
+            yield results
+        finally:
+            if status is None:
+                # Interrupted: the stage and its probes, a process group of their own, go first.
+                with suppress(ProcessLookupError):
+                    os.killpg(stage, signal.SIGKILL)
+                os.waitpid(stage, 0)
 
 
 def _understood(said: bytes, status: int) -> dict[str, ProbeResult]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup import apply, boot, emulators, packages, plan, probes, store
 from binfmt_setup.apply import Applied, Outcome
-from binfmt_setup.commands import Asked, Result, asked_for, probe, selected, targets_of
+from binfmt_setup.commands import Asked, Result, asked_for, probe, proving, selected, targets_of
 from binfmt_setup.errors import (
     Busy,
     EnvironmentUnfit,
@@ -125,9 +125,10 @@ def _unpack_step(source: Source, brought: Brought) -> Unpack:
 def _install_locked(
     host: Host, asked: Asked, options: InstallOptions, prepared: list[Outcome]
 ) -> tuple[tuple[Platform, ...], Plan, Applied]:
-    facts = snapshot(host, asked.platforms, qemu_directory=options.qemu_directory)
-    _require_registry(facts)
-    found = probe(host, asked.platforms)
+    with proving(host, asked.platforms) as results:
+        facts = snapshot(host, asked.platforms, qemu_directory=options.qemu_directory)
+        _require_registry(facts)
+        found = results()
     wished = selected(facts, asked, found)
     todo = _planned(host, facts, wished, found, options)
     lacking = _without_emulator(todo, wished, asked)

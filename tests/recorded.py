@@ -14,6 +14,7 @@ import shlex
 import signal
 import stat
 import struct
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,10 @@ from binfmt_setup.registration import Registration, canonical_flags
 from binfmt_setup.targets import target_named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    Probed = Mapping[str, ProbeResult]
 
 CASES = Path(__file__).parent / "cases"
 _TABLES = ("files", "links", "elf", "modes", "owners", "binfmt_d", "commands", "probes", "expect")
@@ -127,8 +131,9 @@ def build(case: Case, root: Path) -> RecordedHost:
             return Completed(int(failed[1]), "", failed[2])
         return Completed(0, said)
 
-    def prove(names: Sequence[str]) -> Mapping[str, ProbeResult]:
-        return {name: _probe(case, root, name) for name in names if available(name)}
+    def prove(names: Sequence[str]) -> AbstractContextManager[Callable[[], Probed]]:
+        found = {name: _probe(case, root, name) for name in names if available(name)}
+        return nullcontext(lambda: found)
 
     return RecordedHost(root, run=run, prove=prove, ask_pinned=lambda found, _: found, case=case)
 

@@ -20,7 +20,7 @@ from binfmt_setup import commands, syscalls
 from binfmt_setup.document import document
 from binfmt_setup.facts import BINFMT_MISC
 from binfmt_setup.host import Host
-from binfmt_setup.probes import PROBES, run_probes
+from binfmt_setup.probes import PROBES, running_probes
 from binfmt_setup.registration import Registration
 from binfmt_setup.targets import target_named, target_of_machine
 
@@ -79,7 +79,7 @@ def register(
 
 
 def checked(platform: str = "linux/arm64", seconds: float = 20.0) -> Report:
-    host = Host(prove=lambda names: run_probes(names, seconds=seconds))
+    host = Host(prove=lambda names: running_probes(names, seconds=seconds))
     return document(commands.check(host, [platform], versions=True))
 
 
