@@ -74,9 +74,10 @@ def install(host: Host, names: Sequence[str], options: InstallOptions) -> Result
         steps = plan.prepare(facts, private=options.private)
         prepared = apply.prepare(host, steps, private=options.private)
         with _qemu_at_hand(host, facts, options, prepared) as ready, _registry_locked(host):
-            wished, todo, done = _install_locked(host, asked, ready, prepared)
+            facts, wished, todo, done = _install_locked(host, asked, ready, prepared)
     apply.start_units(host, todo, done)
-    facts = snapshot(host, wished, qemu_directory=ready.qemu_directory)
+    if prepared or done.outcomes:
+        facts = snapshot(host, wished, qemu_directory=ready.qemu_directory)
     result = _result(facts, wished, todo, prepared, done)
     if options.persist and not result.errors and (why := no_init(facts)):
         result = replace(result, verdict=_lost_at_reboot(result.verdict, why))
@@ -124,7 +125,7 @@ def _unpack_step(source: Source, brought: Brought) -> Unpack:
 
 def _install_locked(
     host: Host, asked: Asked, options: InstallOptions, prepared: list[Outcome]
-) -> tuple[tuple[Platform, ...], Plan, Applied]:
+) -> tuple[HostFacts, tuple[Platform, ...], Plan, Applied]:
     with proving(host, asked.platforms) as results:
         facts = snapshot(host, asked.platforms, qemu_directory=options.qemu_directory)
         _require_registry(facts)
@@ -143,7 +144,7 @@ def _install_locked(
     for change in todo.targets:
         if change.entry is not None and change.entry.after is not None:
             host.say(emulators.choice_explained(facts, change.target))
-    return wished, todo, apply.carry_out(host, todo, probes.run_probes, found)
+    return facts, wished, todo, apply.carry_out(host, todo, probes.run_probes, found)
 
 
 def _result(
