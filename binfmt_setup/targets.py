@@ -9,7 +9,7 @@ Debian generates from it, against which the tests compare every row.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.errors import UsageProblem
@@ -75,7 +75,7 @@ class Target:
         """The platforms that this target's entry serves."""
         return tuple(Platform(self, variant) for variant in self.variants)
 
-    @property
+    @cached_property
     def magic(self) -> bytes:
         """The bytes a program of this target starts with, where `mask` looks."""
         elf_class = self.bits // 32
@@ -83,7 +83,7 @@ class Target:
         ident = b"\x7fELF" + bytes([elf_class, data, _ELF_VERSION]) + bytes(9)
         return ident + self._half(_ET_EXEC) + self._half(self.machine) + self._flags_field(0)
 
-    @property
+    @cached_property
     def mask(self) -> bytes:
         """Which bits of the magic count.
 
