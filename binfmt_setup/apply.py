@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from binfmt_setup import unpack
 from binfmt_setup.errors import (
     BinfmtSetupError,
     EnvironmentUnfit,
@@ -311,6 +310,8 @@ def discard_emulators(host: Host, step: Discard, done: Applied) -> None:
     """Remove a directory of emulators, unless something could not be freed of it before."""
     if done.errors:
         return
+    from binfmt_setup import unpack
+
     try:
         unpack.remove(host, step.stored)
     except OSError as error:

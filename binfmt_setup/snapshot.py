@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from binfmt_setup.host import Host
+    from binfmt_setup.store import Stored
 
 _HELPERS = ("/usr/lib/systemd/systemd-binfmt", "/lib/systemd/systemd-binfmt")
 _MASKABLE = ("systemd-binfmt.service", f"{REGISTRY_UNIT}.mount", f"{REGISTRY_UNIT}.automount")
@@ -126,7 +127,8 @@ def _with_interpreters(
     paths |= {e.interpreter for e in facts.entries if e.registration.magic}
     paths |= {r.interpreter for c in facts.configs for r in c.registrations if r.magic}
     paths |= {c.replaced.interpreter for c in facts.configs if c.replaced is not None}
-    read = {path: interpreter_at(host, path) for path in sorted(paths)}
+    seen = Directories(host)
+    read = {path: interpreter_at(host, path, seen) for path in sorted(paths)}
     return replace(facts, emulators=emulators, interpreters=read)
 
 
@@ -141,7 +143,29 @@ def _kept_choice(host: Host, facts: HostFacts, target: Target) -> tuple[str, ...
     return (path,) if path and stored_at(host, path.rpartition("/")[0]) else ()
 
 
-def interpreter_at(host: Host, path: str) -> Interpreter:
+class Directories:
+    """What is known of directories; many interpreters share them, and each is looked at once."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._writable: dict[str, bool] = {}
+        self._stored: dict[str, Stored | None] = {}
+
+    def writable(self, directory: str) -> bool:
+        """Whether every user may change the names in it."""
+        if directory not in self._writable:
+            status = self._host.status_of(directory)
+            self._writable[directory] = status is not None and writable_by_all(status.st_mode)
+        return self._writable[directory]
+
+    def stored(self, directory: str) -> Stored | None:
+        """What --qemu wrote down about it."""
+        if directory not in self._stored:
+            self._stored[directory] = stored_at(self._host, directory)
+        return self._stored[directory]
+
+
+def interpreter_at(host: Host, path: str, directories: Directories) -> Interpreter:
     """Look at the file that an interpreter's path leads to."""
     real = str(host.followed(path))
     status = host.status_of(path)
@@ -155,29 +179,26 @@ def interpreter_at(host: Host, path: str) -> Interpreter:
         return Interpreter(path, real, problem="unreadable")
     inside = real if host.in_place else "/" + os.path.relpath(real, host.root)
     directory, _, name = inside.rpartition("/")
-    stored = stored_at(host, directory)
+    stored = directories.stored(directory)
     return Interpreter(
         path,
         inside,
         elf=elf,
         executable=bool(status.st_mode & 0o111),
-        writable_by_others=_writable(host, (inside, path), status.st_mode),
+        writable_by_others=_writable(directories, (inside, path), status.st_mode),
         identity=(status.st_dev, status.st_ino),
         source=stored.source if stored else "",
         sha256=stored.files.get(name, "") if stored else "",
     )
 
 
-def _writable(host: Host, paths: tuple[str, str], mode: int) -> tuple[str, ...]:
+def _writable(directories: Directories, paths: tuple[str, str], mode: int) -> tuple[str, ...]:
     """The file and those directories above it that every user may change.
 
     `paths` are its real one, and the one it is known by: a link there can be replaced, too.
     """
     found = [paths[0]] if writable_by_all(mode) else []
-    for directory in directories_above(*paths):
-        status = host.status_of(directory)
-        if status is not None and writable_by_all(status.st_mode):
-            found.append(directory)
+    found += [above for above in directories_above(*paths) if directories.writable(above)]
     return tuple(found)
 
 

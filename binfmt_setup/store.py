@@ -13,14 +13,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from binfmt_setup.facts import version_pair
-from binfmt_setup.steps import Discard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from binfmt_setup.facts import HostFacts
     from binfmt_setup.host import Host
-    from binfmt_setup.steps import TargetChange
+    from binfmt_setup.steps import Discard, TargetChange
 
 STORE = "/usr/local/lib/binfmt-setup/qemu"
 MANIFEST = "binfmt-setup.json"
@@ -158,6 +157,8 @@ def unneeded(
     Without `everything` only those that something pointed into before: other versions that
     lie side by side stay.
     """
+    from binfmt_setup.steps import Discard
+
     gone = {file.path for change in changes for file in change.files}
     entries = {c.entry.name: c.entry.after for c in changes if c.entry is not None}
     after = replace(
