@@ -6,14 +6,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from binfmt_setup import packages
 from binfmt_setup.errors import (
     BinfmtSetupError,
     ExitCode,
     UsageProblem,
 )
-from binfmt_setup.findings import judge
-from binfmt_setup.snapshot import snapshot, with_digests, with_versions
 from binfmt_setup.targets import (
     TARGETS,
     X86_LEVELS,
@@ -99,6 +96,10 @@ def check(
     """Whether the platforms work, and what is wrong if not; changes nothing."""
     asked = asked_for(names)
     with proving(host, asked.platforms) as results:
+        # While the probes run: importing the rooms that judge takes as long as their work.
+        from binfmt_setup.findings import judge
+        from binfmt_setup.snapshot import snapshot, with_digests, with_versions
+
         facts = snapshot(host, asked.platforms)
         found = results()
     wished = selected(facts, asked, found)
@@ -132,6 +133,7 @@ def check_security(host: Host, *, strict: bool = False) -> Result:
     """
     from binfmt_setup.provenance import with_provenance
     from binfmt_setup.security import security_verdict
+    from binfmt_setup.snapshot import snapshot
 
     if not host.live:
         raise UsageProblem(
@@ -144,11 +146,16 @@ def check_security(host: Host, *, strict: bool = False) -> Result:
 
 def stopped(host: Host, command: str, error: BinfmtSetupError, *, check: bool) -> Result:
     """The result of a command that an error stopped: the host as it is, and what is wrong."""
+    from binfmt_setup.findings import judge
+    from binfmt_setup.snapshot import snapshot
+
     facts = snapshot(host)
     return Result(command, facts, judge(facts, (), {}), errors=(error,), check=check)
 
 
 def _nothing_to_emulate(facts: HostFacts) -> Finding:
+    from binfmt_setup import packages
+
     known = packages.package_manager(facts.distribution)
     return Finding(
         "interpreter-missing", "error", "there is no emulator on this host",
@@ -200,6 +207,9 @@ def targets_of(platforms: Sequence[Platform]) -> list[Target]:
 
 def status(host: Host) -> Result:
     """Every entry of the host."""
+    from binfmt_setup.findings import judge
+    from binfmt_setup.snapshot import snapshot, with_digests, with_versions
+
     facts = snapshot(host)
     if host.live:
         elf = [e.interpreter for e in facts.entries if e.registration.magic[:1] == b"\x7f"]
