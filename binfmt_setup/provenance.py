@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.errors import BinfmtSetupError
 from binfmt_setup.facts import parse_mountinfo
-from binfmt_setup.snapshot import directories_above
+from binfmt_setup.interpreters import directories_above
 
 if TYPE_CHECKING:
     from binfmt_setup.facts import HostFacts, Interpreter, Mount

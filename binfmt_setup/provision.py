@@ -20,7 +20,7 @@ from binfmt_setup.errors import (
 from binfmt_setup.facts import BINFMT_MISC, OWN_DIRECTORY, SCRIPT_PATH, UNIT_PATH, HostFacts
 from binfmt_setup.findings import Finding, Verdict, judge, knows_f
 from binfmt_setup.persistence import no_init
-from binfmt_setup.snapshot import snapshot, with_versions
+from binfmt_setup.snapshot import snapshot, standing, with_versions
 from binfmt_setup.steps import Discard, Plan, Prepare, Step, Unpack, Wish
 
 if TYPE_CHECKING:
@@ -65,9 +65,10 @@ def install(host: Host, names: Sequence[str], options: InstallOptions) -> Result
     Raises the typed error for whatever stops the command as a whole.
     """
     asked = asked_for(names)
-    facts = snapshot(host, asked.platforms, qemu_directory=options.qemu_directory)
+    facts = standing(host)
     _refuse_wrong_namespace(facts, private=options.private)
     if options.check:
+        facts = snapshot(host, asked.platforms, qemu_directory=options.qemu_directory)
         return _install_planned(host, asked, facts, options)
     _require_root(facts)
     with _locked(host, private=options.private):

@@ -5,8 +5,6 @@ Nothing here changes anything, not even by looking: an untouched automount stays
 
 from __future__ import annotations
 
-import os
-import stat
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -35,7 +33,7 @@ from binfmt_setup.facts import (
     parse_mountinfo,
     parse_os_release,
 )
-from binfmt_setup.host import writable_by_all
+from binfmt_setup.interpreters import Directories, interpreter_at
 from binfmt_setup.mounts import parse_fstab
 from binfmt_setup.probes import version_of
 from binfmt_setup.registration import BadRegistration, Entry, parse_entry
@@ -46,7 +44,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from binfmt_setup.host import Host
-    from binfmt_setup.store import Stored
 
 _HELPERS = ("/usr/lib/systemd/systemd-binfmt", "/lib/systemd/systemd-binfmt")
 _MASKABLE = ("systemd-binfmt.service", f"{REGISTRY_UNIT}.mount", f"{REGISTRY_UNIT}.automount")
@@ -60,14 +57,37 @@ def snapshot(host: Host, wished: Sequence[Platform] = (), *, qemu_directory: str
     Emulators are looked for only for the wished platforms' targets (all, when none is
     named), `qemu_directory` instead of the usual places when it is given.
     """
-    uid, machine = host.user_and_machine()
     mounts = parse_mountinfo(host.text("/proc/self/mountinfo"))
-    mount = binfmt_mount(mounts)
-    entries, bad = _entries(host, mount)
-    configs = _configs(host)
-    uid_map = host.text("/proc/self/uid_map")
     targets = list(dict.fromkeys(p.target for p in wished)) or list(TARGETS)
-    facts = HostFacts(
+    facts = _standing(host, mounts)
+    entries, bad = _entries(host, facts.mount)
+    facts = replace(
+        facts,
+        container=_container(host),
+        entries=entries,
+        bad_entries=bad,
+        configs=_configs(host),
+        update_binfmts=frozenset(host.names("/var/lib/binfmts")),
+        missing_directories=frozenset(d for d in BINFMT_D if not host.exists(d)),
+        boot=_boot(host, mounts),
+        cpu_flags=_cpu_flags(host, wished),
+        distribution=parse_os_release(
+            host.text("/etc/os-release") or host.text("/usr/lib/os-release")
+        ),
+    )
+    return _with_interpreters(host, facts, targets, qemu_directory)
+
+
+def standing(host: Host) -> HostFacts:
+    """The few facts that tell whether and how this process may change the registry."""
+    return _standing(host, parse_mountinfo(host.text("/proc/self/mountinfo")))
+
+
+def _standing(host: Host, mounts: tuple[Mount, ...]) -> HostFacts:
+    uid, machine = host.user_and_machine()
+    mount = binfmt_mount(mounts)
+    uid_map = host.text("/proc/self/uid_map")
+    return HostFacts(
         root="/" if host.live else str(host.root),
         kernel=host.text("/proc/sys/kernel/osrelease").strip(),
         machine=machine or _machine_of_tree(host),
@@ -78,20 +98,8 @@ def snapshot(host: Host, wished: Sequence[Platform] = (), *, qemu_directory: str
         maps_outer_root=maps_outer_root(uid_map),
         own_registry=_own_registry(host, mount),
         own_files=_own_files(host, uid_map),
-        container=_container(host),
         effective_uid=uid,
-        entries=entries,
-        bad_entries=bad,
-        configs=configs,
-        update_binfmts=frozenset(host.names("/var/lib/binfmts")),
-        missing_directories=frozenset(d for d in BINFMT_D if not host.exists(d)),
-        boot=_boot(host, mounts),
-        cpu_flags=_cpu_flags(host, wished),
-        distribution=parse_os_release(
-            host.text("/etc/os-release") or host.text("/usr/lib/os-release")
-        ),
     )
-    return _with_interpreters(host, facts, targets, qemu_directory)
 
 
 def emulation_facts(
@@ -141,76 +149,6 @@ def _kept_choice(host: Host, facts: HostFacts, target: Target) -> tuple[str, ...
     entry = facts.entry(target.entry_name)
     path = entry.interpreter if entry else ""
     return (path,) if path and stored_at(host, path.rpartition("/")[0]) else ()
-
-
-class Directories:
-    """What is known of directories; many interpreters share them, and each is looked at once."""
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-        self._writable: dict[str, bool] = {}
-        self._stored: dict[str, Stored | None] = {}
-
-    def writable(self, directory: str) -> bool:
-        """Whether every user may change the names in it."""
-        if directory not in self._writable:
-            status = self._host.status_of(directory)
-            self._writable[directory] = status is not None and writable_by_all(status.st_mode)
-        return self._writable[directory]
-
-    def stored(self, directory: str) -> Stored | None:
-        """What --qemu wrote down about it."""
-        if directory not in self._stored:
-            self._stored[directory] = stored_at(self._host, directory)
-        return self._stored[directory]
-
-
-def interpreter_at(host: Host, path: str, directories: Directories) -> Interpreter:
-    """Look at the file that an interpreter's path leads to."""
-    real = str(host.followed(path))
-    status = host.status_of(path)
-    if status is None:
-        return Interpreter(path, real, problem="missing")
-    if not stat.S_ISREG(status.st_mode):
-        return Interpreter(path, real, problem="not-a-file")
-    try:
-        elf = identify(host.head(path, HEADER_BYTES))
-    except OSError:
-        return Interpreter(path, real, problem="unreadable")
-    inside = real if host.in_place else "/" + os.path.relpath(real, host.root)
-    directory, _, name = inside.rpartition("/")
-    stored = directories.stored(directory)
-    return Interpreter(
-        path,
-        inside,
-        elf=elf,
-        executable=bool(status.st_mode & 0o111),
-        writable_by_others=_writable(directories, (inside, path), status.st_mode),
-        identity=(status.st_dev, status.st_ino),
-        source=stored.source if stored else "",
-        sha256=stored.files.get(name, "") if stored else "",
-    )
-
-
-def _writable(directories: Directories, paths: tuple[str, str], mode: int) -> tuple[str, ...]:
-    """The file and those directories above it that every user may change.
-
-    `paths` are its real one, and the one it is known by: a link there can be replaced, too.
-    """
-    found = [paths[0]] if writable_by_all(mode) else []
-    found += [above for above in directories_above(*paths) if directories.writable(above)]
-    return tuple(found)
-
-
-def directories_above(*paths: str) -> tuple[str, ...]:
-    """Every directory on the way to these paths, each once."""
-    above: dict[str, None] = {}
-    for path in paths:
-        directory = path
-        while directory.strip("/"):
-            directory = directory.rpartition("/")[0] or "/"
-            above[directory] = None
-    return tuple(above)
 
 
 def with_versions(host: Host, facts: HostFacts, paths: Iterable[str]) -> HostFacts:

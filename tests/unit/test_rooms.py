@@ -18,7 +18,17 @@ PURE = (
     "boot_plan", "mounts", "persistence",
     "oci", "references", "emulators", "store",
 )  # fmt: skip
-DOORS = {"host", "snapshot", "apply", "probes", "syscalls", "commands", "provision", "cli"}
+DOORS = {
+    "host",
+    "interpreters",
+    "snapshot",
+    "apply",
+    "probes",
+    "syscalls",
+    "commands",
+    "provision",
+    "cli",
+}
 OUTSIDE = {"subprocess", "os", "psutil", "shutil", "socket", "ctypes", "fcntl"}
 
 
