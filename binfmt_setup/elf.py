@@ -44,6 +44,8 @@ class ElfFacts:
     def target(self) -> Target | None:
         """The target whose magic and mask this program fits."""
         for target in TARGETS:
+            if (self.machine ^ target.machine) & target.machine_mask:
+                continue  # most of them, at a fraction of what the whole match costs
             if bytes_match(self.header, target.magic, target.mask):
                 return target
         return None
