@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.abi import kernel_refusal, machine_words
 from binfmt_setup.explanation import Failure
-from binfmt_setup.facts import BINFMT_MISC
+from binfmt_setup.mountinfo import BINFMT_MISC
 
 if TYPE_CHECKING:
     from binfmt_setup.explanation import Explanation

@@ -7,20 +7,13 @@ new one; it is also what is proven, so a bad emulator is seen before the old ent
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from binfmt_setup.errors import (
-    BinfmtSetupError,
-    EnvironmentUnfit,
-    NoEmulator,
-    PrivilegesMissing,
-)
-from binfmt_setup.facts import BINFMT_MISC, MADE_DIRECTORY, SWAP_PREFIX
-from binfmt_setup.registration import BadRegistration, Registration, parse_entry
+from binfmt_setup import writes
+from binfmt_setup.errors import BinfmtSetupError, EnvironmentUnfit
+from binfmt_setup.facts import SWAP_PREFIX
 from binfmt_setup.steps import (
     ChangeEntry,
     ChangeFile,
@@ -36,6 +29,7 @@ from binfmt_setup.steps import (
 if TYPE_CHECKING:
     from binfmt_setup.host import Host
     from binfmt_setup.probes import ProbeResult
+    from binfmt_setup.registration import Registration
     from binfmt_setup.steps import BootStep
 
 Prover = Callable[[Sequence[str]], Mapping[str, "ProbeResult"]]
@@ -102,7 +96,7 @@ def prepare(host: Host, steps: Sequence[Prepare], *, private: bool = False) -> l
         try:
             new = host.mount_registry(step.target, private=private)
         except OSError as error:
-            raise _explained(error, f"cannot mount binfmt_misc on {step.target}") from error
+            raise writes.explained(error, f"cannot mount binfmt_misc on {step.target}") from error
         if new:
             outcomes.append(Outcome(step, "done"))
     return outcomes
@@ -145,7 +139,7 @@ def _start_swaps(host: Host, changes: Sequence[TargetChange], done: Applied) -> 
         swap = _Swap(change, change.entry, change.entry.after)
         name = SWAP_PREFIX + change.target.name if swap.covered else swap.after.name
         try:
-            _register(host, replace(swap.after, name=name))
+            writes.register(host, replace(swap.after, name=name))
         except BinfmtSetupError as error:
             done.note(change.entry, "failed", error)
         else:
@@ -182,7 +176,7 @@ def _keep_if_proven(
         return False
     for file in swap.change.files:
         try:
-            _change_file(host, file)
+            writes.change_file(host, file)
         except BinfmtSetupError as error:
             _withdraw(host, swap)
             done.note(file, "failed", error)
@@ -230,25 +224,25 @@ def _exchange(host: Host, swap: _Swap) -> None:
     """
     before = swap.entry.before
     try:
-        _delete(host, swap.entry.name)
-        _register(host, swap.after)
+        writes.delete_entry(host, swap.entry.name)
+        writes.register(host, swap.after)
     except BaseException:
-        _delete(host, swap.entry.name)
+        writes.delete_entry(host, swap.entry.name)
         if before is not None:
-            _register(host, before)
+            writes.register(host, before)
         raise
     temporary, swap.live = swap.live, ""
-    _delete(host, temporary)
+    writes.delete_entry(host, temporary)
 
 
 def _withdraw(host: Host, swap: _Swap) -> None:
     """Take back what was done so far; the entry that stood before was never touched."""
     while swap.written:
         file = swap.written.pop()
-        _change_file(host, ChangeFile(file.path, file.after, file.before))
+        writes.change_file(host, ChangeFile(file.path, file.after, file.before))
     if swap.live:
         live, swap.live = swap.live, ""
-        _delete(host, live)
+        writes.delete_entry(host, live)
 
 
 def _remove(host: Host, change: TargetChange, done: Applied) -> None:
@@ -257,7 +251,7 @@ def _remove(host: Host, change: TargetChange, done: Applied) -> None:
         _delete_noted(host, change.entry, done)
     for file in change.files:
         try:
-            _change_file(host, file)
+            writes.change_file(host, file)
         except BinfmtSetupError as error:
             done.note(file, "failed", error)
         else:
@@ -266,7 +260,7 @@ def _remove(host: Host, change: TargetChange, done: Applied) -> None:
 
 def _delete_noted(host: Host, entry: ChangeEntry, done: Applied) -> None:
     try:
-        _delete(host, entry.name)
+        writes.delete_entry(host, entry.name)
     except BinfmtSetupError as error:
         done.note(entry, "failed", error)
     else:
@@ -276,9 +270,9 @@ def _delete_noted(host: Host, entry: ChangeEntry, done: Applied) -> None:
 def _boot_step(host: Host, step: BootStep, done: Applied) -> None:
     try:
         if isinstance(step, ChangeFile):
-            _change_file(host, step)
+            writes.change_file(host, step)
         elif isinstance(step, ChangeLink):
-            _change_link(host, step)
+            writes.change_link(host, step)
         elif isinstance(step, ControlUnit):
             _control_unit(host, step)
         else:
@@ -315,101 +309,6 @@ def discard_emulators(host: Host, step: Discard, done: Applied) -> None:
     try:
         unpack.remove(host, step.stored)
     except OSError as error:
-        done.note(step, "failed", _explained(error, f"cannot remove {step.stored.directory}"))
+        done.note(step, "failed", writes.explained(error, f"cannot remove {step.stored.directory}"))
     else:
         done.note(step)
-
-
-def _register(host: Host, registration: Registration) -> None:
-    """Register one entry and read it back; raises the typed error for what went wrong."""
-    try:
-        host.write_kernel(f"{BINFMT_MISC}/register", registration.line)
-        text = host.text(f"{BINFMT_MISC}/{registration.name}")
-        seen = parse_entry(registration.name, text).registration
-    except OSError as error:
-        raise _refused(error, registration) from error
-    except BadRegistration as error:
-        raise EnvironmentUnfit(f"entry {registration.name} reads back wrong: {error}") from error
-    if seen != registration:
-        _delete(host, registration.name)
-        raise EnvironmentUnfit(
-            f"entry {registration.name} reads back as {seen.line!r}, not as written",
-            hint="report this kernel", code="entry-differs",
-        )  # fmt: skip
-
-
-def _refused(error: OSError, registration: Registration) -> BinfmtSetupError:
-    """Why the kernel did not take a registration, by errno (fs/binfmt_misc.c)."""
-    path = registration.interpreter
-    if error.errno == errno.ENOENT:
-        return NoEmulator(f"{path} is not there (any more)", hint="install QEMU and try again")
-    if error.errno == errno.EACCES and os.geteuid() == 0:
-        return EnvironmentUnfit(
-            f"the kernel may not execute {path}",
-            hint="is it on a noexec mount, or is its executable bit missing?",
-            code="access-denied",
-        )
-    if error.errno == errno.EINVAL and "F" in registration.flags:
-        return EnvironmentUnfit(
-            f"this kernel refuses the registration of {registration.name}",
-            hint="the F flag needs Linux 4.8 or newer", code="kernel-too-old",
-        )  # fmt: skip
-    return _explained(error, f"cannot register {registration.name}")
-
-
-def _explained(error: OSError, what: str) -> BinfmtSetupError:
-    """The typed error for a system call that failed, by errno."""
-    words = f"{what}: {os.strerror(error.errno or errno.EIO)}"
-    if error.errno in (errno.EPERM, errno.EACCES):
-        if os.geteuid() != 0:
-            return PrivilegesMissing(words, hint="run it as root: sudo binfmt-setup …")
-        return EnvironmentUnfit(
-            words, hint="root lacks the rights here (a container?): try a privileged one",
-            code="access-denied",
-        )  # fmt: skip
-    if error.errno == errno.EROFS:
-        return EnvironmentUnfit(
-            words, hint="remount it read-write, or run outside the container", code="read-only"
-        )
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return EnvironmentUnfit(words, hint="make room and run it again", code="no-space")
-    if error.errno in (errno.ENODEV, errno.ENOENT):
-        return EnvironmentUnfit(words, code="binfmt-missing")
-    return EnvironmentUnfit(words)
-
-
-def _delete(host: Host, name: str) -> None:
-    """Delete one entry, by name; one that is gone already is fine.
-
-    Never the global `status`, where the same write would delete everybody's entries.
-    """
-    if name in ("status", "register", "", ".", "..") or "/" in name:
-        raise EnvironmentUnfit(f"{name!r} is not an entry")
-    try:
-        host.write_kernel(f"{BINFMT_MISC}/{name}", "-1")
-    except OSError as error:
-        if error.errno != errno.ENOENT:
-            raise _explained(error, f"cannot remove entry {name}") from error
-
-
-def _change_file(host: Host, step: ChangeFile) -> None:
-    try:
-        if step.after is not None:
-            host.write_file(step.path, step.after)
-            return
-        host.remove(step.path)
-        if MADE_DIRECTORY in (step.before or ""):
-            host.remove_empty(step.path.rpartition("/")[0])
-    except OSError as error:
-        raise _explained(error, f"cannot write {step.path}") from error
-
-
-def _change_link(host: Host, step: ChangeLink) -> None:
-    try:
-        if step.after is not None:
-            host.link(step.path, step.after)
-            return
-        host.remove(step.path)
-        host.remove_empty(step.path.rpartition("/")[0])
-    except OSError as error:
-        raise _explained(error, f"cannot write {step.path}") from error

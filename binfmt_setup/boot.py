@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from binfmt_setup.facts import (
-    BINFMT_MISC,
     MADE_DIRECTORY,
     MARKER,
     OWN_DIRECTORY,
@@ -22,6 +21,7 @@ from binfmt_setup.facts import (
     UNIT_STEM,
     VOLATILE_DIRECTORY,
 )
+from binfmt_setup.mountinfo import BINFMT_MISC
 from binfmt_setup.mounts import late_mount, unit_escape
 
 if TYPE_CHECKING:

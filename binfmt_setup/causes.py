@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup import emulators, packages
 from binfmt_setup.boot import config_path
-from binfmt_setup.facts import BINFMT_MISC
+from binfmt_setup.mountinfo import BINFMT_MISC
 from binfmt_setup.verdict import Finding
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from binfmt_setup.builds import ProbeFailure, as_object, buildable, probe_failure, targets_that_ran
 from binfmt_setup.errors import BinfmtSetupError, OtherProgramFailed, TookTooLong, UsageProblem
 from binfmt_setup.findings import Finding, PlatformState, Verdict
-from binfmt_setup.host import SAFE_PATH, Completed
+from binfmt_setup.programs import SAFE_PATH, Completed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup import emulators
 from binfmt_setup.causes import install, install_command, no_emulator, why_not
-from binfmt_setup.facts import BINFMT_MISC
+from binfmt_setup.mountinfo import BINFMT_MISC
 from binfmt_setup.persistence import boot_troubles, persistence_problem
 from binfmt_setup.risks import handler_findings
 from binfmt_setup.verdict import Finding, How, PlatformState, Severity, Verdict

@@ -17,95 +17,22 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from binfmt_setup import syscalls
-from binfmt_setup.errors import OtherProgramFailed, TookTooLong
+from binfmt_setup.errors import OtherProgramFailed
 from binfmt_setup.probes import ProbeResult, running_probes, with_pinned_versions
+from binfmt_setup.programs import Completed, Runner, run_program
 
-if TYPE_CHECKING:
-    import subprocess
-
-SAFE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# With the last one debconf and needrestart ask nothing.
-_WORDS = {"PATH": SAFE_PATH, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
-CLEAN_ENVIRONMENT: Mapping[str, str] = _WORDS
-"""What a privileged child gets to see; nothing of the caller's environment leaks in."""
 _ENTRY_BYTES = 8192  # an entry's text is at most a name, two hex fields and 1920 bytes
 _MOUNT_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
-_GRACE = 2.0  # seconds that a program gets to end by itself
 _CHUNK = 65536  # bytes; files below /proc/sys refuse reads of megabytes with ENOMEM
 _READ_LIMIT = 16 * 1024 * 1024  # bytes; no file this tool reads whole is larger
 
 
-@dataclass(frozen=True)
-class Completed:
-    """What a program left: its exit status and what it said."""
-
-    status: int
-    output: str
-    errors: str = ""
-
-
-Runner = Callable[[Sequence[str], float], Completed]
-"""Runs a command, given with a time limit in seconds, and never raises for its status."""
 Prober = Callable[[Sequence[str]], AbstractContextManager[Callable[[], Mapping[str, ProbeResult]]]]
 """Runs the probes of these names on the host, beside whatever is done until one asks for the
 results."""
-
-
-def run_program(argv: Sequence[str], seconds: float, *, shown: bool = False) -> Completed:
-    """Run a program of the host with a clean environment and no input.
-
-    With `shown` it speaks on standard error. Raises OtherProgramFailed when it does not start,
-    TookTooLong when it overruns its time; everything it had started is ended with it.
-    """
-    import subprocess  # with all that it imports, a tenth of a start: probes do without
-
-    stream = sys.stderr if shown else subprocess.PIPE
-    try:
-        child = subprocess.Popen(
-            list(argv), env=dict(CLEAN_ENVIRONMENT), stdin=subprocess.DEVNULL,
-            stdout=stream, stderr=stream, text=True, errors="replace",
-        )  # fmt: skip
-    except OSError as error:
-        raise OtherProgramFailed(f"cannot run `{shlex.join(argv)}`: {error.strerror}") from error
-    with child:
-        try:
-            output, errors = child.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            said = _end_tree(child)
-            raise TookTooLong(
-                f"`{shlex.join(argv)}` took more than {seconds:g} s and was ended"
-                + (f"; it had said:\n{said}" if said else " without a word")
-            ) from None
-        except BaseException:
-            _end_tree(child)
-            raise
-    return Completed(child.returncode, output or "", errors or "")
-
-
-def _end_tree(child: subprocess.Popen[str]) -> str:
-    """End a program with everything it started, and return what it had printed.
-
-    SIGTERM first and to the program alone, which may want to clean up; whatever is still
-    there after that is killed.
-    """
-    import subprocess
-
-    import psutil
-
-    with suppress(psutil.Error):
-        family = [psutil.Process(child.pid), *psutil.Process(child.pid).children(recursive=True)]
-        child.terminate()
-        _, stubborn = psutil.wait_procs(family, timeout=_GRACE)
-        for process in stubborn:
-            with suppress(psutil.Error):
-                process.kill()  # psutil makes sure that it is still the same process
-    with suppress(subprocess.TimeoutExpired):
-        output, errors = child.communicate(timeout=_GRACE)
-        return ((output or "") + (errors or "")).strip()
-    return ""
 
 
 @dataclass(frozen=True)

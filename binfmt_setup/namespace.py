@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from binfmt_setup import hindrances, syscalls
 from binfmt_setup.errors import BinfmtSetupError, EnvironmentUnfit, NoEmulator
-from binfmt_setup.host import SAFE_PATH
 from binfmt_setup.identity import Caller
+from binfmt_setup.programs import SAFE_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from binfmt_setup import boot
-from binfmt_setup.facts import BINFMT_MISC, REGISTRY_UNIT, VOLATILE_DIRECTORY
+from binfmt_setup.facts import REGISTRY_UNIT, VOLATILE_DIRECTORY
+from binfmt_setup.mountinfo import BINFMT_MISC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from binfmt_setup import boot, boot_plan, emulators
 from binfmt_setup.errors import BinfmtSetupError, EnvironmentUnfit, NoEmulator
 from binfmt_setup.facts import (
-    BINFMT_MISC,
     MADE_DIRECTORY,
     OWN_DIRECTORY,
     SWAP_PREFIX,
@@ -16,6 +15,7 @@ from binfmt_setup.facts import (
     version_pair,
 )
 from binfmt_setup.findings import FIRST_KERNEL_WITH_AT_FLAGS
+from binfmt_setup.mountinfo import BINFMT_MISC
 from binfmt_setup.registration import Registration, canonical_flags
 from binfmt_setup.steps import (
     ChangeEntry,

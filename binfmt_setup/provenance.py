@@ -10,12 +10,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from binfmt_setup.errors import BinfmtSetupError
-from binfmt_setup.facts import parse_mountinfo
 from binfmt_setup.interpreters import directories_above
+from binfmt_setup.mountinfo import parse_mountinfo
 
 if TYPE_CHECKING:
-    from binfmt_setup.facts import HostFacts, Interpreter, Mount
+    from binfmt_setup.facts import HostFacts, Interpreter
     from binfmt_setup.host import Host
+    from binfmt_setup.mountinfo import Mount
 
 _SECONDS = 30.0  # rpm's database on a slow disk
 _OVERFLOW_USER = 65534

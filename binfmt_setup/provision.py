@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from binfmt_setup import apply, boot, emulators, packages, plan, probes, store
+from binfmt_setup import apply, boot, emulators, guards, packages, plan, probes, store
 from binfmt_setup.apply import Applied, Outcome
 from binfmt_setup.commands import Asked, Result, asked_for, probe, proving, selected, targets_of
 from binfmt_setup.errors import (
-    Busy,
     EnvironmentUnfit,
     NoEmulator,
-    PrivilegesMissing,
-    UsageProblem,
 )
-from binfmt_setup.facts import BINFMT_MISC, OWN_DIRECTORY, SCRIPT_PATH, UNIT_PATH, HostFacts
+from binfmt_setup.facts import OWN_DIRECTORY, SCRIPT_PATH, UNIT_PATH, HostFacts
 from binfmt_setup.findings import Finding, Verdict, judge, knows_f
 from binfmt_setup.persistence import no_init
 from binfmt_setup.snapshot import snapshot, standing, with_versions
@@ -30,14 +26,6 @@ if TYPE_CHECKING:
     from binfmt_setup.probes import ProbeResult
     from binfmt_setup.sources import Brought, Source
     from binfmt_setup.targets import Platform
-
-LOCK_FILE = "/run/binfmt-setup.lock"
-PRIVATE_LOCK = "/proc/self/ns/user"
-"""The namespace itself: whoever shares the registry shares this file, and nobody else."""
-LOCK_SECONDS = 60.0
-"""How long a run waits for another one: longer than any but a package installation takes."""
-_LOCK_POLL = 0.1
-_SCRIPT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -66,15 +54,15 @@ def install(host: Host, names: Sequence[str], options: InstallOptions) -> Result
     """
     asked = asked_for(names)
     facts = standing(host)
-    _refuse_wrong_namespace(facts, private=options.private)
+    guards.refuse_wrong_namespace(facts, private=options.private)
     if options.check:
         facts = snapshot(host, asked.platforms, qemu_directory=options.qemu_directory)
         return _install_planned(host, asked, facts, options)
-    _require_root(facts)
-    with _locked(host, private=options.private):
+    guards.require_root(facts)
+    with guards.locked(host, private=options.private):
         steps = plan.prepare(facts, private=options.private)
         prepared = apply.prepare(host, steps, private=options.private)
-        with _qemu_at_hand(host, facts, options, prepared) as ready, _registry_locked(host):
+        with _qemu_at_hand(host, facts, options, prepared) as ready, guards.registry_locked(host):
             facts, wished, todo, done = _install_locked(host, asked, ready, prepared)
     apply.start_units(host, todo, done)
     if prepared or done.outcomes:
@@ -129,7 +117,7 @@ def _install_locked(
 ) -> tuple[HostFacts, tuple[Platform, ...], Plan, Applied]:
     with proving(host, asked.platforms) as results:
         facts = snapshot(host, asked.platforms, qemu_directory=options.qemu_directory)
-        _require_registry(facts)
+        guards.require_registry(facts)
         found = results()
     wished = selected(facts, asked, found)
     todo = _planned(host, facts, wished, found, options)
@@ -247,112 +235,6 @@ def _install_packages(host: Host, facts: HostFacts, lacking: Sequence[Platform])
     return Outcome(step, "done")
 
 
-def _require_root(facts: HostFacts) -> None:
-    if facts.live and facts.effective_uid != 0:
-        raise PrivilegesMissing(
-            "changing what the kernel runs needs root",
-            hint="run it with sudo; `binfmt-setup check` works without",
-        )
-
-
-def _refuse_wrong_namespace(facts: HostFacts, *, private: bool) -> None:
-    """Writing in a namespace that is not the host's needs --private, and the reverse."""
-    if not facts.live:
-        return
-    if private and facts.initial_namespace:
-        raise UsageProblem(
-            "--private works in a user namespace of its own, and this is the host's",
-            hint="leave it out, or start with: unshare --user --map-root-user --mount",
-        )
-    if not private and not facts.initial_namespace:
-        raise EnvironmentUnfit(
-            "this is a user namespace, not the host's: nothing done here would reach the host",
-            hint="run it on the host, or use --private for the registry of this namespace",
-            code="private-namespace",
-        )
-
-
-def _require_registry(facts: HostFacts) -> None:
-    if not facts.live:
-        return
-    if facts.mount.state != "mounted":
-        raise EnvironmentUnfit(
-            f"binfmt_misc does not show at {BINFMT_MISC} although it was mounted",
-            hint="is something else mounted over /proc/sys?", code="not-mounted",
-        )  # fmt: skip
-    if facts.mount.read_only:
-        raise EnvironmentUnfit(
-            f"{BINFMT_MISC} is read-only", code="read-only",
-            hint=f"run: mount -o remount,rw {BINFMT_MISC}   (in a container: run on the host)",
-        )  # fmt: skip
-    if facts.enabled is False:
-        raise EnvironmentUnfit(
-            "binfmt_misc is switched off for all entries, by someone's decision",
-            hint=f"run: echo 1 > {BINFMT_MISC}/status", code="globally-disabled",
-        )  # fmt: skip
-
-
-@contextmanager
-def _registry_locked(host: Host) -> Iterator[None]:
-    """Keep the boot units' script, which locks the registry's own directory, from joining in.
-
-    It holds the lock for milliseconds and does not wait for ever; nor does this.
-    """
-    held = None
-    deadline = time.monotonic() + _SCRIPT_SECONDS
-    # Without a registry there is nothing to lock, and nobody to keep out.
-    with suppress(OSError):
-        while host.live and held is None and time.monotonic() < deadline:
-            held = host.try_lock(BINFMT_MISC)
-            if held is None:
-                time.sleep(_LOCK_POLL)
-    try:
-        yield
-    finally:
-        if held is not None:
-            host.unlock(held)
-
-
-@contextmanager
-def _locked(host: Host, *, private: bool) -> Iterator[None]:
-    """One writer at a time.
-
-    Raises Busy when another run does not end in time, EnvironmentUnfit when there is no
-    place for a lock. An offline tree is locked by its root directory.
-    """
-    where = LOCK_FILE if host.live else "/"
-    if private:
-        where = PRIVATE_LOCK
-    held = _wait_for_lock(host, where)
-    try:
-        yield
-    finally:
-        host.unlock(held)
-
-
-def _wait_for_lock(host: Host, where: str) -> int:
-    deadline = time.monotonic() + LOCK_SECONDS
-    told = False
-    while True:
-        try:
-            held = host.try_lock(where)
-        except OSError as error:
-            raise EnvironmentUnfit(
-                f"cannot lock {where}: {error.strerror}", hint="is /run there, and writable?"
-            ) from error
-        if held is not None:
-            return held
-        if not told:
-            host.say("waiting for another binfmt-setup to finish …")
-            told = True
-        if time.monotonic() > deadline:
-            raise Busy(
-                f"another binfmt-setup has been at work for {LOCK_SECONDS:g} s",
-                hint=f"see who holds it: fuser -v {where}",
-            )
-        time.sleep(_LOCK_POLL)
-
-
 def uninstall(
     host: Host, names: Sequence[str], *, check_only: bool = False, force: bool = False,
     private: bool = False,
@@ -360,14 +242,14 @@ def uninstall(
     """Remove exactly what this tool made for these platforms (all: none named)."""
     targets = targets_of(asked_for(names).platforms) if names else []
     facts = snapshot(host)
-    _refuse_wrong_namespace(facts, private=private)
+    guards.refuse_wrong_namespace(facts, private=private)
     kept = _kept(host, facts)
     todo = plan.plan_uninstall(facts, targets, kept)
     if check_only:
         planned = tuple(Outcome(step, "planned") for step in todo.steps)
         return Result("uninstall", facts, outcomes=planned, check=True)
-    _require_root(facts)
-    with _locked(host, private=private), _registry_locked(host):
+    guards.require_root(facts)
+    with guards.locked(host, private=private), guards.registry_locked(host):
         facts = snapshot(host)
         todo = plan.plan_uninstall(facts, targets, _kept(host, facts))
         if not force:

@@ -13,27 +13,23 @@ from binfmt_setup.elf import HEADER_BYTES, identify
 from binfmt_setup.emulators import candidates
 from binfmt_setup.facts import (
     BINFMT_D,
-    BINFMT_MISC,
     MARKER,
     REGISTRY_UNIT,
     SCRIPT_PATH,
     UNIT_DIRECTORY,
     UNIT_STEM,
-    BinfmtMount,
     BootFacts,
     ConfigFile,
     HostFacts,
     Interpreter,
-    Mount,
-    binfmt_mount,
     container_kind,
     is_initial_namespace,
     maps_outer_root,
     parse_config,
-    parse_mountinfo,
     parse_os_release,
 )
 from binfmt_setup.interpreters import Directories, interpreter_at
+from binfmt_setup.mountinfo import BINFMT_MISC, BinfmtMount, Mount, binfmt_mount, parse_mountinfo
 from binfmt_setup.mounts import parse_fstab
 from binfmt_setup.probes import version_of
 from binfmt_setup.registration import BadRegistration, Entry, parse_entry
@@ -45,6 +41,7 @@ if TYPE_CHECKING:
 
     from binfmt_setup.host import Host
 
+_VERSION_SECONDS = 2.0  # QEMU takes milliseconds; what takes longer is none
 _HELPERS = ("/usr/lib/systemd/systemd-binfmt", "/lib/systemd/systemd-binfmt")
 _MASKABLE = ("systemd-binfmt.service", f"{REGISTRY_UNIT}.mount", f"{REGISTRY_UNIT}.automount")
 _CONTAINER_MARKERS = ("/.dockerenv", "/run/.containerenv")
@@ -176,7 +173,7 @@ def _version(host: Host, interpreter: Interpreter) -> str:
     Asked by the real name: Debian's -binfmt-P names refuse to run by hand.
     """
     with suppress(Exception):
-        return version_of(host.run((interpreter.real_path, "--version"), 5.0).output)
+        return version_of(host.run((interpreter.real_path, "--version"), _VERSION_SECONDS).output)
     return ""
 
 

@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING
 import tomli
 
 from binfmt_setup.errors import OtherProgramFailed
-from binfmt_setup.facts import BINFMT_MISC, MARKER
-from binfmt_setup.host import Completed, Host
+from binfmt_setup.facts import MARKER
+from binfmt_setup.host import Host
+from binfmt_setup.mountinfo import BINFMT_MISC
 from binfmt_setup.probes import ARGV0, ProbeResult, available
+from binfmt_setup.programs import Completed
 from binfmt_setup.registration import Registration, canonical_flags
 from binfmt_setup.targets import target_named
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from binfmt_setup.cli import run_command_line
-from binfmt_setup.facts import BINFMT_MISC
+from binfmt_setup.mountinfo import BINFMT_MISC
 from binfmt_setup.syscalls import MS_NOEXEC, mount
 
 CANNOT_MOUNT = 77

@@ -18,8 +18,8 @@ import pytest
 
 from binfmt_setup import commands, syscalls
 from binfmt_setup.document import document
-from binfmt_setup.facts import BINFMT_MISC
 from binfmt_setup.host import Host
+from binfmt_setup.mountinfo import BINFMT_MISC
 from binfmt_setup.probes import PROBES, running_probes
 from binfmt_setup.registration import Registration
 from binfmt_setup.targets import target_named, target_of_machine

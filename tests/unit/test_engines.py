@@ -36,7 +36,8 @@ from binfmt_setup.engines import (
 from binfmt_setup.errors import OtherProgramFailed, TookTooLong, UsageProblem
 from binfmt_setup.facts import HostFacts
 from binfmt_setup.findings import Finding, PlatformState, Verdict
-from binfmt_setup.host import Completed, Host, run_program
+from binfmt_setup.host import Host
+from binfmt_setup.programs import Completed, run_program
 from binfmt_setup.targets import Platform, parse_platform
 
 if TYPE_CHECKING:

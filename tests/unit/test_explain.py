@@ -21,8 +21,9 @@ from binfmt_setup.elf import identify
 from binfmt_setup.explain import explain
 from binfmt_setup.explain_command import field_name, text_report
 from binfmt_setup.explanation import Cause
-from binfmt_setup.facts import BinfmtMount, Distribution, HostFacts, Interpreter
+from binfmt_setup.facts import Distribution, HostFacts, Interpreter
 from binfmt_setup.host import Host
+from binfmt_setup.mountinfo import BinfmtMount
 from binfmt_setup.probes import PROBES
 from binfmt_setup.registration import Entry, Registration
 from binfmt_setup.report import Style

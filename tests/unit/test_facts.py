@@ -6,18 +6,16 @@ import pytest
 
 from binfmt_setup.facts import (
     MARKER,
-    BinfmtMount,
     HostFacts,
-    binfmt_mount,
     container_kind,
     effective_configs,
     is_initial_namespace,
     maps_outer_root,
     parse_config,
-    parse_mountinfo,
     parse_os_release,
     version_pair,
 )
+from binfmt_setup.mountinfo import BinfmtMount, binfmt_mount, parse_mountinfo
 from binfmt_setup.registration import Entry, Registration
 from binfmt_setup.targets import parse_platform, target_named
 

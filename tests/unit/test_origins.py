@@ -10,8 +10,9 @@ from binfmt_setup.commands import Result
 from binfmt_setup.document import entry_row
 from binfmt_setup.elf import identify
 from binfmt_setup.errors import NoEmulator
-from binfmt_setup.facts import MARKER, BinfmtMount, HostFacts, Interpreter, parse_config
+from binfmt_setup.facts import MARKER, HostFacts, Interpreter, parse_config
 from binfmt_setup.findings import judge
+from binfmt_setup.mountinfo import BinfmtMount
 from binfmt_setup.origins import left_by, origin
 from binfmt_setup.plan import plan_install, plan_uninstall
 from binfmt_setup.probes import PROBES, ProbeResult

@@ -13,8 +13,9 @@ from binfmt_setup.elf import identify
 from binfmt_setup.emulators import choice_explained, choose, missing
 from binfmt_setup.errors import ExitCode, NoEmulator, OtherProgramFailed, PrivilegesMissing
 from binfmt_setup.facts import HostFacts, Interpreter, parse_os_release
-from binfmt_setup.host import Completed, Host
+from binfmt_setup.host import Host
 from binfmt_setup.packages import install_packages, package_command
+from binfmt_setup.programs import Completed
 from binfmt_setup.targets import TARGETS, target_named
 from tests.packing import program
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from binfmt_setup import boot, persistence
-from binfmt_setup.facts import MARKER, BinfmtMount, HostFacts
+from binfmt_setup.facts import MARKER, HostFacts
 from binfmt_setup.findings import Finding, judge
 from binfmt_setup.host import Host
+from binfmt_setup.mountinfo import BinfmtMount
 from binfmt_setup.probes import ProbeResult
 from binfmt_setup.registration import Entry, Registration
 from binfmt_setup.snapshot import snapshot

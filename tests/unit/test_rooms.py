@@ -15,11 +15,14 @@ PACKAGE = Path(binfmt_setup.__file__).parent
 PURE = (
     "errors", "targets", "elf", "registration", "facts", "findings", "steps", "plan", "boot",
     "abi", "specimen", "explanation", "explain", "advice", "origins", "identity",
-    "boot_plan", "mounts", "persistence",
+    "boot_plan", "mounts", "mountinfo", "persistence",
     "oci", "references", "emulators", "store",
 )  # fmt: skip
 DOORS = {
     "host",
+    "programs",
+    "writes",
+    "guards",
     "interpreters",
     "snapshot",
     "apply",
@@ -116,5 +119,5 @@ def test_install_loads_no_command_line_library() -> None:
 
 def test_subprocesses_are_started_behind_the_doors_only() -> None:
     for path in PACKAGE.glob("*.py"):
-        if path.stem not in ("host", "probes", "namespace"):
+        if path.stem not in ("programs", "probes", "namespace"):
             assert "subprocess" not in imported(path.stem), path

@@ -15,7 +15,8 @@ from jsonschema import Draft202012Validator
 from binfmt_setup import explain_command
 from binfmt_setup.abi import BYTES_LIMIT, READS_LIMIT
 from binfmt_setup.explain import explain
-from binfmt_setup.facts import BinfmtMount, HostFacts
+from binfmt_setup.facts import HostFacts
+from binfmt_setup.mountinfo import BinfmtMount
 from binfmt_setup.probes import PROBES
 from binfmt_setup.registration import Entry, Registration
 from binfmt_setup.report import Style

@@ -1,0 +1,132 @@
+"""What must be true before a host is changed: rights, namespace, registry, and the lock."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from binfmt_setup.errors import Busy, EnvironmentUnfit, PrivilegesMissing, UsageProblem
+from binfmt_setup.mountinfo import BINFMT_MISC
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from binfmt_setup.facts import HostFacts
+    from binfmt_setup.host import Host
+
+LOCK_FILE = "/run/binfmt-setup.lock"
+PRIVATE_LOCK = "/proc/self/ns/user"
+"""The namespace itself: whoever shares the registry shares this file, and nobody else."""
+LOCK_SECONDS = 60.0
+"""How long a run waits for another one: longer than any but a package installation takes."""
+_LOCK_POLL = 0.1
+_SCRIPT_SECONDS = 5.0
+
+
+def require_root(facts: HostFacts) -> None:
+    """Raises PrivilegesMissing for whoever may not change what the kernel runs."""
+    if facts.live and facts.effective_uid != 0:
+        raise PrivilegesMissing(
+            "changing what the kernel runs needs root",
+            hint="run it with sudo; `binfmt-setup check` works without",
+        )
+
+
+def refuse_wrong_namespace(facts: HostFacts, *, private: bool) -> None:
+    """Writing in a namespace that is not the host's needs --private, and the reverse."""
+    if not facts.live:
+        return
+    if private and facts.initial_namespace:
+        raise UsageProblem(
+            "--private works in a user namespace of its own, and this is the host's",
+            hint="leave it out, or start with: unshare --user --map-root-user --mount",
+        )
+    if not private and not facts.initial_namespace:
+        raise EnvironmentUnfit(
+            "this is a user namespace, not the host's: nothing done here would reach the host",
+            hint="run it on the host, or use --private for the registry of this namespace",
+            code="private-namespace",
+        )
+
+
+def require_registry(facts: HostFacts) -> None:
+    """Raises EnvironmentUnfit unless entries can be written and would be used."""
+    if not facts.live:
+        return
+    if facts.mount.state != "mounted":
+        raise EnvironmentUnfit(
+            f"binfmt_misc does not show at {BINFMT_MISC} although it was mounted",
+            hint="is something else mounted over /proc/sys?", code="not-mounted",
+        )  # fmt: skip
+    if facts.mount.read_only:
+        raise EnvironmentUnfit(
+            f"{BINFMT_MISC} is read-only", code="read-only",
+            hint=f"run: mount -o remount,rw {BINFMT_MISC}   (in a container: run on the host)",
+        )  # fmt: skip
+    if facts.enabled is False:
+        raise EnvironmentUnfit(
+            "binfmt_misc is switched off for all entries, by someone's decision",
+            hint=f"run: echo 1 > {BINFMT_MISC}/status", code="globally-disabled",
+        )  # fmt: skip
+
+
+@contextmanager
+def registry_locked(host: Host) -> Iterator[None]:
+    """Keep the boot units' script, which locks the registry's own directory, from joining in.
+
+    It holds the lock for milliseconds and does not wait for ever; nor does this.
+    """
+    held = None
+    deadline = time.monotonic() + _SCRIPT_SECONDS
+    # Without a registry there is nothing to lock, and nobody to keep out.
+    with suppress(OSError):
+        while host.live and held is None and time.monotonic() < deadline:
+            held = host.try_lock(BINFMT_MISC)
+            if held is None:
+                time.sleep(_LOCK_POLL)
+    try:
+        yield
+    finally:
+        if held is not None:
+            host.unlock(held)
+
+
+@contextmanager
+def locked(host: Host, *, private: bool) -> Iterator[None]:
+    """One writer at a time.
+
+    Raises Busy when another run does not end in time, EnvironmentUnfit when there is no
+    place for a lock. An offline tree is locked by its root directory.
+    """
+    where = LOCK_FILE if host.live else "/"
+    if private:
+        where = PRIVATE_LOCK
+    held = _wait_for_lock(host, where)
+    try:
+        yield
+    finally:
+        host.unlock(held)
+
+
+def _wait_for_lock(host: Host, where: str) -> int:
+    deadline = time.monotonic() + LOCK_SECONDS
+    told = False
+    while True:
+        try:
+            held = host.try_lock(where)
+        except OSError as error:
+            raise EnvironmentUnfit(
+                f"cannot lock {where}: {error.strerror}", hint="is /run there, and writable?"
+            ) from error
+        if held is not None:
+            return held
+        if not told:
+            host.say("waiting for another binfmt-setup to finish …")
+            told = True
+        if time.monotonic() > deadline:
+            raise Busy(
+                f"another binfmt-setup has been at work for {LOCK_SECONDS:g} s",
+                hint=f"see who holds it: fuser -v {where}",
+            )
+        time.sleep(_LOCK_POLL)
