@@ -30,6 +30,8 @@ DOORS = {
     "syscalls",
     "commands",
     "provision",
+    "answer",
+    "plain",
     "cli",
 }
 OUTSIDE = {"subprocess", "os", "psutil", "shutil", "socket", "ctypes", "fcntl"}
