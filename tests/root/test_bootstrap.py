@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).resolve().parents[2]
-PARTS = ("LICENSE", "binfmt_setup", "pyproject.toml", "scripts", "systemd")
+PARTS = ("LICENSE", "README.md", "binfmt_setup", "pyproject.toml", "scripts", "systemd")
 
 
 @pytest.fixture(scope="module")

@@ -339,3 +339,15 @@ def test_an_engine_that_failed_to_answer_leaves_the_verdict_on_this_host() -> No
     verdict = Verdict((state(ARM64, ok=True),))
     failed = EngineReport("docker", error=OtherProgramFailed("x"))
     assert with_engines(verdict, [failed]).platforms == verdict.platforms
+
+
+def test_of_an_endless_flood_only_the_start_is_kept() -> None:
+    with pytest.raises(TookTooLong) as caught:
+        run_program(["yes"], 0.5)
+    assert len(caught.value.message) < 17 * 1024 * 1024
+
+
+def test_both_streams_and_the_status_come_back() -> None:
+    done = run_program(["sh", "-c", "echo out; echo err >&2; exit 3"], 10)
+    assert (done.status, done.output, done.errors) == (3, "out\n", "err\n")
+    assert run_program(["sh", "-c", "exec >&- 2>&-; exit 4"], 10).status == 4
