@@ -14,6 +14,8 @@ import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from testbed import debian_mirror
+
 TOP = Path(__file__).resolve().parent.parent
 SYSTEMD_BINFMT = Path("/usr/lib/systemd/systemd-binfmt")
 DISTRIBUTION_FILES = Path("/usr/lib/binfmt.d")
@@ -135,7 +137,10 @@ def fetch_qemu_script(work: Path) -> Path:
     sources = work / "apt" / "sources.list"
     release = platform.freedesktop_os_release()
     suite = release.get("VERSION_CODENAME") if release["ID"] == "debian" else None
-    archive_line = f"http://deb.debian.org/debian {suite or 'stable'} main"
+    mirror = debian_mirror()
+    if not mirror:
+        raise Unavailable("apt knows no archive of Debian's: run apt-get update")
+    archive_line = f"{mirror} {suite or 'stable'} main"
     sources.write_text(f"deb-src [signed-by={_KEYRING}] {archive_line}\n")
     apt = (
         "apt-get", "-qq", "-o", f"Dir::Etc::SourceList={sources}",

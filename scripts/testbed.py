@@ -104,6 +104,19 @@ class Result:
         return self.passed + self.failed + self.skipped
 
 
+def debian_mirror() -> str:
+    """The archive that this machine takes Debian's packages from; empty when apt knows none."""
+    listed = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(REPO_URI)|$(CREATED_BY)"],
+        capture_output=True, text=True, check=False,
+    ).stdout  # fmt: skip
+    for line in listed.splitlines():
+        origin, uri, created_by = line.split("|")
+        if origin == "Debian" and created_by == "Packages" and "security" not in uri:
+            return uri.rstrip("/")
+    return ""
+
+
 def say(text: str) -> None:
     """Print a line at once, also when stdout is a pipe."""
     print(text, flush=True)
