@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.mountinfo import ABSENT, BinfmtMount
@@ -215,10 +216,14 @@ class HostFacts:
         wins, as systemd-binfmt replaces what an earlier file registered.
         """
         found = None
-        for config in effective_configs(self.configs):
+        for config in self._effective_configs:
             if any(r.name == entry_name for r in config.registrations):
                 found = config
         return found
+
+    @cached_property
+    def _effective_configs(self) -> tuple[ConfigFile, ...]:
+        return effective_configs(self.configs)
 
     def interpreter(self, path: str) -> Interpreter:
         """What is known of the file at a path; one that was not looked at is missing."""

@@ -16,7 +16,7 @@ from binfmt_setup.errors import (
 from binfmt_setup.facts import OWN_DIRECTORY, SCRIPT_PATH, UNIT_PATH, HostFacts
 from binfmt_setup.findings import Finding, Verdict, judge, knows_f
 from binfmt_setup.persistence import no_init
-from binfmt_setup.snapshot import snapshot, standing, with_versions
+from binfmt_setup.snapshot import looked_again, snapshot, standing, with_versions
 from binfmt_setup.steps import Discard, Plan, Prepare, Step, Unpack, Wish
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def install(host: Host, names: Sequence[str], options: InstallOptions) -> Result
             facts, wished, todo, done = _install_locked(host, asked, ready, prepared)
     apply.start_units(host, todo, done)
     if prepared or done.outcomes:
-        facts = snapshot(host, wished, qemu_directory=ready.qemu_directory)
+        facts = looked_again(host, facts)
     result = _result(facts, wished, todo, prepared, done)
     if options.persist and not result.errors and (why := no_init(facts)):
         result = replace(result, verdict=_lost_at_reboot(result.verdict, why))

@@ -65,7 +65,7 @@ def snapshot(host: Host, wished: Sequence[Platform] = (), *, qemu_directory: str
         bad_entries=bad,
         configs=_configs(host),
         update_binfmts=frozenset(host.names("/var/lib/binfmts")),
-        missing_directories=frozenset(d for d in BINFMT_D if not host.exists(d)),
+        missing_directories=_missing_directories(host),
         boot=_boot(host, mounts),
         cpu_flags=_cpu_flags(host, wished),
         distribution=parse_os_release(
@@ -73,6 +73,26 @@ def snapshot(host: Host, wished: Sequence[Platform] = (), *, qemu_directory: str
         ),
     )
     return _with_interpreters(host, facts, targets, qemu_directory)
+
+
+def looked_again(host: Host, facts: HostFacts) -> HostFacts:
+    """The facts once an install has written: what that can change is read anew.
+
+    The emulators, which are most of what a snapshot reads, are those that were registered.
+    """
+    entries, bad = _entries(host, facts.mount)
+    return replace(
+        facts,
+        entries=entries,
+        bad_entries=bad,
+        configs=_configs(host),
+        missing_directories=_missing_directories(host),
+        boot=_boot(host, parse_mountinfo(host.text("/proc/self/mountinfo"))),
+    )
+
+
+def _missing_directories(host: Host) -> frozenset[str]:
+    return frozenset(directory for directory in BINFMT_D if not host.exists(directory))
 
 
 def standing(host: Host) -> HostFacts:

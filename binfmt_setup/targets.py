@@ -269,6 +269,7 @@ def target_of_entry(entry_name: str) -> Target | None:
     return _by_name().get(entry_name[len(ENTRY_PREFIX) :].removesuffix("-static"))
 
 
+@lru_cache
 def target_of_machine(uname_machine: str) -> Target | None:
     """The target whose programs a kernel with this `uname -m` runs natively."""
     for target in TARGETS:
