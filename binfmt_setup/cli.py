@@ -272,16 +272,16 @@ def unit(
     from binfmt_setup import provision
 
     options = _install_options(**_qemu_options(qemu))
-    text, files = provision.unit(host_at(root, verbose=verbose), platforms or [], options)
+    facts, text, files = provision.unit(host_at(root, verbose=verbose), platforms or [], options)
     if format_ is Format.json:
-        import json
+        from binfmt_setup import report
+        from binfmt_setup.commands import Result
 
-        names = (file.partition("\n") for file in files)
-        print(json.dumps({"schema_version": 1, "command": "unit", "unit": text,
-                          "files": {path: body for path, _, body in names}}, indent=2))  # fmt: skip
+        sys.stdout.write(report.json_report(Result("unit", facts), unit=text, files=files))
         return
     # As comments, so that the output is a unit file that systemd accepts.
-    comments = "".join(f"# {line}\n" for file in files for line in file.splitlines())
+    lines = (line for path, body in files.items() for line in (path, *body.splitlines()))
+    comments = "".join(f"# {line}\n" for line in lines)
     sys.stdout.write(comments + text)
 
 

@@ -57,7 +57,7 @@ class Result:
         if self.errors:
             return self.errors[0].exit_code
         prepared = self.command == "install" and not self.facts.live
-        if self.check or prepared or self.command in ("status", "uninstall"):
+        if self.check or prepared or self.command in ("status", "uninstall", "unit"):
             return ExitCode.OK
         good = self.verdict.good(strict=self.strict)
         if self.security:

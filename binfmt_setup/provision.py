@@ -285,8 +285,10 @@ def _refuse_while_in_use(host: Host, facts: HostFacts, todo: Plan) -> None:
         )
 
 
-def unit(host: Host, names: Sequence[str], options: InstallOptions) -> tuple[str, tuple[str, ...]]:
-    """The unit that install would write, and all other files, each with its path before it."""
+def unit(
+    host: Host, names: Sequence[str], options: InstallOptions
+) -> tuple[HostFacts, str, dict[str, str]]:
+    """The unit that install would write, and the texts of all other files by their paths."""
     asked = asked_for(names)
     facts = snapshot(host, asked.platforms, qemu_directory=options.qemu_directory)
     if options.source is not None:
@@ -308,4 +310,4 @@ def unit(host: Host, names: Sequence[str], options: InstallOptions) -> tuple[str
         files |= boot.render_units(group)
     main = UNIT_PATH if UNIT_PATH in files else next(p for p in files if p.endswith(".service"))
     text = files.pop(main)
-    return text, tuple(f"{path}\n{body}" for path, body in files.items())
+    return facts, text, files

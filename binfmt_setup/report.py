@@ -363,10 +363,10 @@ def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
         yield "  ".join([*cells, row[-1]]).rstrip()
 
 
-def json_report(result: Result) -> str:
-    """The JSON document."""
+def json_report(result: Result, **more: object) -> str:
+    """The JSON document, with what one command alone has to say."""
     import json
 
     from binfmt_setup.document import document
 
-    return json.dumps(document(result), indent=2) + "\n"
+    return json.dumps({**document(result), **more}, indent=2) + "\n"

@@ -229,7 +229,8 @@ def test_no_link_leads_out_of_the_tree(tree: Path) -> None:
 def test_json_of_every_command_fits_the_schema(tree: Path) -> None:
     for command in (
         ("check", "s390x"), ("install", "s390x", "--check"), ("install", "s390x"),
-        ("install", "arm64"), ("status",), ("uninstall", "--check"), ("uninstall",),
+        ("install", "arm64"), ("status",), ("unit", "s390x"), ("uninstall", "--check"),
+        ("uninstall",),
     ):  # fmt: skip
         done = tool(tree, *command, "--format", "json")
         Draft202012Validator(SCHEMA).validate(json.loads(done.stdout))
