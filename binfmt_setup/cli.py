@@ -84,7 +84,6 @@ Qemu = Annotated[
         help="Take QEMU from a directory, an archive (tar, .deb, docker save, OCI) or image:REF.",
     ),
 ]
-QemuDirectory = Annotated[str, typer.Option(metavar="DIR", help="Take QEMU from this directory.")]
 QemuStore = Annotated[
     str,
     typer.Option(
@@ -298,7 +297,7 @@ def run(  # noqa: PLR0913 - one parameter is one option
                      help="Emulate this one; may be repeated. None: that of COMMAND, if it is a "
                      "foreign program, else every container platform."),
     ] = None,
-    qemu: QemuDirectory = "",
+    qemu: Qemu = "",
     map_users: Annotated[
         Literal["auto", "one", "current"] | None,
         typer.Option("--map-users", show_default=False,
@@ -314,10 +313,11 @@ def run(  # noqa: PLR0913 - one parameter is one option
     from binfmt_setup.run import RunOptions, execute
 
     del format_  # of the answer when it cannot be run: see _print_failure
+    host = host_at(Path("/"), verbose=verbose)
     execute(
-        host_at(Path("/"), verbose=verbose),
+        host,
         RunOptions(
-            tuple(command), tuple(platform or ()), _existing_directory(qemu),
+            tuple(command), tuple(platform or ()), _callers_qemu(host, qemu),
             Users(map_users) if map_users else None, as_root=map_root, verbose=verbose,
         ),
     )  # fmt: skip
@@ -336,12 +336,16 @@ def _engine_calls(host: Host, words: str) -> EngineCalls:
     return EngineCalls(Caller(host, dict(os.environ), progress=ticker), names)
 
 
-def _existing_directory(path: str) -> str:
-    if path and not Path(path).is_dir():
-        raise UsageProblem(
-            f"--qemu {path}: no such directory", hint="name a directory with static QEMU binaries"
-        )
-    return str(Path(path).absolute()) if path else ""
+def _callers_qemu(host: Host, text: str) -> str:
+    """The directory with what --qemu of `run` names, unpacked where the caller may write."""
+    from binfmt_setup import snapshot, sources
+
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    source = sources.parse_source(text, f"{cache}/binfmt-setup/qemu", dict(os.environ))
+    if source is None:
+        return ""
+    facts = snapshot.emulation_facts(host, ())
+    return sources.bring(host, facts, source, write=True).directory
 
 
 def _qemu_options(qemu: str, keep_in: str = "") -> dict[str, object]:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -378,3 +379,18 @@ def test_an_offline_tree_gets_them_too(
     done = registry.tool("uninstall", "--root", str(root))
     assert done.returncode == 0, done.stdout + done.stderr
     assert not (root / "usr/local/lib/binfmt-setup").exists()
+
+
+def test_run_unpacks_an_archive_where_its_caller_may_write(tmp_path: Path, qemu: Path) -> None:
+    archive = tmp_path / "qemu.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(qemu / "qemu-aarch64-static", "usr/bin/qemu-aarch64")
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-m", "binfmt_setup", "run", "--qemu", archive, "--",
+             PROBES / "aarch64", "one"],
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.stdout.startswith("binfmt-probe target=aarch64"), done.stderr
+    assert len(list((tmp_path / "cache/binfmt-setup/qemu").iterdir())) == 1
