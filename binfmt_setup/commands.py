@@ -71,7 +71,6 @@ class Asked:
 
     platforms: tuple[Platform, ...]
     named: bool
-    everything: bool = False
 
 
 def asked_for(names: Sequence[str]) -> Asked:
@@ -79,7 +78,7 @@ def asked_for(names: Sequence[str]) -> Asked:
     words = [word for name in names for word in name.split(",") if word]
     if "all" in (word.lower() for word in words):
         every = tuple(p for t in TARGETS for p in t.platforms if p.variant.suffix not in X86_LEVELS)
-        return Asked(every, named=False, everything=True)
+        return Asked(every, named=False)
     if words:
         return Asked(tuple(dict.fromkeys(parse_platform(word) for word in words)), named=True)
     return Asked(container_platforms(), named=False)

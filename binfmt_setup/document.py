@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from binfmt_setup.facts import version_pair
 from binfmt_setup.origins import origin
 from binfmt_setup.persistence import persistence_problem
 from binfmt_setup.plan import is_owned
@@ -231,8 +230,3 @@ def described(step: Step) -> tuple[str, str | None, str | None]:
     if isinstance(step, Discard):
         return step.stored.directory, f"{step.stored.source}\n{step.stored.digest}", None
     return "systemd", None, None
-
-
-def short_version(version: str) -> str:
-    """The numbers of a version, for tables."""
-    return ".".join(map(str, version_pair(version))) if version else ""

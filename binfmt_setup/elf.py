@@ -16,9 +16,7 @@ HEADER_BYTES = 4096
 """How much of a file `identify` wants: the ELF header and, in all sane files, the program
 headers, which linkers put right behind it."""
 
-_PT_DYNAMIC = 2
 _PT_INTERP = 3
-_ET_DYN = 3
 _CLASS_64 = 2
 _LITTLE = 1
 
