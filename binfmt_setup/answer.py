@@ -11,7 +11,6 @@ import sys
 from contextlib import suppress
 from contextvars import ContextVar
 from itertools import pairwise, takewhile
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from binfmt_setup.errors import BinfmtSetupError, ExitCode, UsageProblem
@@ -20,21 +19,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
 
-    from binfmt_setup.commands import Result
     from binfmt_setup.host import Host
     from binfmt_setup.report import Style
+    from binfmt_setup.result import Result
 
 _HOST: ContextVar[Host | None] = ContextVar("host", default=None)
 """The host that the command works on, so that a report of its failure can describe it."""
 
 
-def host_at(root: Path = Path("/"), *, verbose: bool) -> Host:
+def host_at(root: str | os.PathLike[str] = "/", *, verbose: bool) -> Host:
     """The host whose tree is at `root`; raises UsageProblem when nothing is there."""
     from binfmt_setup.host import Host
 
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise UsageProblem(f"--root {root}: no such directory", hint="name an existing tree")
-    host = Host(root.resolve(), verbose=verbose)
+    host = Host(os.path.realpath(root), verbose=verbose)
     _HOST.set(host)
     return host
 
@@ -75,7 +74,7 @@ def _write_step_summary(markdown: str) -> None:
     if not path:
         return
     try:
-        with Path(path).open("a", encoding="utf-8") as file:
+        with open(path, "a", encoding="utf-8") as file:
             file.write(markdown)
     except OSError as error:
         print(f"no step summary: {path}: {error.strerror}", file=sys.stderr)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from binfmt_setup.facts import (
@@ -26,6 +25,7 @@ from binfmt_setup.mounts import late_mount, unit_escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from binfmt_setup.facts import HostFacts
     from binfmt_setup.registration import Registration
@@ -38,6 +38,8 @@ _SERVICE, _PATH, _CHANGED = ".service", ".path", "-changed.service"
 
 def template_directory() -> Path:
     """Where the unit templates lie: in the package, or beside it in a checkout."""
+    from pathlib import Path  # takes longer to import than most commands to do without
+
     inside = Path(__file__).parent / "systemd"
     return inside if inside.is_dir() else Path(__file__).parent.parent / "systemd"
 

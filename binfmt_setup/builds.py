@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from binfmt_setup.probes import PROBES, available
@@ -68,7 +69,7 @@ def context_files(platforms: Sequence[Platform], token: str) -> dict[str, bytes]
         f"COPY ${{TARGETPLATFORM}}/probe /{token}\n"
         f'RUN ["/{token}", "one"]\n'
     )
-    probes = {f"{p.name}/probe": (PROBES / p.probe).read_bytes() for p in platforms}
+    probes = {f"{p.name}/probe": Path(PROBES, p.probe).read_bytes() for p in platforms}
     return {"Dockerfile": dockerfile.encode(), **probes}
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from binfmt_setup.report import plain, platform_verdict, remedies
 
 if TYPE_CHECKING:
-    from binfmt_setup.commands import Result
     from binfmt_setup.errors import BinfmtSetupError
+    from binfmt_setup.result import Result
     from binfmt_setup.verdict import Finding, PlatformState
 
 _LEVELS = {"error": "error", "warning": "warning", "info": "notice"}

@@ -23,10 +23,10 @@ from binfmt_setup.errors import ExitCode, UsageProblem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from binfmt_setup.commands import Result
     from binfmt_setup.engines import EngineCalls
     from binfmt_setup.host import Host
-    from binfmt_setup.provision import InstallOptions
+    from binfmt_setup.install import InstallOptions
+    from binfmt_setup.result import Result
 
 app = typer.Typer(
     name="binfmt-setup",
@@ -143,14 +143,14 @@ def install(  # noqa: PLR0913 - one parameter is one option
 
     With --diff alone nothing is written either.
     """
-    from binfmt_setup import provision
+    from binfmt_setup.install import install as do_install
 
     options = _install_options(
         check=check or diff, persist=not no_persist, private=private, credentials=credentials,
         install_qemu=install_qemu, take_over=take_over, **_qemu_options(qemu, qemu_store),
     )  # fmt: skip
     leave_cleanly_when_terminated()
-    result = provision.install(host_at(root, verbose=verbose), platforms or [], options)
+    result = do_install(host_at(root, verbose=verbose), platforms or [], options)
     _finish(result, format_.value, diff=diff)
 
 
@@ -179,23 +179,23 @@ def check(  # noqa: PLR0913 - one parameter is one option
 
     With --engine, builds for them with container engines, too, and leaves nothing behind.
     """
-    from binfmt_setup import commands
-
     host = host_at(root, verbose=verbose)
     if security:
+        from binfmt_setup.commands import check_security
+
         if platforms:
             raise UsageProblem(
                 "--security looks at all entries, whatever their platform",
                 hint="leave the platforms out",
             )
-        result = commands.check_security(host, strict=strict)
+        result = check_security(host, strict=strict)
     else:
+        from binfmt_setup.check import check as do_check
+
         # With one platform each fact has its line, QEMU's version among them.
         versions = format_ is CheckFormat.json or (len(platforms or []) == 1 and not quiet)
         engines = _engine_calls(host, engine) if engine else None
-        result = commands.check(
-            host, platforms or [], strict=strict, versions=versions, engines=engines
-        )
+        result = do_check(host, platforms or [], strict=strict, versions=versions, engines=engines)
     _finish(result, format_.value, quiet=quiet)
 
 
@@ -248,10 +248,10 @@ def uninstall(  # noqa: PLR0913 - one parameter is one option
     verbose: Verbose = False,
 ) -> None:
     """Remove exactly what install made (for all platforms when none is named)."""
-    from binfmt_setup import provision
+    from binfmt_setup.removal import uninstall as do_uninstall
 
     leave_cleanly_when_terminated()
-    result = provision.uninstall(
+    result = do_uninstall(
         host_at(root, verbose=verbose), platforms or [],
         check_only=check or diff, force=force, private=private,
     )  # fmt: skip
@@ -268,13 +268,13 @@ def unit(
     verbose: Verbose = False,
 ) -> None:
     """Print what install would write so that registrations survive a reboot."""
-    from binfmt_setup import provision
+    from binfmt_setup.foresight import unit as unit_texts
 
     options = _install_options(**_qemu_options(qemu))
-    facts, text, files = provision.unit(host_at(root, verbose=verbose), platforms or [], options)
+    facts, text, files = unit_texts(host_at(root, verbose=verbose), platforms or [], options)
     if format_ is Format.json:
         from binfmt_setup import report
-        from binfmt_setup.commands import Result
+        from binfmt_setup.result import Result
 
         sys.stdout.write(report.json_report(Result("unit", facts), unit=text, files=files))
         return
@@ -361,7 +361,7 @@ def _qemu_options(qemu: str, keep_in: str = "") -> dict[str, object]:
 
 
 def _install_options(**options: object) -> InstallOptions:
-    from binfmt_setup.provision import InstallOptions
+    from binfmt_setup.install import InstallOptions
 
     return InstallOptions(**options)  # type: ignore[arg-type]  # names are checked at run time
 

@@ -6,7 +6,6 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from binfmt_setup.errors import NoEmulator
-from binfmt_setup.packages import install_hint, static_package
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +56,11 @@ def refusal(facts: HostFacts, found: Interpreter) -> tuple[str, str]:
     return "", ""
 
 
+def may_register(facts: HostFacts, found: Interpreter) -> bool:
+    """Whether nothing speaks against an interpreter."""
+    return refusal(facts, found) == ("", "")
+
+
 def _runs_as(native: Target, other: Target | None) -> bool:
     """A 64-bit host may run 32-bit programs of its family: an i386 QEMU on amd64 is fine."""
     return other is not None and other.name in native.runs_also
@@ -66,7 +70,7 @@ def choose(facts: HostFacts, target: Target) -> Interpreter | None:
     """The emulator to register for a target: the first on this host that may be."""
     for path in facts.emulators.get(target.name, ()):
         found = facts.interpreter(path)
-        if refusal(facts, found) == ("", ""):
+        if may_register(facts, found):
             return found
     return None
 
@@ -94,6 +98,8 @@ def _reason(chosen: Interpreter, target: Target) -> str:
 
 def missing(facts: HostFacts, targets: Sequence[Target]) -> NoEmulator:
     """The error for targets without a usable emulator, with the command that gets one."""
+    from binfmt_setup.packages import install_hint
+
     names = ", ".join(target.name for target in targets)
     reasons = [
         (facts.interpreter(path), *refusal(facts, facts.interpreter(path)), target)
@@ -115,5 +121,7 @@ def missing(facts: HostFacts, targets: Sequence[Target]) -> NoEmulator:
 
 
 def _static_one(facts: HostFacts, target: Target) -> str:
+    from binfmt_setup.packages import static_package
+
     package = static_package(facts.distribution, target)
     return f" (the static one is in the package {package})" if package else ""

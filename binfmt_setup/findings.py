@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "PlatformState", "Severity", "Verdict", "judge", "why_not"]
 FIRST_KERNEL_WITH_F = (4, 8)
-FIRST_KERNEL_WITH_AT_FLAGS = (5, 12)
-"""From here on the kernel tells an interpreter through AT_FLAGS that P is set."""
 _CURED_BY_INSTALL = frozenset(("automount-only", "not-mounted"))
 """Causes on the host that leave room for a second one: QEMU may be missing as well."""
 

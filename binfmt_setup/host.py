@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, cast
 
 from binfmt_setup import syscalls
@@ -39,7 +38,7 @@ results."""
 class Host:
     """A host's file tree and its programs."""
 
-    root: Path = Path("/")
+    root: str | os.PathLike[str] = "/"
     run: Runner = run_program
     verbose: bool = False
     prove: Prober = running_probes
@@ -55,11 +54,11 @@ class Host:
     @property
     def in_place(self) -> bool:
         """Whether paths of the host are paths of this process."""
-        return str(self.root) == "/"
+        return os.fspath(self.root) == "/"
 
-    def path(self, inside: str) -> Path:
+    def path(self, inside: str) -> str:
         """Where a path of the host lies for this process."""
-        return self.root / inside.lstrip("/")
+        return os.path.join(self.root, inside.lstrip("/"))
 
     # -- reading ---------------------------------------------------------------------
 
@@ -127,14 +126,14 @@ class Host:
             return os.stat(self._reached(inside), follow_symlinks=self.in_place)
         return None
 
-    def _reached(self, inside: str) -> str | Path:
+    def _reached(self, inside: str) -> str:
         """What to open: in place the kernel follows links itself, out of a tree it must not."""
         return inside if self.in_place else self.followed(inside)
 
-    def followed(self, inside: str) -> Path:
+    def followed(self, inside: str) -> str:
         """The path with all links followed; for an offline tree none leads out of it."""
         if self.in_place:
-            return Path(os.path.realpath(inside))
+            return os.path.realpath(inside)
         here, todo, hops = "", inside.split("/"), 0
         while todo:
             part = todo.pop(0)
@@ -224,8 +223,9 @@ class Host:
         import tempfile
 
         where = self.path(inside)
-        where.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=".binfmt-setup-", dir=where.parent)
+        directory = os.path.dirname(where)
+        os.makedirs(directory, mode=0o755, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=".binfmt-setup-", dir=directory)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
                 os.fchmod(descriptor, mode)
@@ -249,18 +249,19 @@ class Host:
     def remove(self, inside: str) -> None:
         """Remove one file or link, which may be gone already; raises OSError."""
         with suppress(FileNotFoundError):
-            self.path(inside).unlink()
+            os.unlink(self.path(inside))
 
     def remove_empty(self, inside: str) -> None:
         """Remove a directory if nothing is in it."""
         with suppress(OSError):
-            self.path(inside).rmdir()
+            os.rmdir(self.path(inside))
 
     def link(self, inside: str, target: str) -> None:
         """Make a symbolic link, replacing an older one; raises OSError."""
         where = self.path(inside)
-        where.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        temporary = where.with_name(f".{where.name}.{os.getpid()}")
+        directory, name = os.path.split(where)
+        os.makedirs(directory, mode=0o755, exist_ok=True)
+        temporary = os.path.join(directory, f".{name}.{os.getpid()}")
         os.symlink(target, temporary)
         os.replace(temporary, where)
 
@@ -270,7 +271,7 @@ class Host:
         Looking into the directory may be all it takes: an automount does the rest. In a
         user namespace without a registry the mount makes a new, empty one. Raises OSError.
         """
-        where = str(self.path(inside))
+        where = self.path(inside)
         if not private:
             os.listdir(where)
             if os.path.exists(f"{where}/register"):
@@ -306,7 +307,7 @@ class Host:
 
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
             stream.settimeout(2.0)
-            return stream.connect_ex(str(self.path(socket_path)))
+            return stream.connect_ex(self.path(socket_path))
 
     def try_lock(self, inside: str) -> int | None:
         """Take an exclusive lock on a file, made where missing, or on a directory.

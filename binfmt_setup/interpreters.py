@@ -38,6 +38,21 @@ class Directories:
         return self._stored[directory]
 
 
+class Interpreters:
+    """The interpreters of a host: each is looked at once, however many point to it."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._directories = Directories(host)
+        self.seen: dict[str, Interpreter] = {}
+
+    def at(self, path: str) -> Interpreter:
+        """What lies at a path; remembered in `seen`."""
+        if path not in self.seen:
+            self.seen[path] = interpreter_at(self._host, path, self._directories)
+        return self.seen[path]
+
+
 def interpreter_at(host: Host, path: str, directories: Directories) -> Interpreter:
     """Look at the file that an interpreter's path leads to."""
     real = str(host.followed(path))

@@ -53,10 +53,10 @@ def _words(words: Sequence[str], known: frozenset[str]) -> Words | None:
 
 
 def _check(words: Words) -> int:
-    from binfmt_setup import commands
+    from binfmt_setup.check import check
 
     quiet = bool(words.switches & _QUIET)
-    result = commands.check(
+    result = check(
         answer.host_at(verbose=words.verbose), words.platforms,
         strict="--strict" in words.switches, versions=len(words.platforms) == 1 and not quiet,
     )  # fmt: skip
@@ -64,15 +64,15 @@ def _check(words: Words) -> int:
 
 
 def _install(words: Words) -> int:
-    from binfmt_setup import provision
+    from binfmt_setup.install import InstallOptions, install
 
-    options = provision.InstallOptions(
+    options = InstallOptions(
         check="--check" in words.switches,
         persist="--no-persist" not in words.switches,
         private="--private" in words.switches,
     )
     answer.leave_cleanly_when_terminated()
-    result = provision.install(answer.host_at(verbose=words.verbose), words.platforms, options)
+    result = install(answer.host_at(verbose=words.verbose), words.platforms, options)
     return answer.show(result, "text")
 
 

@@ -14,14 +14,11 @@ from binfmt_setup.facts import (
     parse_config,
     version_pair,
 )
-from binfmt_setup.findings import FIRST_KERNEL_WITH_AT_FLAGS
-from binfmt_setup.mountinfo import BINFMT_MISC
 from binfmt_setup.registration import Registration, canonical_flags
 from binfmt_setup.steps import (
     ChangeEntry,
     ChangeFile,
     Plan,
-    Prepare,
     TargetChange,
     Wish,
 )
@@ -37,34 +34,8 @@ if TYPE_CHECKING:
     from binfmt_setup.store import Stored
 
 FIRST_QEMU_WITH_AT_FLAGS = (6, 0)
-
-
-def prepare(facts: HostFacts, *, private: bool) -> tuple[Prepare, ...]:
-    """The steps before entries can be seen; raises EnvironmentUnfit when none would help."""
-    if not facts.live:
-        return ()
-    if private:
-        return () if _is_own(facts) else (Prepare("mount", BINFMT_MISC),)
-    if facts.mount.state == "mounted":
-        return ()
-    if facts.support == "absent":
-        raise EnvironmentUnfit(
-            f"this kernel (Linux {facts.kernel}) has no binfmt_misc",
-            hint="install the kernel's extra modules, or a kernel with CONFIG_BINFMT_MISC",
-            code="binfmt-missing",
-        )
-    load = (Prepare("load-module", "binfmt_misc"),) if facts.support == "module" else ()
-    return (*load, Prepare("mount", BINFMT_MISC))
-
-
-def _is_own(facts: HostFacts) -> bool:
-    """Whether the registry one sees surely belongs to this user namespace.
-
-    Where the namespace maps the outer root, file ownership cannot tell: then it is mounted
-    again, which shows the same instance where it was own already.
-    """
-    seen = facts.mount.state == "mounted" and facts.own_registry
-    return seen and not facts.maps_outer_root
+FIRST_KERNEL_WITH_AT_FLAGS = (5, 12)
+"""From here on the kernel tells an interpreter through AT_FLAGS that P is set."""
 
 
 def wished_registration(
@@ -97,7 +68,7 @@ def acceptable(facts: HostFacts, entry: Registration, target: Target, wish: Wish
     if interpreter.needs_binfmt_flags:
         flags_fit = flags_fit and {"P", "O"} <= set(entry.flags)
     fits = entry.matches(target.magic) and not _catches_native(facts, entry)
-    return fits and flags_fit and emulators.refusal(facts, interpreter) == ("", "")
+    return fits and flags_fit and emulators.may_register(facts, interpreter)
 
 
 def _catches_native(facts: HostFacts, entry: Registration) -> bool:

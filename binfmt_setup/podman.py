@@ -102,7 +102,7 @@ def _build(caller: Caller, engine: str, facts: StoreFacts, question: Question) -
     near = facts.root.rstrip("/").rpartition("/")[0] or "/var/tmp"  # noqa: S108 - ours inside
     with ExitStack() as stack:
         try:
-            where = stack.enter_context(workspace(caller.host.path(near), {}))
+            where = stack.enter_context(workspace(Path(caller.host.path(near)), {}))
             # A path of more than 50 characters is refused here, and a home directory is long.
             state = stack.enter_context(workspace(Path("/tmp"), {}))  # noqa: S108 - our own in it
         except PermissionError as error:

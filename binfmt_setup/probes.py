@@ -16,8 +16,7 @@ import select
 import signal
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,7 @@ from binfmt_setup.errors import EnvironmentUnfit, PrivilegesMissing
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-PROBES = Path(__file__).parent / "data" / "probes"
+PROBES = os.path.join(os.path.dirname(__file__), "data", "probes")
 TIME_LIMIT = 20.0
 """Seconds for all probes together: an emulated start takes milliseconds, a host under full
 load a second or two."""
@@ -93,7 +92,7 @@ class ProbeResult:
 
 def available(probe: str) -> bool:
     """Whether the package has a probe of this name."""
-    return (PROBES / probe).is_file()
+    return os.path.isfile(os.path.join(PROBES, probe))
 
 
 def parse_output(text: str) -> dict[str, str]:
@@ -131,7 +130,7 @@ def version_of(text: str) -> str:
 def run_probes(
     probes: Sequence[str],
     *,
-    root: Path = PROBES,
+    root: str | os.PathLike[str] = PROBES,
     seconds: float = TIME_LIMIT,
     environment: Mapping[str, str] = NO_ENVIRONMENT,
 ) -> dict[str, ProbeResult]:
@@ -148,7 +147,7 @@ def run_probes(
 def running_probes(
     probes: Sequence[str],
     *,
-    root: Path = PROBES,
+    root: str | os.PathLike[str] = PROBES,
     seconds: float = TIME_LIMIT,
     environment: Mapping[str, str] = NO_ENVIRONMENT,
 ) -> Iterator[Callable[[], dict[str, ProbeResult]]]:
@@ -156,7 +155,7 @@ def running_probes(
 
     Yields the function that waits for their results, to be called once.
     """
-    names = [name for name in dict.fromkeys(probes) if (root / name).is_file()]
+    names = [name for name in dict.fromkeys(probes) if os.path.isfile(os.path.join(root, name))]
     if not names:
         yield dict
         return
@@ -207,7 +206,7 @@ def _understood(said: bytes, status: int) -> dict[str, ProbeResult]:
 def _stage(
     writer: int,
     names: Sequence[str],
-    root: Path,
+    root: str | os.PathLike[str],
     seconds: float,
     environment: Mapping[str, str],
 ) -> None:
@@ -222,7 +221,7 @@ def _stage(
         proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         _isolate(root)
         answer = marshal.dumps(
-            [asdict(result) for result in _run_all(names, proc, seconds, environment)]
+            [vars(result) for result in _run_all(names, proc, seconds, environment)]
         )
     except OSError as error:
         answer = marshal.dumps({_STAGE_CHROOT_FAILED: error.errno or errno.EIO})
@@ -232,7 +231,7 @@ def _stage(
         os._exit(0)
 
 
-def _isolate(root: Path) -> None:
+def _isolate(root: str | os.PathLike[str]) -> None:
     """Make `root` this process's root directory, in an own user namespace if need be."""
     try:
         os.chroot(root)
@@ -252,10 +251,8 @@ class _Running:
     probe: str
     pid: int
     output: int
-    release: int
+    program: tuple[int, int] | None
     text: bytes = b""
-    native: bool = False
-    pinned: tuple[int, int] | None = None
 
 
 def _run_all(
@@ -265,7 +262,7 @@ def _run_all(
     results, running = [], {}
     poll = select.poll()
     for name in names:
-        started = _start(name, environment)
+        started = _start(name, proc, environment)
         if isinstance(started, ProbeResult):
             results.append(started)
         else:
@@ -274,17 +271,18 @@ def _run_all(
     deadline = time.monotonic() + seconds
     while running and (left := deadline - time.monotonic()) > 0:
         for descriptor, _ in poll.poll(left * 1000):
-            if not _serve(running[descriptor], proc):
+            if not _serve(running[descriptor]):
                 poll.unregister(descriptor)
                 results.append(_finished(running.pop(descriptor)))
     results += [_finished(probe, timed_out=True) for probe in running.values()]
     return results
 
 
-def _start(name: str, environment: Mapping[str, str]) -> _Running | ProbeResult:
+def _start(name: str, proc: int, environment: Mapping[str, str]) -> _Running | ProbeResult:
     """Execute one probe without a shell or any inherited descriptor.
 
-    posix_spawn reports the errno of the execve itself.
+    posix_spawn reports the errno of the execve itself, and returns when that is done. A probe
+    does not end before its standard input does: until then one sees what really executes it.
     """
     read_in, release = os.pipe()
     output, write_out = os.pipe()
@@ -295,32 +293,28 @@ def _start(name: str, environment: Mapping[str, str]) -> _Running | ProbeResult:
     ]
     try:
         pid = os.posix_spawn(f"/{name}", [ARGV0, "one"], environment, file_actions=actions)
+        return _Running(name, pid, output, _program(f"{pid}/exe", proc))
     except OSError as error:
-        os.close(release)
         os.close(output)
         return ProbeResult(name, errno=error.errno or errno.EIO)
     finally:
+        os.close(release)
         os.close(read_in)
         os.close(write_out)
-    return _Running(name, pid, output, release)
 
 
-def _serve(probe: _Running, proc: int) -> bool:
-    """Take what a probe printed; False when it has closed its output.
+def _program(path: str, directory: int | None = None) -> tuple[int, int] | None:
+    """Device and inode of a program; None when it is gone."""
+    with suppress(OSError):
+        image = os.stat(path, dir_fd=directory)
+        return image.st_dev, image.st_ino
+    return None
 
-    A probe that has printed its line waits on standard input, so that one can still see
-    which program is really executing it.
-    """
+
+def _serve(probe: _Running) -> bool:
+    """Take what a probe printed; False when it has closed its output."""
     chunk = os.read(probe.output, _OUTPUT_LIMIT)
     probe.text = (probe.text + chunk)[:_OUTPUT_LIMIT]
-    if chunk and probe.release >= 0 and b"\n" in probe.text:
-        with suppress(OSError):
-            image = os.stat(f"{probe.pid}/exe", dir_fd=proc)
-            own = os.stat(f"/{probe.probe}")
-            probe.pinned = (image.st_dev, image.st_ino)
-            probe.native = probe.pinned == (own.st_dev, own.st_ino)
-        os.close(probe.release)
-        probe.release = -1
     return bool(chunk)
 
 
@@ -329,18 +323,19 @@ def _finished(probe: _Running, *, timed_out: bool = False) -> ProbeResult:
     if timed_out:
         with suppress(ProcessLookupError):
             os.kill(probe.pid, signal.SIGKILL)
-    if probe.release >= 0:
-        os.close(probe.release)
     os.close(probe.output)
     _, status = os.waitpid(probe.pid, 0)
     text = probe.text.decode("utf-8", "replace")
+    # One that never said a word shows nothing about what it was executed by.
+    program = probe.program if "\n" in text else None
+    native = program is not None and program == _program(f"/{probe.probe}")
     return ProbeResult(
         probe.probe,
         exit_status=os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
         signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
         timed_out=timed_out,
         output=text,
-        native=probe.native,
-        pinned=None if probe.native else probe.pinned,
+        native=native,
+        pinned=None if native else program,
         fields=parse_output(text),
     )

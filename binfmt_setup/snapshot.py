@@ -9,8 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from binfmt_setup.elf import HEADER_BYTES, identify
-from binfmt_setup.emulators import candidates
+from binfmt_setup.emulators import candidates, may_register
 from binfmt_setup.facts import (
     BINFMT_D,
     MARKER,
@@ -23,16 +22,15 @@ from binfmt_setup.facts import (
     HostFacts,
     Interpreter,
     container_kind,
-    is_initial_namespace,
-    maps_outer_root,
     parse_config,
     parse_os_release,
 )
-from binfmt_setup.interpreters import Directories, interpreter_at
-from binfmt_setup.mountinfo import BINFMT_MISC, BinfmtMount, Mount, binfmt_mount, parse_mountinfo
+from binfmt_setup.interpreters import Interpreters
+from binfmt_setup.mountinfo import BINFMT_MISC, BinfmtMount, Mount, parse_mountinfo
 from binfmt_setup.mounts import parse_fstab
 from binfmt_setup.probes import version_of
 from binfmt_setup.registration import BadRegistration, Entry, parse_entry
+from binfmt_setup.standing import machine_of_tree, standing_among
 from binfmt_setup.store import file_digest, stored_at
 from binfmt_setup.targets import TARGETS, Platform, Target
 
@@ -56,7 +54,7 @@ def snapshot(host: Host, wished: Sequence[Platform] = (), *, qemu_directory: str
     """
     mounts = parse_mountinfo(host.text("/proc/self/mountinfo"))
     targets = list(dict.fromkeys(p.target for p in wished)) or list(TARGETS)
-    facts = _standing(host, mounts)
+    facts = standing_among(host, mounts)
     entries, bad = _entries(host, facts.mount)
     facts = replace(
         facts,
@@ -95,30 +93,6 @@ def _missing_directories(host: Host) -> frozenset[str]:
     return frozenset(directory for directory in BINFMT_D if not host.exists(directory))
 
 
-def standing(host: Host) -> HostFacts:
-    """The few facts that tell whether and how this process may change the registry."""
-    return _standing(host, parse_mountinfo(host.text("/proc/self/mountinfo")))
-
-
-def _standing(host: Host, mounts: tuple[Mount, ...]) -> HostFacts:
-    uid, machine = host.user_and_machine()
-    mount = binfmt_mount(mounts)
-    uid_map = host.text("/proc/self/uid_map")
-    return HostFacts(
-        root="/" if host.live else str(host.root),
-        kernel=host.text("/proc/sys/kernel/osrelease").strip(),
-        machine=machine or _machine_of_tree(host),
-        support=_support(host, mount),
-        mount=mount,
-        enabled=_globally_enabled(host, mount),
-        initial_namespace=is_initial_namespace(uid_map),
-        maps_outer_root=maps_outer_root(uid_map),
-        own_registry=_own_registry(host, mount),
-        own_files=_own_files(host, uid_map),
-        effective_uid=uid,
-    )
-
-
 def emulation_facts(
     host: Host, targets: Iterable[Target], *, qemu_directory: str = ""
 ) -> HostFacts:
@@ -127,7 +101,7 @@ def emulation_facts(
     facts = HostFacts(
         root=str(host.root),
         kernel=host.text("/proc/sys/kernel/osrelease").strip(),
-        machine=machine or _machine_of_tree(host),
+        machine=machine or machine_of_tree(host),
         effective_uid=uid,
         distribution=parse_os_release(
             host.text("/etc/os-release") or host.text("/usr/lib/os-release")
@@ -139,22 +113,33 @@ def emulation_facts(
 def _with_interpreters(
     host: Host, facts: HostFacts, targets: Iterable[Target], directory: str
 ) -> HostFacts:
-    """Add the emulators that exist and the files that entries and binfmt.d point to."""
+    """Add the emulators there are to choose from and what entries and binfmt.d point to."""
+    read = Interpreters(host)
     emulators = {}
     for target in targets:
-        paths_of = candidates(target, directory)
-        if not directory:
-            paths_of = (*_kept_choice(host, facts, target), *paths_of)
-        found = tuple(path for path in paths_of if host.exists(path))
+        kept = () if directory else _kept_choice(host, facts, target)
+        found = _up_to_the_choice(host, facts, read, (*kept, *candidates(target, directory)))
         if found:
             emulators[target.name] = found
-    paths = {path for found in emulators.values() for path in found}
-    paths |= {e.interpreter for e in facts.entries if e.registration.magic}
+    paths = {e.interpreter for e in facts.entries if e.registration.magic}
     paths |= {r.interpreter for c in facts.configs for r in c.registrations if r.magic}
     paths |= {c.replaced.interpreter for c in facts.configs if c.replaced is not None}
-    seen = Directories(host)
-    read = {path: interpreter_at(host, path, seen) for path in sorted(paths)}
-    return replace(facts, emulators=emulators, interpreters=read)
+    for path in sorted(paths):
+        read.at(path)
+    return replace(facts, emulators=emulators, interpreters=read.seen)
+
+
+def _up_to_the_choice(
+    host: Host, facts: HostFacts, read: Interpreters, paths: Iterable[str]
+) -> tuple[str, ...]:
+    """Those of the paths where there is something; what comes after a good one is not read."""
+    found = []
+    for path in paths:
+        if host.exists(path):
+            found.append(path)
+            if may_register(facts, read.at(path)):
+                break
+    return tuple(found)
 
 
 def _kept_choice(host: Host, facts: HostFacts, target: Target) -> tuple[str, ...]:
@@ -210,55 +195,6 @@ def _entries(
                 if text:
                     bad.append((name, str(error)))
     return tuple(entries), tuple(bad)
-
-
-def _globally_enabled(host: Host, mount: BinfmtMount) -> bool | None:
-    if mount.state != "mounted":
-        return None
-    return host.text(f"{BINFMT_MISC}/status").strip() == "enabled"
-
-
-def _own_registry(host: Host, mount: BinfmtMount) -> bool:
-    """Whether the visible registry belongs to this user namespace.
-
-    In an instance of an own namespace root owns the files; those of the host's instance
-    show the overflow user unless the namespace maps the host's root.
-    """
-    status = host.status_of(f"{BINFMT_MISC}/register") if mount.state == "mounted" else None
-    return status is not None and status.st_uid == 0
-
-
-def _own_files(host: Host, uid_map: str) -> bool:
-    """Whether /etc belongs to this user namespace's root and not to the host's."""
-    if is_initial_namespace(uid_map):
-        return True
-    status = host.status_of("/etc")
-    return status is not None and status.st_uid == 0 and not maps_outer_root(uid_map)
-
-
-def _support(host: Host, mount: BinfmtMount) -> Literal["present", "module", "absent", "unknown"]:
-    """Whether this kernel has binfmt_misc: registered, as a module that can be, or not."""
-    file_systems = host.text("/proc/filesystems").split()
-    if mount.state == "mounted" or "binfmt_misc" in file_systems:
-        return "present"
-    if not file_systems:
-        return "unknown"
-    release = host.text("/proc/sys/kernel/osrelease").strip()
-    modules = host.text(f"/lib/modules/{release}/modules.dep")
-    return "module" if "/binfmt_misc.ko" in modules else "absent"
-
-
-def _machine_of_tree(host: Host) -> str:
-    """What an offline tree is made for, told by its own programs; "" when it has none."""
-    recorded = host.text("/proc/sys/kernel/arch").strip()
-    if recorded:
-        return recorded
-    for path in ("/bin/sh", "/usr/bin/env", "/bin/busybox", "/sbin/init"):
-        with suppress(OSError):
-            facts = identify(host.head(path, HEADER_BYTES))
-            if facts and facts.target:
-                return facts.target.name
-    return ""
 
 
 def _container(host: Host) -> str:

@@ -5,23 +5,27 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
-from binfmt_setup import archives, store, streams
+from binfmt_setup import apply, archives, store, streams
+from binfmt_setup.apply import Applied, Outcome
 from binfmt_setup.errors import NoEmulator, UsageProblem
 from binfmt_setup.facts import Interpreter
+from binfmt_setup.snapshot import snapshot
+from binfmt_setup.steps import Discard, Unpack
 from binfmt_setup.store import STORE, Stored
 from binfmt_setup.unpack import unpacking
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from binfmt_setup.archives import Emulator, Haul, Sink
     from binfmt_setup.facts import HostFacts
     from binfmt_setup.host import Host
+    from binfmt_setup.install import InstallOptions
     from binfmt_setup.targets import Target
 
 IMAGE = "image:"
@@ -101,6 +105,28 @@ def bring(host: Host, facts: HostFacts, source: Source, *, write: bool) -> Broug
     if source.kind == "archive":
         return _bring_archive(host, native, source, write=write)
     return _bring_image(host, native, source, write=write)
+
+
+@contextmanager
+def at_hand(
+    host: Host, facts: HostFacts, options: InstallOptions, source: Source, prepared: list[Outcome]
+) -> Iterator[InstallOptions]:
+    """The options with what a source brings unpacked; gone again if nothing came to use it."""
+    brought = bring(host, facts, source, write=True)
+    if brought.new:
+        prepared.append(Outcome(unpack_step(source, brought), "done"))
+    try:
+        yield replace(options, qemu_directory=brought.directory)
+    finally:
+        stored = store.stored_at(host, brought.directory) if brought.new else None
+        if stored and stored.directory not in store.referenced(snapshot(host)):
+            host.log(f"nothing uses {stored.directory}: removed again")
+            apply.discard_emulators(host, Discard(stored), Applied())
+
+
+def unpack_step(source: Source, brought: Brought) -> Unpack:
+    """What unpacking is called in the list of actions."""
+    return Unpack(brought.directory, source.name, brought.digest)
 
 
 def _bring_archive(host: Host, native: Target, source: Source, *, write: bool) -> Brought:

@@ -131,7 +131,7 @@ def file_digest(host: Host, path: str) -> str:
     import hashlib
 
     try:
-        with host.followed(path).open("rb") as file:
+        with host.opened(path) as file:
             digest = hashlib.sha256()
             while piece := file.read(1024 * 1024):
                 digest.update(piece)

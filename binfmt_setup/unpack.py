@@ -63,7 +63,7 @@ class Unpacking:
         (self._folder / MANIFEST).chmod(0o644)
         self._folder.chmod(0o755)
         _flush(self._folder)
-        self._put_in_place(self._host.path(stored.directory))
+        self._put_in_place(Path(self._host.path(stored.directory)))
 
     def _put_in_place(self, place: Path) -> None:
         if not os.path.lexists(place):
@@ -106,7 +106,7 @@ def unpacking(host: Host, store: str) -> Iterator[Unpacking]:
             made = _make_directories(host, store)
             for name in host.names(store):
                 if name.startswith(_PREFIX):  # of a run that was killed: the lock is ours
-                    _empty(host.path(f"{store}/{name}"))
+                    _empty(Path(host.path(f"{store}/{name}")))
             folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=host.path(store)))
             try:
                 yield Unpacking(host, store, folder, made)
@@ -137,13 +137,13 @@ def _make_directories(host: Host, store: str) -> tuple[str, ...]:
     """Make a store with what is missing above it; the ones that were made."""
     missing = []
     path = store
-    while path.strip("/") and not host.path(path).is_dir():
+    while path.strip("/") and not Path(host.path(path)).is_dir():
         missing.append(path)
         path = path.rpartition("/")[0]
     made: list[str] = []
     try:
         for directory in reversed(missing):
-            host.path(directory).mkdir(mode=0o755)
+            Path(host.path(directory)).mkdir(mode=0o755)
             made.append(directory)
     except OSError:
         _remove_directories(host, tuple(made))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from binfmt_setup import commands, provision
+from binfmt_setup.check import check
 from binfmt_setup.document import described
 from binfmt_setup.errors import BinfmtSetupError
+from binfmt_setup.install import InstallOptions, install
 
 if TYPE_CHECKING:
     from binfmt_setup.findings import Finding, PlatformState
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def said(case: Case, host: RecordedHost) -> dict[str, list[str]]:
     """The expectations of a case as they are: the same keys as its [expect] table."""
-    checked = commands.check(host, case.ask)
+    checked = check(host, case.ask)
     return {
         "platforms": [_state(state) for state in checked.verdict.platforms],
         "findings": sorted(finding(f) for f in checked.verdict.all_findings),
@@ -26,7 +27,7 @@ def said(case: Case, host: RecordedHost) -> dict[str, list[str]]:
 def planned(case: Case, host: RecordedHost) -> list[str]:
     """The steps that `install --check` shows, or what stops it."""
     try:
-        result = provision.install(host, case.ask, provision.InstallOptions(check=True))
+        result = install(host, case.ask, InstallOptions(check=True))
     except BinfmtSetupError as error:
         return [f"stopped: {error.code}"]
     steps = [f"{o.step.kind} {described(o.step)[0]}" for o in result.outcomes]

@@ -15,11 +15,13 @@ import jsonschema
 import pytest
 
 import binfmt_setup
-from binfmt_setup import ci_formats, commands, provision, report
-from binfmt_setup.commands import Result
+from binfmt_setup import ci_formats, commands, report
+from binfmt_setup.check import check
 from binfmt_setup.errors import BinfmtSetupError
 from binfmt_setup.facts import HostFacts
+from binfmt_setup.install import InstallOptions, install
 from binfmt_setup.report import Style
+from binfmt_setup.result import Result
 from tests import judged, recorded
 
 GOLDEN = recorded.CASES / "golden"
@@ -38,7 +40,7 @@ class Host:
         self.host = recorded.build(self.case, root)
         # With one platform QEMU's version is among the facts.
         versions = len(self.case.ask) == 1
-        self.check = self.placed(commands.check(self.host, self.case.ask, versions=versions))
+        self.check = self.placed(check(self.host, self.case.ask, versions=versions))
         self.status = self.placed(commands.status(self.host))
         # An offline tree has no kernel whose entries could be looked at.
         self.security = (
@@ -131,9 +133,9 @@ def test_without_unicode_a_report_is_ascii_and_says_the_same(host: Host) -> None
 
 
 def test_json_of_install_check_is_complete_whether_it_could_be_done_or_not(host: Host) -> None:
-    options = provision.InstallOptions(check=True)
+    options = InstallOptions(check=True)
     try:
-        result = provision.install(host.host, host.case.ask, options)
+        result = install(host.host, host.case.ask, options)
     except BinfmtSetupError as error:
         result = commands.stopped(host.host, "install", error, check=True)
     data = json.loads(report.json_report(result))
@@ -196,7 +198,7 @@ def test_a_stock_host_gives_no_security_alarm(hosts: dict[str, Host], name: str)
 def test_a_healthy_host_with_ten_platforms_is_read_at_a_glance(hosts: dict[str, Host]) -> None:
     ten = "amd64,arm64,arm/v5,arm/v6,arm/v7,loong64,mips64le,ppc64le,riscv64,s390x"
     for name in ("debian-13", "ubuntu-24.04"):
-        result = commands.check(hosts[name].host, [ten])
+        result = check(hosts[name].host, [ten])
         text = report.text_report(result, PLAIN)
         assert result.exit_code == 0
         assert len(result.verdict.platforms) == 10

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from binfmt_setup.probes import PROBES
+from tests.room import PROBES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from binfmt_setup import commands, syscalls
+from binfmt_setup.check import check
 from binfmt_setup.document import document
 from binfmt_setup.host import Host
 from binfmt_setup.mountinfo import BINFMT_MISC
-from binfmt_setup.probes import PROBES, running_probes
+from binfmt_setup.probes import running_probes
 from binfmt_setup.registration import Registration
 from binfmt_setup.targets import target_named, target_of_machine
+from tests.room import PROBES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +82,7 @@ def register(
 
 def checked(platform: str = "linux/arm64", seconds: float = 20.0) -> Report:
     host = Host(prove=lambda names: running_probes(names, seconds=seconds))
-    return document(commands.check(host, [platform], versions=True))
+    return document(check(host, [platform], versions=True))
 
 
 def security() -> Report:
@@ -241,7 +243,7 @@ def test_a_registry_out_of_sight_is_one_cause_for_all_platforms(qemu: Path) -> N
 
     def action() -> Report:
         syscalls.mount("none", BINFMT_MISC, "tmpfs")
-        return document(commands.check(Host(), names))
+        return document(check(Host(), names))
 
     report = inside(action)
     assert codes(report) == ["not-mounted"]

@@ -17,10 +17,10 @@ import pytest
 
 from binfmt_setup.facts import SWAP_PREFIX
 from binfmt_setup.plan import wished_registration
-from binfmt_setup.probes import PROBES
 from binfmt_setup.registration import Registration
 from binfmt_setup.steps import Wish
 from binfmt_setup.targets import TARGETS, container_platforms, parse_platform, target_named
+from tests.room import PROBES
 
 if TYPE_CHECKING:
     from tests.sandbox.conftest import Sandbox

@@ -10,9 +10,9 @@ import pytest
 
 from binfmt_setup import boot, persistence
 from binfmt_setup.facts import SWAP_PREFIX
-from binfmt_setup.probes import PROBES
 from binfmt_setup.registration import Registration
 from binfmt_setup.targets import target_named
+from tests.room import PROBES
 
 if TYPE_CHECKING:
     from pathlib import Path

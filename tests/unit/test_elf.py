@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from binfmt_setup.elf import HEADER_BYTES, bytes_match, identify
-from binfmt_setup.probes import PROBES
+from tests.room import PROBES
 
 PROGRAMS = [path for path in sorted(PROBES.iterdir()) if path.name.islower()]
 PROGRAMS += [Path(p) for p in (sys.executable, "/bin/sh", "/usr/bin/env") if Path(p).exists()]

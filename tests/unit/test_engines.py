@@ -20,7 +20,6 @@ from binfmt_setup.builds import (
     targets_that_ran,
 )
 from binfmt_setup.ci_formats import junit_report
-from binfmt_setup.commands import Result
 from binfmt_setup.docker import DockerFacts, version_findings, without_buildx
 from binfmt_setup.docker_build import CacheRecord, left_by, parse_du, parse_system_df
 from binfmt_setup.engines import (
@@ -38,6 +37,7 @@ from binfmt_setup.facts import HostFacts
 from binfmt_setup.findings import Finding, PlatformState, Verdict
 from binfmt_setup.host import Host
 from binfmt_setup.programs import Completed, run_program
+from binfmt_setup.result import Result
 from binfmt_setup.targets import Platform, parse_platform
 
 if TYPE_CHECKING:

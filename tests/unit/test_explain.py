@@ -24,11 +24,11 @@ from binfmt_setup.explanation import Cause
 from binfmt_setup.facts import Distribution, HostFacts, Interpreter
 from binfmt_setup.host import Host
 from binfmt_setup.mountinfo import BinfmtMount
-from binfmt_setup.probes import PROBES
 from binfmt_setup.registration import Entry, Registration
 from binfmt_setup.report import Style
 from binfmt_setup.specimen import Specimen, look_at, script_of
 from binfmt_setup.targets import TARGETS, target_named
+from tests.room import PROBES
 
 if TYPE_CHECKING:
     from binfmt_setup.explanation import Explanation

@@ -13,11 +13,11 @@ import pytest
 import binfmt_setup
 from binfmt_setup.ci_formats import github_summary, junit_report
 from binfmt_setup.cli import run_command_line
-from binfmt_setup.commands import Result
 from binfmt_setup.facts import HostFacts, Interpreter
 from binfmt_setup.mountinfo import BinfmtMount
 from binfmt_setup.registration import Entry, Registration
 from binfmt_setup.report import Style, text_report
+from binfmt_setup.result import Result
 from binfmt_setup.security import may_catch, security_verdict
 from binfmt_setup.targets import target_named
 

@@ -13,7 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from binfmt_setup.facts import MARKER
-from binfmt_setup.probes import PROBES
+from tests.room import PROBES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from binfmt_setup.commands import Result
 from binfmt_setup.document import entry_row
 from binfmt_setup.elf import identify
 from binfmt_setup.errors import NoEmulator
@@ -15,11 +14,13 @@ from binfmt_setup.findings import judge
 from binfmt_setup.mountinfo import BinfmtMount
 from binfmt_setup.origins import left_by, origin
 from binfmt_setup.plan import plan_install, plan_uninstall
-from binfmt_setup.probes import PROBES, ProbeResult
+from binfmt_setup.probes import ProbeResult
 from binfmt_setup.registration import Entry, Registration
 from binfmt_setup.report import Style, text_report
+from binfmt_setup.result import Result
 from binfmt_setup.steps import ChangeEntry, Wish
 from binfmt_setup.targets import parse_platform, target_named
+from tests.room import PROBES
 
 ARM64 = target_named("aarch64")
 PPC64LE = target_named("ppc64le")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from binfmt_setup import commands, provision
 from binfmt_setup.answer import ended
 from binfmt_setup.cli import run_command_line
 from binfmt_setup.errors import UsageProblem
@@ -40,8 +39,8 @@ def test_plain_lines_ask_the_same_of_the_same_command(
         asked.append((host, list(names or ()), options, given))  # type: ignore[call-overload]
         raise UsageProblem("enough is known")
 
-    monkeypatch.setattr(commands, "check", record)
-    monkeypatch.setattr(provision, "install", record)
+    monkeypatch.setattr("binfmt_setup.check.check", record)
+    monkeypatch.setattr("binfmt_setup.install.install", record)
     command = plain_command(line.split())
     assert command is not None
     assert ended(command) == run_command_line(line.split()) == 2

@@ -15,7 +15,7 @@ PACKAGE = Path(binfmt_setup.__file__).parent
 PURE = (
     "errors", "targets", "elf", "registration", "facts", "findings", "steps", "plan", "boot",
     "abi", "specimen", "explanation", "explain", "advice", "origins", "identity",
-    "boot_plan", "mounts", "mountinfo", "persistence",
+    "boot_plan", "mounts", "mountinfo", "persistence", "preparation", "result", "verdict",
     "oci", "references", "emulators", "store",
 )  # fmt: skip
 DOORS = {
@@ -28,8 +28,14 @@ DOORS = {
     "apply",
     "probes",
     "syscalls",
+    "standing",
+    "asked",
+    "check",
     "commands",
+    "install",
     "provision",
+    "foresight",
+    "removal",
     "answer",
     "plain",
     "cli",
@@ -80,7 +86,13 @@ def loaded_by(statement: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "statement",
-    ["import binfmt_setup.cli", "import binfmt_setup.commands", "import binfmt_setup.provision"],
+    [
+        "import binfmt_setup.cli",
+        "import binfmt_setup.commands",
+        "import binfmt_setup.check",
+        "import binfmt_setup.foresight",
+        "import binfmt_setup.removal",
+    ],
 )
 def test_starting_a_command_loads_nothing_that_costs(statement: str) -> None:
     assert not loaded_by(statement) & COSTLY
@@ -109,7 +121,7 @@ def test_a_command_that_does_nothing_loads_the_command_line_alone() -> None:
 def test_check_loads_neither_the_command_line_library_nor_what_changes_hosts() -> None:
     loaded = loaded_by_command("check", "arm64", "s390x")
     assert (COSTLY | UNNEEDED_BY_CHECK) & loaded == set()
-    not_for_check = {"cli", "provision", "apply", "plan", "steps", "document", "engines"}
+    not_for_check = {"cli", "install", "provision", "apply", "plan", "steps", "document", "engines"}
     assert own(loaded) & not_for_check == set()
 
 

@@ -17,11 +17,11 @@ from binfmt_setup.abi import BYTES_LIMIT, READS_LIMIT
 from binfmt_setup.explain import explain
 from binfmt_setup.facts import HostFacts
 from binfmt_setup.mountinfo import BinfmtMount
-from binfmt_setup.probes import PROBES
 from binfmt_setup.registration import Entry, Registration
 from binfmt_setup.report import Style
 from binfmt_setup.specimen import Specimen, examined
 from binfmt_setup.targets import TARGETS
+from tests.room import PROBES
 
 INPUTS = 3000
 SEED = 20240229

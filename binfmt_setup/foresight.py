@@ -1,0 +1,104 @@
+"""What `install` would do, and write: for --check and for `unit`, with nothing changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from binfmt_setup import boot, emulators, plan
+from binfmt_setup.apply import Outcome
+from binfmt_setup.asked import Asked, asked_for, probe, selected, targets_of
+from binfmt_setup.errors import EnvironmentUnfit, NoEmulator
+from binfmt_setup.facts import OWN_DIRECTORY, SCRIPT_PATH, UNIT_PATH, HostFacts
+from binfmt_setup.findings import judge, knows_f
+from binfmt_setup.preparation import prepare
+from binfmt_setup.provision import package_step, planned, wish_of, without_emulator
+from binfmt_setup.result import Result
+from binfmt_setup.snapshot import snapshot, with_versions
+from binfmt_setup.steps import Prepare, Step, Unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from binfmt_setup.host import Host
+    from binfmt_setup.install import InstallOptions
+    from binfmt_setup.probes import ProbeResult
+    from binfmt_setup.sources import Source
+
+
+def install_planned(host: Host, asked: Asked, options: InstallOptions) -> Result:
+    """What install would do; writes nothing, mounts nothing, installs nothing."""
+    facts = snapshot(host, asked.platforms, qemu_directory=options.qemu_directory)
+    steps: tuple[Step, ...] = prepare(facts, private=options.private)
+    if options.source is not None:
+        facts, options, unpack = _foreseen(host, asked, facts, options, options.source)
+        steps = (*steps, *unpack)
+    if any(isinstance(step, Prepare) for step in steps):
+        # What a registry holds that is yet to be mounted cannot be known: it is taken for empty.
+        facts = replace(facts, entries=())
+    found = probe(host, asked.platforms)
+    wished = selected(facts, asked, found)
+    todo = planned(host, facts, wished, found, options)
+    lacking = without_emulator(todo, wished, asked)
+    outcomes = [Outcome(step, "planned") for step in (*steps, *todo.steps)]
+    errors = tuple(error for _, error in todo.problems)
+    if lacking and options.install_qemu:
+        packages = package_step(facts, lacking)
+        outcomes.insert(len(steps), Outcome(packages, "planned"))
+        errors = tuple(e for e in errors if not isinstance(e, NoEmulator))
+    elif not wished:
+        raise emulators.missing(facts, targets_of(asked.platforms))
+    _require_f(facts, found)
+    verdict = judge(facts, wished, found)
+    return Result("install", facts, verdict, tuple(outcomes), errors, check=True)
+
+
+def _require_f(facts: HostFacts, found: Mapping[str, ProbeResult]) -> None:
+    """What --check can foresee of a kernel without F; install itself tries, and sees."""
+    emulated = any(probe.ok and not probe.native for probe in found.values())
+    if facts.live and facts.kernel and not knows_f(facts, emulated=emulated):
+        raise EnvironmentUnfit(
+            f"Linux {facts.kernel} has no F flag, without which nothing works in containers",
+            hint="update the kernel: Linux 4.8 or newer is needed", code="kernel-too-old",
+        )  # fmt: skip
+
+
+def _foreseen(
+    host: Host, asked: Asked, facts: HostFacts, options: InstallOptions, source: Source
+) -> tuple[HostFacts, InstallOptions, tuple[Unpack, ...]]:
+    """The facts as they would be once the source is unpacked, and the step that it takes."""
+    from binfmt_setup import sources  # archive formats cost start-up time
+
+    brought = sources.bring(host, facts, source, write=False)
+    options = replace(options, qemu_directory=brought.directory)
+    facts = snapshot(host, asked.platforms, qemu_directory=brought.directory)
+    unpack = (sources.unpack_step(source, brought),) if brought.new else ()
+    return sources.foreseen(facts, brought, source), options, unpack
+
+
+def unit(
+    host: Host, names: Sequence[str], options: InstallOptions
+) -> tuple[HostFacts, str, dict[str, str]]:
+    """The unit that install would write, and the texts of all other files by their paths."""
+    asked = asked_for(names)
+    facts = snapshot(host, asked.platforms, qemu_directory=options.qemu_directory)
+    if options.source is not None:
+        facts, options, _ = _foreseen(host, asked, facts, options, options.source)
+    wished = selected(facts, asked, probe(host, asked.platforms))
+    registrations = []
+    for target in targets_of(wished):
+        chosen = emulators.choose(facts, target)
+        if chosen is None:
+            raise emulators.missing(facts, [target])
+        facts = with_versions(host, facts, [] if chosen.needs_binfmt_flags else [chosen.path])
+        chosen = facts.interpreter(chosen.path)
+        registrations.append(plan.wished_registration(facts, target, chosen, wish_of(options)))
+    if not registrations:
+        raise emulators.missing(facts, targets_of(asked.platforms))
+    files = {f"{OWN_DIRECTORY}/{r.name}.conf": boot.config_text(r, None) for r in registrations}
+    files[SCRIPT_PATH] = boot.script_text()
+    for group in boot.unit_groups(facts, registrations):
+        files |= boot.render_units(group)
+    main = UNIT_PATH if UNIT_PATH in files else next(p for p in files if p.endswith(".service"))
+    text = files.pop(main)
+    return facts, text, files

@@ -1,0 +1,87 @@
+"""The way into `install`: rights, namespace, locks and the registry itself.
+
+What is done then is in `provision`. It is imported while the first probes run: reading and
+planning need many rooms, and the probes as much time as these to load.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from binfmt_setup import guards
+from binfmt_setup.asked import asked_for, proving
+from binfmt_setup.preparation import prepare
+from binfmt_setup.standing import standing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
+    from binfmt_setup.apply import Outcome
+    from binfmt_setup.facts import HostFacts
+    from binfmt_setup.host import Host
+    from binfmt_setup.result import Result
+    from binfmt_setup.sources import Source
+
+
+@dataclass(frozen=True)
+class InstallOptions:
+    """The switches of `install`."""
+
+    check: bool = False
+    persist: bool = True
+    private: bool = False
+    credentials: bool = False
+    qemu_directory: str = ""
+    install_qemu: bool = False
+    take_over: bool = False
+    source: Source | None = None
+
+
+def install(host: Host, names: Sequence[str], options: InstallOptions) -> Result:
+    """Reach the wished state, or with `check` say what that would take.
+
+    Raises the typed error for whatever stops the command as a whole.
+    """
+    asked = asked_for(names)
+    facts = standing(host)
+    guards.refuse_wrong_namespace(facts, private=options.private)
+    if options.check:
+        from binfmt_setup import foresight
+
+        return foresight.install_planned(host, asked, options)
+    guards.require_root(facts)
+    with guards.locked(host, private=options.private):
+        prepared = _prepared(host, facts, options)
+        with (
+            _qemu_at_hand(host, facts, options, prepared) as ready,
+            guards.registry_locked(host),
+            proving(host, asked.platforms) as results,
+        ):
+            from binfmt_setup import provision
+
+            provided = provision.provide(host, asked, ready, results, prepared)
+    return provision.concluded(host, provided, prepared, persist=options.persist)
+
+
+def _prepared(host: Host, facts: HostFacts, options: InstallOptions) -> list[Outcome]:
+    """Make the registry available, where it is not."""
+    steps = prepare(facts, private=options.private)
+    if not steps:
+        return []
+    from binfmt_setup import apply
+
+    return apply.prepare(host, steps, private=options.private)
+
+
+def _qemu_at_hand(
+    host: Host, facts: HostFacts, options: InstallOptions, prepared: list[Outcome]
+) -> AbstractContextManager[InstallOptions]:
+    """The options with the directory of what --qemu names."""
+    if options.source is None:
+        return nullcontext(options)
+    from binfmt_setup import sources
+
+    return sources.at_hand(host, facts, options, options.source, prepared)
