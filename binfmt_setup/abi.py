@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import io
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
+
+from binfmt_setup.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,8 +46,7 @@ _MACHINES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class ElfDetails:
+class ElfDetails(Record):
     """What an ELF file says beyond its header.
 
     `attributes` are (name, value) pairs of .ARM.attributes or .riscv.attributes. `loader`

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from binfmt_setup.abi import kernel_refusal, machine_words
 from binfmt_setup.explanation import Failure
 from binfmt_setup.mountinfo import BINFMT_MISC
+from binfmt_setup.records import replace
 
 if TYPE_CHECKING:
     from binfmt_setup.explanation import Explanation

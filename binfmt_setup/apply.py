@@ -8,12 +8,12 @@ new one; it is also what is proven, so a bad emulator is seen before the old ent
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from binfmt_setup import writes
 from binfmt_setup.errors import BinfmtSetupError, EnvironmentUnfit
 from binfmt_setup.facts import SWAP_PREFIX
+from binfmt_setup.records import NOTHING, Record, replace
 from binfmt_setup.steps import (
     ChangeEntry,
     ChangeFile,
@@ -38,8 +38,7 @@ _RELOAD_SECONDS = 60.0
 _UNIT_SECONDS = 120.0
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(Record):
     """What became of a step: `planned`, `done`, `failed` or `rolled-back`, and why."""
 
     step: Step
@@ -47,12 +46,12 @@ class Outcome:
     error: BinfmtSetupError | None = None
 
 
-@dataclass
 class Applied:
     """The outcomes so far, in order, and the newest result of each probe."""
 
-    outcomes: list[Outcome] = field(default_factory=list)
-    probes: dict[str, ProbeResult] = field(default_factory=dict)
+    def __init__(self, probes: Mapping[str, ProbeResult] = NOTHING) -> None:
+        self.outcomes: list[Outcome] = []
+        self.probes = dict(probes)
 
     def note(self, step: Step, result: str = "done", error: BinfmtSetupError | None = None) -> None:
         """Write down what became of a step."""
@@ -69,15 +68,18 @@ class Applied:
         return tuple(o.error for o in self.outcomes if o.error is not None)
 
 
-@dataclass
 class _Swap:
-    """One entry on its way to a new registration: `live` is the name it has at the moment."""
+    """One entry on its way to a new registration.
 
-    change: TargetChange
-    entry: ChangeEntry
-    after: Registration
-    live: str = ""
-    written: list[ChangeFile] = field(default_factory=list)
+    `live` is the name it has in the kernel at the moment, `written` the files made so far.
+    """
+
+    def __init__(self, change: TargetChange, entry: ChangeEntry, after: Registration) -> None:
+        self.change = change
+        self.entry = entry
+        self.after = after
+        self.live = ""
+        self.written: list[ChangeFile] = []
 
     @property
     def covered(self) -> bool:
@@ -108,7 +110,7 @@ def carry_out(host: Host, plan: Plan, prove: Prover, before: Mapping[str, ProbeR
     `before` holds the probes' results before anything was changed: a replacement may not
     break what ran.
     """
-    done = Applied(probes=dict(before))
+    done = Applied(before)
     swaps = _start_swaps(host, plan.targets, done)
     try:
         _prove(swaps, prove, before, done)

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING
 from binfmt_setup import oci
 from binfmt_setup.elf import HEADER_BYTES, ElfFacts, identify
 from binfmt_setup.errors import NoEmulator, UsageProblem
+from binfmt_setup.records import Record
 from binfmt_setup.streams import (
     CHUNK,
     Budget,
@@ -51,8 +52,7 @@ Sink = Callable[[str, str, Iterator[bytes]], None]
 """Writes one emulator: the path it had, the name it gets, its content piece by piece."""
 
 
-@dataclass(frozen=True)
-class Emulator:
+class Emulator(Record):
     """One emulator found in an archive: QEMU's version is read out of the program's text."""
 
     target: Target

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from binfmt_setup.records import Record
 from binfmt_setup.targets import (
     TARGETS,
     X86_LEVELS,
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from binfmt_setup.probes import ProbeResult
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(Record):
     """The platforms a command works on, and whether the user named them."""
 
     platforms: tuple[Platform, ...]

@@ -6,7 +6,6 @@ whether they are enough. systemd/ holds the templates and the script.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from binfmt_setup.facts import (
 )
 from binfmt_setup.mountinfo import BINFMT_MISC
 from binfmt_setup.mounts import late_mount, unit_escape
+from binfmt_setup.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,8 +65,7 @@ def config_text(
     return "\n".join([*lines, registration.line, ""])
 
 
-@dataclass(frozen=True)
-class UnitGroup:
+class UnitGroup(Record):
     """What is registered together at boot: all that the boot waits for, or one late mount.
 
     `mount` is the mount point that the boot does not wait for, else empty.

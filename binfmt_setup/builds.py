@@ -7,11 +7,11 @@ line in the build's log is the proof. Everything that reads an engine's output i
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from binfmt_setup.probes import PROBES, available
+from binfmt_setup.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,8 +34,7 @@ _REASONS = {
 (runc: `exec /x: exec format error`, crun: ``exec container process `/x`: Exec format error``)."""
 
 
-@dataclass(frozen=True)
-class ProbeFailure:
+class ProbeFailure(Record):
     """Why a probe did not run in a build: the name of execve's errno, or an exit status."""
 
     errno: str = ""

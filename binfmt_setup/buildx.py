@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from binfmt_setup.findings import Finding
+from binfmt_setup.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,8 +22,7 @@ loong64 is new, and Docker 28.5 lists neither mips64le nor always 386 where they
 _REMOTE_DRIVERS = ("kubernetes", "cloud")
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(Record):
     """One machine of a builder; its own platform comes first in what BuildKit detected."""
 
     name: str
@@ -38,13 +37,12 @@ class Node:
         return self.platforms[0] if self.platforms else ""
 
 
-@dataclass(frozen=True)
-class Builder:
+class Builder(Record):
     """A builder as `docker buildx inspect` describes it."""
 
     name: str
     driver: str
-    nodes: tuple[Node, ...] = field(default_factory=tuple)
+    nodes: tuple[Node, ...] = ()
 
     def node_for(self, platform: str) -> Node | None:
         """The node that lists a platform; where several do, the first gets the work."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from binfmt_setup.asked import asked_for, proving, selected
+from binfmt_setup.records import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import json
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from binfmt_setup.builds import as_list, as_object, as_text
@@ -23,6 +22,7 @@ from binfmt_setup.docker_build import DockerBuild, own_settings
 from binfmt_setup.engines import EngineReport, engine_failed, try_builds
 from binfmt_setup.facts import version_pair
 from binfmt_setup.findings import Finding
+from binfmt_setup.records import Record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,8 +38,7 @@ FIRST_BUILDKIT_IN_BUILDX = (23, 0)
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 
 
-@dataclass(frozen=True)
-class DockerFacts:
+class DockerFacts(Record):
     """What client and daemon say of themselves; `server` is empty when none answers."""
 
     client: str

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import tarfile
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from binfmt_setup.builds import as_list, as_object, as_text, context_files, platforms_of_index
 from binfmt_setup.errors import OtherProgramFailed
+from binfmt_setup.records import Record, replace
 from binfmt_setup.workspace import workspace
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ _BLOB_LIMIT = 4 * 1024 * 1024  # bytes; no JSON in an index is larger
 _COPIED_SETTINGS = 1024 * 1024  # bytes
 
 
-@dataclass(frozen=True)
-class CacheRecord:
+class CacheRecord(Record):
     """One record of BuildKit's cache."""
 
     id: str

@@ -8,8 +8,8 @@ and the program headers, and costs a hundredth of a full parser (see docs/perfor
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
+from binfmt_setup.records import Record
 from binfmt_setup.targets import TARGETS, ByteOrder, Target
 
 HEADER_BYTES = 4096
@@ -21,8 +21,7 @@ _CLASS_64 = 2
 _LITTLE = 1
 
 
-@dataclass(frozen=True)
-class ElfFacts:
+class ElfFacts(Record):
     """What the ELF header of a program says.
 
     `static` is true when no program header asks for a loader (PT_INTERP);

@@ -11,13 +11,13 @@ import json
 import secrets
 import shlex
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from binfmt_setup.builds import ProbeFailure, as_object, buildable, probe_failure, targets_that_ran
 from binfmt_setup.errors import BinfmtSetupError, OtherProgramFailed, TookTooLong, UsageProblem
 from binfmt_setup.findings import Finding, PlatformState, Verdict
 from binfmt_setup.programs import SAFE_PATH, Completed
+from binfmt_setup.records import Record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -46,8 +46,7 @@ another daemon, builder or store than the user's own. PATH is not among them."""
 _UNPRINTABLE = {code: "" for code in (*range(32), 127) if chr(code) not in "\t\n"}
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(Record):
     """Seconds that a question and a build may take; a build gets more for each platform."""
 
     question: float = 20.0
@@ -59,8 +58,7 @@ class Limits:
         return self.build + self.platform * len(platforms)
 
 
-@dataclass(frozen=True)
-class EngineReport:
+class EngineReport(Record):
     """What one engine answered.
 
     `built` are the platforms whose probe ran in a build; `index` those that one result
@@ -79,8 +77,7 @@ class EngineReport:
     error: BinfmtSetupError | None = None
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(Record):
     """What engines are asked: platforms, whether the user named them, and what already runs.
 
     `running` are the platforms whose probes ran on this host without an engine.
@@ -91,8 +88,7 @@ class Question:
     running: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
-class Caller:
+class Caller(Record):
     """Calls engines: with the variables they need, a time limit, and a word for the user."""
 
     host: Host
@@ -134,8 +130,7 @@ def _printable(text: str) -> str:
     return text.translate(_UNPRINTABLE)
 
 
-@dataclass(frozen=True)
-class EngineCalls:
+class EngineCalls(Record):
     """Which engines to ask, and by whom."""
 
     caller: Caller

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from binfmt_setup.records import Record
 
 if TYPE_CHECKING:
     from binfmt_setup.registration import Entry
@@ -19,16 +20,14 @@ Cause = Literal[
 """Why a file does not run; stable, each with its paragraph in docs/explain.md."""
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(Record):
     """An entry that matches a file: the one that gets it, or one that loses."""
 
     entry: Entry
     state: Literal["handler", "shadowed", "disabled"]
 
 
-@dataclass(frozen=True)
-class NearMiss:
+class NearMiss(Record):
     """The entry that comes closest to a file, and the first byte that keeps it away."""
 
     entry: Entry
@@ -39,8 +38,7 @@ class NearMiss:
     differing: int
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(Record):
     """One file on the way, and what the kernel does with it."""
 
     found: Specimen
@@ -54,8 +52,7 @@ class Step:
         return next((c.entry for c in self.candidates if c.state == "handler"), None)
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(Record):
     """Why it does not run.
 
     `errno` is the name of the error execve gives; empty when a program does start, but
@@ -67,8 +64,7 @@ class Failure:
     errno: str = ""
 
 
-@dataclass(frozen=True)
-class Explanation:
+class Explanation(Record):
     """What becomes of a file when somebody runs it with `tree` as root directory."""
 
     path: str

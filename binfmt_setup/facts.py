@@ -7,11 +7,11 @@ fills a `HostFacts`; findings and plans are made from it and nothing else.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.mountinfo import ABSENT, BinfmtMount
+from binfmt_setup.records import NOTHING, Record
 from binfmt_setup.registration import BadRegistration, Entry, Registration, parse_line
 from binfmt_setup.targets import X86_LEVELS, Platform, Target, target_of_machine
 
@@ -44,8 +44,7 @@ REGISTRY_UNIT = "proc-sys-fs-binfmt_misc"
 _WHOLE_HOST = ["0", "0", "4294967295"]  # the uid map of the initial user namespace
 
 
-@dataclass(frozen=True)
-class ConfigFile:
+class ConfigFile(Record):
     """One binfmt.d file.
 
     `replaced` is the registration that stood in the kernel when this tool wrote the file;
@@ -65,8 +64,7 @@ class ConfigFile:
         return self.path.rsplit("/", 1)[-1]
 
 
-@dataclass(frozen=True)
-class Interpreter:
+class Interpreter(Record):
     """The file at an interpreter's path, followed through links.
 
     `problem` is empty for a readable regular file, else `missing`, `not-a-file` or
@@ -102,8 +100,7 @@ class Interpreter:
         return self.path.endswith("-binfmt-P")
 
 
-@dataclass(frozen=True)
-class BootFacts:
+class BootFacts(Record):
     """What will happen at the next boot.
 
     `init` is what runs as PID 1 (or, for an offline tree, what would). `files` are this
@@ -115,7 +112,7 @@ class BootFacts:
     running: bool = False
     systemd_binfmt: str = ""
     openrc_enabled: bool = False
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = NOTHING
     unit_links: tuple[str, ...] = ()
     masked: frozenset[str] = frozenset()
     active: frozenset[str] = frozenset()
@@ -128,8 +125,7 @@ class BootFacts:
         return self.files.get(UNIT_PATH)
 
 
-@dataclass(frozen=True)
-class Distribution:
+class Distribution(Record):
     """Who made this system, from os-release(5)."""
 
     id: str = ""
@@ -138,8 +134,7 @@ class Distribution:
     name: str = ""
 
 
-@dataclass(frozen=True)
-class HostFacts:
+class HostFacts(Record):
     """All that findings and plans may look at.
 
     `root` is "/" for the running host, else an offline tree, whose kernel is not there to
@@ -167,8 +162,8 @@ class HostFacts:
     update_binfmts: frozenset[str] = frozenset()
     missing_directories: frozenset[str] = frozenset()
     boot: BootFacts = BootFacts("none")
-    interpreters: Mapping[str, Interpreter] = field(default_factory=dict)
-    emulators: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    interpreters: Mapping[str, Interpreter] = NOTHING
+    emulators: Mapping[str, tuple[str, ...]] = NOTHING
     cpu_flags: frozenset[str] = frozenset()
     distribution: Distribution = Distribution()
 

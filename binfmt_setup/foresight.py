@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from binfmt_setup import boot, emulators, plan
@@ -13,6 +12,7 @@ from binfmt_setup.facts import OWN_DIRECTORY, SCRIPT_PATH, UNIT_PATH, HostFacts
 from binfmt_setup.findings import judge, knows_f
 from binfmt_setup.preparation import prepare
 from binfmt_setup.provision import package_step, planned, wish_of, without_emulator
+from binfmt_setup.records import replace
 from binfmt_setup.result import Result
 from binfmt_setup.snapshot import snapshot, with_versions
 from binfmt_setup.steps import Prepare, Step, Unpack

@@ -15,13 +15,13 @@ import stat
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from binfmt_setup import syscalls
 from binfmt_setup.errors import OtherProgramFailed
 from binfmt_setup.probes import ProbeResult, running_probes, with_pinned_versions
 from binfmt_setup.programs import Completed, Runner, run_program
+from binfmt_setup.records import Record
 
 _ENTRY_BYTES = 8192  # an entry's text is at most a name, two hex fields and 1920 bytes
 _MOUNT_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
@@ -34,8 +34,7 @@ Prober = Callable[[Sequence[str]], AbstractContextManager[Callable[[], Mapping[s
 results."""
 
 
-@dataclass(frozen=True)
-class Host:
+class Host(Record):
     """A host's file tree and its programs."""
 
     root: str | os.PathLike[str] = "/"

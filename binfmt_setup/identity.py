@@ -6,11 +6,11 @@ Pure: what /etc/subuid and /proc/self/uid_map say becomes the lines for the new 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.errors import EnvironmentUnfit, PrivilegesMissing
+from binfmt_setup.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,8 +27,7 @@ class Users(str, Enum):
     current = "current"
 
 
-@dataclass(frozen=True)
-class Caller:
+class Caller(Record):
     """Whoever asks for a namespace: ids, and the texts that say which others are theirs."""
 
     uid: int
@@ -40,8 +39,7 @@ class Caller:
     subgid: str = ""
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(Record):
     """The maps of a namespace and who may write them.
 
     `writer` is `self` (one's own id alone), `root` (any id, from outside) or `newuidmap`.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, TypeVar
 
 import urllib3
@@ -18,6 +17,7 @@ from urllib3.exceptions import HTTPError, SSLError
 from binfmt_setup import oci
 from binfmt_setup.errors import BinfmtSetupError, NoEmulator, OtherProgramFailed
 from binfmt_setup.logins import LOOPBACK, Login, challenge, find_login, proxy_for, tls_context
+from binfmt_setup.records import Record
 from binfmt_setup.references import Reference, parse_reference
 from binfmt_setup.streams import too_large
 
@@ -37,8 +37,7 @@ _TRANSIENT = (408, 429, 500, 502, 503, 504)
 _REDIRECTS = 5
 
 
-@dataclass(frozen=True)
-class Patience:
+class Patience(Record):
     """How long to wait, in seconds, and how often to try.
 
     A body that comes slower than `slowest` bytes a second, over `window` seconds, is given up.

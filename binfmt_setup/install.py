@@ -7,12 +7,12 @@ planning need many rooms, and the probes as much time as these to load.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from binfmt_setup import guards
 from binfmt_setup.asked import asked_for, proving
 from binfmt_setup.preparation import prepare
+from binfmt_setup.records import Record
 from binfmt_setup.standing import standing
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from binfmt_setup.sources import Source
 
 
-@dataclass(frozen=True)
-class InstallOptions:
+class InstallOptions(Record):
     """The switches of `install`."""
 
     check: bool = False

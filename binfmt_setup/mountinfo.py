@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from binfmt_setup.records import Record
 
 BINFMT_MISC = "/proc/sys/fs/binfmt_misc"
 
 
-@dataclass(frozen=True)
-class Mount:
+class Mount(Record):
     """One line of /proc/PID/mountinfo (proc(5))."""
 
     mount_id: str
@@ -20,8 +20,7 @@ class Mount:
     device: str = ""
 
 
-@dataclass(frozen=True)
-class BinfmtMount:
+class BinfmtMount(Record):
     """What is mounted at /proc/sys/fs/binfmt_misc, or that nothing can be: `read_only`.
 
     `automount` is systemd's autofs that nobody has triggered yet: the directory is there

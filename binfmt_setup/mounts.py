@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from binfmt_setup.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,8 +19,7 @@ _SYSTEM = ("/", "/usr")
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_.")
 
 
-@dataclass(frozen=True)
-class FstabLine:
+class FstabLine(Record):
     """One file system of /etc/fstab."""
 
     point: str

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from binfmt_setup.errors import NoEmulator
+from binfmt_setup.records import Record
 from binfmt_setup.streams import corrupt
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _DEEPEST = 3  # an index in an index: docker save and multi-platform attestations do it
 
 
-@dataclass(frozen=True)
-class Descriptor:
+class Descriptor(Record):
     """A reference by content: digest, size in bytes, and the platform it is made for."""
 
     digest: str
@@ -45,8 +44,7 @@ class Descriptor:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(Record):
     """One platform's image: the digest of its manifest, and its layers, the lowest first."""
 
     digest: str

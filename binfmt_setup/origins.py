@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from binfmt_setup.records import Record
 from binfmt_setup.targets import target_of_entry
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ OriginName = Literal[
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(Record):
     """A tool that leaves entries behind.
 
     `pinned_in_container` says that the interpreter's path was one of a container image;

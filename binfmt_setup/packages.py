@@ -8,11 +8,11 @@ qemu-linux-user.spec, Arch's PKGBUILD, Alpine's APKBUILD.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from binfmt_setup.errors import NoEmulator, PrivilegesMissing
 from binfmt_setup.facts import version_pair
+from binfmt_setup.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,8 +41,7 @@ _FEDORA_GROUPS = {
 named after."""
 
 
-@dataclass(frozen=True)
-class PackageManager:
+class PackageManager(Record):
     """How one package manager installs QEMU user mode without asking anything.
 
     `choose` gives the packages for a target on a release of the distribution.

@@ -8,11 +8,11 @@ mistake, a call for help) goes to `cli`, which also reads plain lines, to the sa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from binfmt_setup import answer
+from binfmt_setup.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,8 +23,7 @@ _CHECK_SWITCHES = frozenset(("--strict", *_QUIET, *_VERBOSE))
 _INSTALL_SWITCHES = frozenset(("--check", "--no-persist", "--private", *_VERBOSE))
 
 
-@dataclass(frozen=True)
-class Words:
+class Words(Record):
     """The platforms and the switches of a command line."""
 
     platforms: tuple[str, ...]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from binfmt_setup.engines import EngineReport, engine_failed, try_builds
 from binfmt_setup.errors import EnvironmentUnfit, PrivilegesMissing
 from binfmt_setup.facts import version_pair
 from binfmt_setup.findings import Finding
+from binfmt_setup.records import Record, replace
 from binfmt_setup.workspace import workspace
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ OLDEST = {"podman": (3, 0), "buildah": (1, 19)}
 """The first with several --platform in one build and --manifest (their release notes)."""
 
 
-@dataclass(frozen=True)
-class StoreFacts:
+class StoreFacts(Record):
     """What an engine without a daemon says of itself; `root` is where its store is."""
 
     version: str
@@ -116,8 +115,7 @@ def _build(caller: Caller, engine: str, facts: StoreFacts, question: Question) -
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _StoreBuild:
+class _StoreBuild(Record):
     """Builds with one engine: layers in `workspace`, what only runs in `state`."""
 
     caller: Caller

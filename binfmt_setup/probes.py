@@ -16,11 +16,11 @@ import select
 import signal
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from binfmt_setup.errors import EnvironmentUnfit, PrivilegesMissing
+from binfmt_setup.records import NOTHING, Record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,8 +35,7 @@ _OUTPUT_LIMIT = 4096  # bytes kept of what a probe or its interpreter prints
 _STAGE_CHROOT_FAILED = "chroot"
 
 
-@dataclass(frozen=True)
-class ProbeResult:
+class ProbeResult(Record):
     """What happened to one probe.
 
     `errno` is that of execve (0: it was started). `fields` are what the probe printed;
@@ -53,7 +52,7 @@ class ProbeResult:
     output: str = ""
     native: bool = False
     pinned: tuple[int, int] | None = None
-    fields: dict[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = NOTHING
     pinned_version: str = ""
 
     @property
@@ -195,12 +194,7 @@ def _understood(said: bytes, status: int) -> dict[str, ProbeResult]:
             f"cannot isolate probes: {os.strerror(rows[_STAGE_CHROOT_FAILED])}",
             hint="run as root, or allow user namespaces (sysctl user.max_user_namespaces)",
         )
-    results = {}
-    for row in rows:
-        pinned = tuple(row.pop("pinned") or ())
-        found = ProbeResult(pinned=pinned or None, **row)
-        results[found.probe] = found
-    return results
+    return {row["probe"]: ProbeResult(**row) for row in rows}
 
 
 def _stage(
@@ -244,15 +238,15 @@ def _isolate(root: str | os.PathLike[str]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-@dataclass
 class _Running:
-    """One probe that was started."""
+    """One probe that was started, by which program, and what it has printed."""
 
-    probe: str
-    pid: int
-    output: int
-    program: tuple[int, int] | None
-    text: bytes = b""
+    def __init__(self, probe: str, pid: int, output: int, program: tuple[int, int] | None) -> None:
+        self.probe = probe
+        self.pid = pid
+        self.output = output
+        self.program = program
+        self.text = b""
 
 
 def _run_all(
@@ -296,7 +290,7 @@ def _start(name: str, proc: int, environment: Mapping[str, str]) -> _Running | P
         return _Running(name, pid, output, _program(f"{pid}/exe", proc))
     except OSError as error:
         os.close(output)
-        return ProbeResult(name, errno=error.errno or errno.EIO)
+        return ProbeResult(name, errno=error.errno or errno.EIO, fields={})
     finally:
         os.close(release)
         os.close(read_in)

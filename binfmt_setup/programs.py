@@ -12,10 +12,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from binfmt_setup.errors import OtherProgramFailed, TookTooLong
+from binfmt_setup.records import Record
 
 if TYPE_CHECKING:
     import subprocess
@@ -30,8 +30,7 @@ _CHUNK = 65536  # bytes
 _KEPT = 16 * 1024 * 1024  # bytes of what a program prints on each stream; the rest is dropped
 
 
-@dataclass(frozen=True)
-class Completed:
+class Completed(Record):
     """What a program left: its exit status and what it said."""
 
     status: int

@@ -6,12 +6,12 @@ Read for the security view alone: asking a package manager takes a while.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from binfmt_setup.errors import BinfmtSetupError
 from binfmt_setup.interpreters import directories_above
 from binfmt_setup.mountinfo import parse_mountinfo
+from binfmt_setup.records import replace
 
 if TYPE_CHECKING:
     from binfmt_setup.facts import HostFacts, Interpreter

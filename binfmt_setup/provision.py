@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from binfmt_setup import apply, emulators, guards, plan, probes
 from binfmt_setup.apply import Applied, Outcome
 from binfmt_setup.asked import Asked, probe, selected, targets_of
 from binfmt_setup.errors import NoEmulator
+from binfmt_setup.records import Record, replace
 from binfmt_setup.snapshot import looked_again, snapshot, with_versions
 from binfmt_setup.steps import Plan, Prepare, Wish
 
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from binfmt_setup.verdict import Verdict
 
 
-@dataclass(frozen=True)
-class Provided:
+class Provided(Record):
     """The platforms that were meant, the host before, what was planned, and what was done."""
 
     platforms: tuple[Platform, ...]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from binfmt_setup.errors import UsageProblem
 from binfmt_setup.oci import is_digest
+from binfmt_setup.records import Record
 
 DOCKER_HUB = "docker.io"
 _DOCKER_HUB_HOST = "registry-1.docker.io"
@@ -17,8 +17,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _LOOPBACK = re.compile(r"(localhost|127(\.\d+){3}|\[::1\])(:\d+)?")
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(Record):
     """One image of one repository of one registry; `wanted` is a tag or a digest."""
 
     registry: str

@@ -8,9 +8,9 @@ read back from an entry's file. Source: fs/binfmt_misc.c (`create_entry`,
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 
 from binfmt_setup.elf import bytes_match
+from binfmt_setup.records import Record
 
 MAX_LINE = 1920
 """The kernel's limit for one register line, in bytes."""
@@ -28,8 +28,7 @@ class BadRegistration(ValueError):
     """A line or an entry's text that is no registration; the words say what is wrong."""
 
 
-@dataclass(frozen=True)
-class Registration:
+class Registration(Record):
     """What an entry is registered with: which programs, which interpreter, how.
 
     Exactly one of `magic` and `extension` is set. `flags` are in the kernel's order POCF.
@@ -79,8 +78,7 @@ class Registration:
         return bytes_match(header[self.offset :], self.magic, self.mask)
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Record):
     """An entry as the kernel shows it.
 
     `unknown` keeps lines of newer kernels that this version cannot read.
@@ -88,7 +86,7 @@ class Entry:
 
     registration: Registration
     enabled: bool
-    unknown: tuple[str, ...] = field(default=())
+    unknown: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

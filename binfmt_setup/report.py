@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from binfmt_setup.persistence import persistence_problem
 from binfmt_setup.preflight import host_rows, platform_rows
+from binfmt_setup.records import Record
 from binfmt_setup.targets import parse_platform, target_of_entry
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ _COLOURS = {"good": "32", "bad": "31", "warn": "33", "dim": "2"}
 _NOT_PROBED = "not probed"
 
 
-@dataclass(frozen=True)
-class Style:
+class Style(Record):
     """How text may look on a stream: with colours, and with signs beyond ASCII."""
 
     colour: bool = False

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from binfmt_setup.errors import BinfmtSetupError, ExitCode
+from binfmt_setup.records import Record
 from binfmt_setup.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -14,13 +14,12 @@ if TYPE_CHECKING:
     from binfmt_setup.facts import HostFacts
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(Record):
     """The answer; `outcomes` are planned steps under --check."""
 
     command: str
     facts: HostFacts
-    verdict: Verdict = field(default_factory=Verdict)
+    verdict: Verdict = Verdict()
     outcomes: tuple[Outcome, ...] = ()
     errors: tuple[BinfmtSetupError, ...] = ()
     check: bool = False

@@ -11,7 +11,6 @@ import errno
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -19,6 +18,7 @@ from binfmt_setup import namespace
 from binfmt_setup.elf import HEADER_BYTES, identify
 from binfmt_setup.errors import CommandNotExecutable, CommandNotFound, EnvironmentUnfit
 from binfmt_setup.identity import Users, choose
+from binfmt_setup.records import Record
 from binfmt_setup.targets import TARGETS, container_platforms, parse_platform, target_of_machine
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ _SHELL = "/bin/sh"
 _DEFAULT_PATH = "/bin:/usr/bin"
 
 
-@dataclass(frozen=True)
-class RunOptions:
+class RunOptions(Record):
     """What `run` was asked for; `users` is None where nothing was said about ids."""
 
     command: tuple[str, ...]

@@ -6,7 +6,6 @@ Nothing here changes anything, not even by looking: an untouched automount stays
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.emulators import candidates, may_register
@@ -29,6 +28,7 @@ from binfmt_setup.interpreters import Interpreters
 from binfmt_setup.mountinfo import BINFMT_MISC, BinfmtMount, Mount, parse_mountinfo
 from binfmt_setup.mounts import parse_fstab
 from binfmt_setup.probes import version_of
+from binfmt_setup.records import replace
 from binfmt_setup.registration import BadRegistration, Entry, parse_entry
 from binfmt_setup.standing import machine_of_tree, standing_among
 from binfmt_setup.store import file_digest, stored_at

@@ -6,7 +6,6 @@ import hashlib
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
@@ -14,6 +13,7 @@ from binfmt_setup import apply, archives, store, streams
 from binfmt_setup.apply import Applied, Outcome
 from binfmt_setup.errors import NoEmulator, UsageProblem
 from binfmt_setup.facts import Interpreter
+from binfmt_setup.records import NOTHING, Record, replace
 from binfmt_setup.snapshot import snapshot
 from binfmt_setup.steps import Discard, Unpack
 from binfmt_setup.store import STORE, Stored
@@ -33,8 +33,7 @@ Scratch = Callable[[], AbstractContextManager[IO[bytes]]]
 """Makes a file without a name for what is only passing through."""
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Record):
     """Where QEMU shall come from, and where what is unpacked is kept.
 
     `environment` is the caller's, for the proxies and credentials of a registry.
@@ -43,7 +42,7 @@ class Source:
     kind: Literal["directory", "archive", "image"]
     text: str
     store: str = STORE
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = NOTHING
 
     @property
     def name(self) -> str:
@@ -51,14 +50,13 @@ class Source:
         return self.text if self.kind == "image" else str(Path(self.text).absolute())
 
 
-@dataclass(frozen=True)
-class Brought:
+class Brought(Record):
     """A directory of emulators: unpacked by this run, to be unpacked (`new`), or there before."""
 
     directory: str
     digest: str
     new: bool = False
-    emulators: Mapping[str, Emulator] = field(default_factory=dict)
+    emulators: Mapping[str, Emulator] = NOTHING
 
 
 def parse_source(

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import errno
 import stat
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from binfmt_setup.abi import ElfDetails, read_details
 from binfmt_setup.elf import HEADER_BYTES, ElfFacts, identify
+from binfmt_setup.records import Record, replace
 
 if TYPE_CHECKING:
     from binfmt_setup.host import Host
@@ -34,16 +34,14 @@ _KINDS: dict[int, Kind] = {
 }
 
 
-@dataclass(frozen=True)
-class Script:
+class Script(Record):
     """What `#!` asks for: an interpreter and at most one argument."""
 
     interpreter: str
     argument: str = ""
 
 
-@dataclass(frozen=True)
-class Specimen:
+class Specimen(Record):
     """What is known of a file that shall run.
 
     `head` is what the kernel looks at, shorter for a short file; `elf` and `details` are

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from binfmt_setup.records import Record
 
 if TYPE_CHECKING:
     from binfmt_setup.errors import BinfmtSetupError
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
     from binfmt_setup.targets import Platform, Target
 
 
-@dataclass(frozen=True)
-class Wish:
+class Wish(Record):
     """What the user asked for, beyond the platforms.
 
     `take_over`: replace what others registered, even where it would do.
@@ -25,8 +25,7 @@ class Wish:
     take_over: bool = False
 
 
-@dataclass(frozen=True)
-class ChangeEntry:
+class ChangeEntry(Record):
     """Give an entry another registration: a new one, a replacement, or none (`after`)."""
 
     name: str
@@ -41,8 +40,7 @@ class ChangeEntry:
         return "remove-entry" if self.after is None else "replace"
 
 
-@dataclass(frozen=True)
-class ChangeFile:
+class ChangeFile(Record):
     """Write a file, or remove it (`after` is None)."""
 
     path: str
@@ -55,8 +53,7 @@ class ChangeFile:
         return "remove-file" if self.after is None else "write-file"
 
 
-@dataclass(frozen=True)
-class ChangeLink:
+class ChangeLink(Record):
     """Point a symbolic link somewhere, or remove it (`after` is None)."""
 
     path: str
@@ -69,16 +66,14 @@ class ChangeLink:
         return "remove-link" if self.after is None else "link"
 
 
-@dataclass(frozen=True)
-class Prepare:
+class Prepare(Record):
     """Make the registry available: load the module, or mount it."""
 
     kind: str
     target: str
 
 
-@dataclass(frozen=True)
-class Unpack:
+class Unpack(Record):
     """Unpack emulators that --qemu names into a directory of their own."""
 
     directory: str
@@ -87,31 +82,27 @@ class Unpack:
     kind: str = "unpack"
 
 
-@dataclass(frozen=True)
-class Discard:
+class Discard(Record):
     """Remove a directory of emulators that --qemu brought, and that nothing needs any more."""
 
     stored: Stored
     kind: str = "remove-emulators"
 
 
-@dataclass(frozen=True)
-class Reload:
+class Reload(Record):
     """Tell a running systemd to read its units again."""
 
     kind: str = "daemon-reload"
 
 
-@dataclass(frozen=True)
-class ControlUnit:
+class ControlUnit(Record):
     """Start, restart or stop a unit of this tool's."""
 
     kind: Literal["start-unit", "restart-unit", "stop-unit"]
     target: str
 
 
-@dataclass(frozen=True)
-class TargetChange:
+class TargetChange(Record):
     """All that changes for one target; done together or not at all."""
 
     target: Target
@@ -125,8 +116,7 @@ BootStep = ChangeFile | ChangeLink | ControlUnit | Reload
 Step = Prepare | Unpack | Discard | ChangeEntry | ChangeFile | ChangeLink | ControlUnit | Reload
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Record):
     """The steps in the order in which they are carried out, and what stands in the way."""
 
     targets: tuple[TargetChange, ...] = ()

@@ -9,10 +9,10 @@ so that versions lie side by side and an entry names one of them for good:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from binfmt_setup.facts import version_pair
+from binfmt_setup.records import NOTHING, Record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,12 +25,11 @@ STORE = "/usr/local/lib/binfmt-setup/qemu"
 MANIFEST = "binfmt-setup.json"
 """The file in each directory that says where its emulators come from; it marks ownership."""
 _SCHEMA = 1
-_FILE = re.compile(r"qemu-[a-z0-9_]+")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FILE = r"qemu-[a-z0-9_]+"
+_SHA256 = r"[0-9a-f]{64}"
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(Record):
     """One directory of emulators: source as the user gave it, its digest, SHA-256 by file.
 
     `made` lists the directories above that had to be made for it.
@@ -40,7 +39,7 @@ class Stored:
     source: str
     digest: str
     version: str
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = NOTHING
     made: tuple[str, ...] = ()
 
 
@@ -81,7 +80,7 @@ def parse_manifest(directory: str, text: str) -> Stored | None:
         known = data["schema_version"] == _SCHEMA
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    named_well = all(_FILE.fullmatch(n) and _SHA256.fullmatch(v) for n, v in files.items())
+    named_well = all(re.fullmatch(_FILE, n) and re.fullmatch(_SHA256, v) for n, v in files.items())
     above = all(f"{directory}/".startswith(f"{path}/") and path.strip("/") for path in made)
     return Stored(directory, *words, files, made) if known and named_well and above else None
 

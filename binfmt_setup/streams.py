@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Protocol, cast
 
 from binfmt_setup.errors import NoEmulator
+from binfmt_setup.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,8 +43,7 @@ class Readable(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(Record):
     """How much an archive may be: bytes (unpacked), bytes of one file, members, layers."""
 
     total: int = 2 * 1024**3

@@ -8,11 +8,11 @@ Debian generates from it, against which the tests compare every row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.errors import UsageProblem
+from binfmt_setup.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +31,7 @@ _OSABI_0_TO_3 = 0xFC  # System V (0) to GNU/Linux (3), which static glibc progra
 _MIPS_ABI2 = 0x20  # the e_flags bit that tells n32 from o32
 
 
-@dataclass(frozen=True)
-class Variant:
+class Variant(Record):
     """One platform of a target: most targets have one, arm has v5, v6 and v7."""
 
     suffix: str = ""
@@ -42,8 +41,7 @@ class Variant:
     other: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(Record):
     """One CPU that QEMU user mode emulates, with the ELF facts that identify its programs.
 
     `goarch` is the architecture's name in an OCI platform. `runs_also` names targets
@@ -106,8 +104,7 @@ class Target:
         return bytes(_E_FLAGS_OFFSET_32 - 20) + self.flags[which].to_bytes(4, self.order)[:length]
 
 
-@dataclass(frozen=True)
-class Platform:
+class Platform(Record):
     """A target together with the variant that a container platform names."""
 
     target: Target

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from binfmt_setup.records import Record
 
 if TYPE_CHECKING:
     from binfmt_setup.registration import Entry
@@ -13,8 +14,7 @@ Severity = Literal["error", "warning", "info"]
 How = Literal["native", "emulated", "none"]
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Record):
     """One fact that keeps a platform from working, or will: stable code, words, remedy.
 
     An error does not work; a warning works, and will break or is a risk. `evidence` is what
@@ -34,8 +34,7 @@ class Finding:
         return self.message.removeprefix(f"{self.platform}: ")
 
 
-@dataclass(frozen=True)
-class PlatformState:
+class PlatformState(Record):
     """The verdict on one platform."""
 
     platform: Platform
@@ -53,8 +52,7 @@ class PlatformState:
         return not self.ok and {finding.code for finding in self.findings} == {"not-probed"}
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(Record):
     """What a check found: platforms in the order asked for, and findings on the host."""
 
     platforms: tuple[PlatformState, ...] = ()

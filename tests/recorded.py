@@ -15,7 +15,7 @@ import signal
 import stat
 import struct
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,11 +93,10 @@ def load(path: Path) -> Case:
     )
 
 
-@dataclass(frozen=True)
 class RecordedHost(Host):
     """A tree that stands for a running host: it has a kernel, whose answers were recorded."""
 
-    case: Case = field(kw_only=True)
+    case: Case  # type: ignore[misc]  # given by its name, so it may follow fields with defaults
 
     @property
     def live(self) -> bool:

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -20,6 +19,7 @@ from binfmt_setup.check import check
 from binfmt_setup.errors import BinfmtSetupError
 from binfmt_setup.facts import HostFacts
 from binfmt_setup.install import InstallOptions, install
+from binfmt_setup.records import replace
 from binfmt_setup.report import Style
 from binfmt_setup.result import Result
 from tests import judged, recorded

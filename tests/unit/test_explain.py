@@ -8,7 +8,6 @@ import re
 import struct
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -24,6 +23,7 @@ from binfmt_setup.explanation import Cause
 from binfmt_setup.facts import Distribution, HostFacts, Interpreter
 from binfmt_setup.host import Host
 from binfmt_setup.mountinfo import BinfmtMount
+from binfmt_setup.records import replace
 from binfmt_setup.registration import Entry, Registration
 from binfmt_setup.report import Style
 from binfmt_setup.specimen import Specimen, look_at, script_of
@@ -157,7 +157,7 @@ def look_at_host(path: str) -> Specimen:
 
 def program(**changes: object) -> Specimen:
     found = replace(look_at(Host(), str(PROBES / "aarch64")), path="/x")
-    return replace(found, **changes)  # type: ignore[arg-type]  # a Specimen's own fields
+    return replace(found, **changes)
 
 
 def asking_for(loader: str) -> Specimen:

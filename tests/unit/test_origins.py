@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from binfmt_setup.document import entry_row
@@ -15,6 +13,7 @@ from binfmt_setup.mountinfo import BinfmtMount
 from binfmt_setup.origins import left_by, origin
 from binfmt_setup.plan import plan_install, plan_uninstall
 from binfmt_setup.probes import ProbeResult
+from binfmt_setup.records import replace
 from binfmt_setup.registration import Entry, Registration
 from binfmt_setup.report import Style, text_report
 from binfmt_setup.result import Result

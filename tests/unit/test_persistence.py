@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +12,7 @@ from binfmt_setup.findings import Finding, judge
 from binfmt_setup.host import Host
 from binfmt_setup.mountinfo import BinfmtMount
 from binfmt_setup.probes import ProbeResult
+from binfmt_setup.records import replace
 from binfmt_setup.registration import Entry, Registration
 from binfmt_setup.snapshot import snapshot
 from binfmt_setup.targets import parse_platform, target_named

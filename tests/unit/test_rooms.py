@@ -13,6 +13,7 @@ import binfmt_setup
 
 PACKAGE = Path(binfmt_setup.__file__).parent
 PURE = (
+    "records",
     "errors", "targets", "elf", "registration", "facts", "findings", "steps", "plan", "boot",
     "abi", "specimen", "explanation", "explain", "advice", "origins", "identity",
     "boot_plan", "mounts", "mountinfo", "persistence", "preparation", "result", "verdict",
@@ -44,7 +45,9 @@ OUTSIDE = {"subprocess", "os", "psutil", "shutil", "socket", "ctypes", "fcntl"}
 
 
 COSTLY = {"psutil", "elftools", "jinja2", "rich", "ctypes", "json.decoder", "xml", "hashlib"}
-UNNEEDED_BY_CHECK = {"typer", "subprocess", "tempfile", "difflib", "json"}
+UNNEEDED_BY_CHECK = {
+    "typer", "subprocess", "tempfile", "difflib", "json", "dataclasses", "inspect", "pathlib",
+}  # fmt: skip
 
 
 def imported(module: str) -> set[str]:
@@ -115,7 +118,7 @@ def own(modules: set[str]) -> set[str]:
 def test_a_command_that_does_nothing_loads_the_command_line_alone() -> None:
     loaded = loaded_by_command("--version")
     assert COSTLY & loaded == set()
-    assert own(loaded) == {"plain", "answer", "errors", "cli"}
+    assert own(loaded) == {"plain", "records", "answer", "errors", "cli"}
 
 
 def test_check_loads_neither_the_command_line_library_nor_what_changes_hosts() -> None:
@@ -127,7 +130,7 @@ def test_check_loads_neither_the_command_line_library_nor_what_changes_hosts() -
 
 def test_install_loads_no_command_line_library() -> None:
     loaded = loaded_by_command("install", "--check", "--no-persist", "arm64", "s390x")
-    assert (COSTLY | {"typer"}) & loaded == set()
+    assert (COSTLY | {"typer", "dataclasses", "inspect", "pathlib"}) & loaded == set()
     assert own(loaded) & {"cli", "engines", "explain", "run", "namespace"} == set()
 
 

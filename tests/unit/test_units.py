@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from binfmt_setup import boot, boot_plan
 from binfmt_setup.facts import MARKER, SCRIPT_PATH, UNIT_PATH, BootFacts, HostFacts, Interpreter
 from binfmt_setup.mounts import parse_fstab
+from binfmt_setup.records import replace
 from binfmt_setup.registration import Registration
 from binfmt_setup.steps import ChangeFile, ChangeLink, ControlUnit, Reload, Wish
 from binfmt_setup.targets import target_named
