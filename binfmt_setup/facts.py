@@ -7,7 +7,7 @@ fills a `HostFacts`; findings and plans are made from it and nothing else.
 from __future__ import annotations
 
 import re
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.mountinfo import ABSENT, BinfmtMount
@@ -267,6 +267,7 @@ def maps_outer_root(uid_map: str) -> bool:
     return not rows or any(len(row) == 3 and row[1] == "0" for row in rows)
 
 
+@cache  # an install reads the files twice, and has changed few of them
 def parse_config(path: str, text: str) -> ConfigFile:
     """Read a binfmt.d file; bad lines become problems, as systemd-binfmt reports them."""
     registrations, problems = [], []
