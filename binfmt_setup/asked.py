@@ -1,4 +1,4 @@
-"""Which platforms a command is about, and the probes that tell about them."""
+"""What a command was asked for: platforms, with the probes that tell about them, and switches."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from binfmt_setup.facts import HostFacts
     from binfmt_setup.host import Host
     from binfmt_setup.probes import ProbeResult
+    from binfmt_setup.sources import Source
 
 
 class Asked(Record):
@@ -29,6 +30,19 @@ class Asked(Record):
 
     platforms: tuple[Platform, ...]
     named: bool
+
+
+class InstallOptions(Record):
+    """The switches of `install`."""
+
+    check: bool = False
+    persist: bool = True
+    private: bool = False
+    credentials: bool = False
+    qemu_directory: str = ""
+    install_qemu: bool = False
+    take_over: bool = False
+    source: Source | None = None
 
 
 def asked_for(names: Sequence[str]) -> Asked:

@@ -10,8 +10,8 @@ from binfmt_setup.records import Record
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from binfmt_setup.engines import Question
     from binfmt_setup.targets import Platform
+    from binfmt_setup.trials import Question
 
 DETECTED = frozenset(
     f"linux/{name}"

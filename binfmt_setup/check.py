@@ -52,7 +52,8 @@ def check(
 
 def _with_engines(result: Result, calls: EngineCalls, *, named: bool) -> Result:
     """The same check, answered by builds with container engines."""
-    from binfmt_setup.engines import Question, ask_engines, with_engines
+    from binfmt_setup.engines import ask_engines, with_engines
+    from binfmt_setup.trials import Question
 
     states = result.verdict.platforms
     running = frozenset(state.platform.name for state in states if state.ok)

@@ -23,9 +23,9 @@ from binfmt_setup.errors import ExitCode, UsageProblem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from binfmt_setup.asked import InstallOptions
     from binfmt_setup.engines import EngineCalls
     from binfmt_setup.host import Host
-    from binfmt_setup.install import InstallOptions
     from binfmt_setup.result import Result
 
 app = typer.Typer(
@@ -325,7 +325,8 @@ def run(  # noqa: PLR0913 - one parameter is one option
 
 def _engine_calls(host: Host, words: str) -> EngineCalls:
     """What --engine asks for; what engines see of the environment is chosen there."""
-    from binfmt_setup.engines import Caller, EngineCalls, asked_engines
+    from binfmt_setup.callers import Caller
+    from binfmt_setup.engines import EngineCalls, asked_engines
     from binfmt_setup.progress import Ticker
 
     names = asked_engines(words)
@@ -361,7 +362,7 @@ def _qemu_options(qemu: str, keep_in: str = "") -> dict[str, object]:
 
 
 def _install_options(**options: object) -> InstallOptions:
-    from binfmt_setup.install import InstallOptions
+    from binfmt_setup.asked import InstallOptions
 
     return InstallOptions(**options)  # type: ignore[arg-type]  # names are checked at run time
 

@@ -18,16 +18,18 @@ from binfmt_setup.buildx import (
     parse_builder,
     reason_not_to_ask,
 )
+from binfmt_setup.callers import engine_failed
 from binfmt_setup.docker_build import DockerBuild, own_settings
-from binfmt_setup.engines import EngineReport, engine_failed, try_builds
 from binfmt_setup.facts import version_pair
 from binfmt_setup.findings import Finding
 from binfmt_setup.records import Record, replace
+from binfmt_setup.trials import EngineReport, try_builds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from binfmt_setup.engines import Caller, Question
+    from binfmt_setup.callers import Caller
+    from binfmt_setup.trials import Question
 
 OLDEST = (19, 3)
 """The first Docker with BuildKit and `docker buildx` (release notes of 19.03)."""

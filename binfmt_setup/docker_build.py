@@ -22,9 +22,10 @@ from binfmt_setup.workspace import workspace
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from binfmt_setup.engines import Build, Caller
+    from binfmt_setup.callers import Caller
     from binfmt_setup.host import Host
     from binfmt_setup.targets import Platform
+    from binfmt_setup.trials import Build
 
 _TEMPORARY = "/tmp"  # noqa: S108 - mkdtemp makes a directory of our own in it
 _PASSES = 3  # Docker 20.10 lets a record go some time after its last child

@@ -20,12 +20,12 @@ from binfmt_setup.steps import (
 from binfmt_setup.targets import target_of_entry
 
 if TYPE_CHECKING:
-    from binfmt_setup.engines import EngineReport
     from binfmt_setup.errors import BinfmtSetupError
     from binfmt_setup.facts import HostFacts
     from binfmt_setup.findings import Finding, PlatformState
     from binfmt_setup.registration import Entry
     from binfmt_setup.result import Result
+    from binfmt_setup.trials import EngineReport
 
 SCHEMA_VERSION = 1
 Json = dict[str, object]

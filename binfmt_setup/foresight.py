@@ -20,8 +20,8 @@ from binfmt_setup.steps import Prepare, Step, Unpack
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from binfmt_setup.asked import InstallOptions
     from binfmt_setup.host import Host
-    from binfmt_setup.install import InstallOptions
     from binfmt_setup.probes import ProbeResult
     from binfmt_setup.sources import Source
 

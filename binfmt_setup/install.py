@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from binfmt_setup import guards
 from binfmt_setup.asked import asked_for, proving
 from binfmt_setup.preparation import prepare
-from binfmt_setup.records import Record
+from binfmt_setup.records import replace
 from binfmt_setup.standing import standing
 
 if TYPE_CHECKING:
@@ -20,23 +20,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from binfmt_setup.apply import Outcome
+    from binfmt_setup.asked import InstallOptions
     from binfmt_setup.facts import HostFacts
     from binfmt_setup.host import Host
     from binfmt_setup.result import Result
-    from binfmt_setup.sources import Source
-
-
-class InstallOptions(Record):
-    """The switches of `install`."""
-
-    check: bool = False
-    persist: bool = True
-    private: bool = False
-    credentials: bool = False
-    qemu_directory: str = ""
-    install_qemu: bool = False
-    take_over: bool = False
-    source: Source | None = None
 
 
 def install(host: Host, names: Sequence[str], options: InstallOptions) -> Result:
@@ -55,13 +42,14 @@ def install(host: Host, names: Sequence[str], options: InstallOptions) -> Result
     with guards.locked(host, private=options.private):
         prepared = _prepared(host, facts, options)
         with (
-            _qemu_at_hand(host, facts, options, prepared) as ready,
+            _qemu_at_hand(host, facts, options, prepared) as directory,
             guards.registry_locked(host),
             proving(host, asked.platforms) as results,
         ):
             from binfmt_setup import provision
 
-            provided = provision.provide(host, asked, ready, results, prepared)
+            options = replace(options, qemu_directory=directory)
+            provided = provision.provide(host, asked, options, results, prepared)
     return provision.concluded(host, provided, prepared, persist=options.persist)
 
 
@@ -77,10 +65,10 @@ def _prepared(host: Host, facts: HostFacts, options: InstallOptions) -> list[Out
 
 def _qemu_at_hand(
     host: Host, facts: HostFacts, options: InstallOptions, prepared: list[Outcome]
-) -> AbstractContextManager[InstallOptions]:
-    """The options with the directory of what --qemu names."""
+) -> AbstractContextManager[str]:
+    """The directory of what --qemu names; empty where that was not used."""
     if options.source is None:
-        return nullcontext(options)
+        return nullcontext(options.qemu_directory)
     from binfmt_setup import sources
 
-    return sources.at_hand(host, facts, options, options.source, prepared)
+    return sources.at_hand(host, facts, options.source, prepared)

@@ -63,7 +63,8 @@ def _check(words: Words) -> int:
 
 
 def _install(words: Words) -> int:
-    from binfmt_setup.install import InstallOptions, install
+    from binfmt_setup.asked import InstallOptions
+    from binfmt_setup.install import install
 
     options = InstallOptions(
         check="--check" in words.switches,

@@ -14,15 +14,17 @@ from binfmt_setup.facts import (
     parse_config,
     version_pair,
 )
+from binfmt_setup.records import replace
 from binfmt_setup.registration import Registration, canonical_flags
 from binfmt_setup.steps import (
     ChangeEntry,
     ChangeFile,
+    Discard,
     Plan,
     TargetChange,
     Wish,
 )
-from binfmt_setup.store import unneeded
+from binfmt_setup.store import referenced
 from binfmt_setup.targets import TARGETS, Platform, Target, target_named, target_of_entry
 
 if TYPE_CHECKING:
@@ -319,7 +321,7 @@ def plan_uninstall(
     own = _own_after(facts, changes)
     steps = boot_plan.boot_steps(facts, own, Wish())
     starts = boot_plan.start_steps(facts, own, steps, Wish())
-    discards = unneeded(facts, changes, kept, everything=not targets)
+    discards = _unneeded(facts, changes, kept, everything=not targets)
     return Plan(tuple(changes), steps, _leftovers(facts), starts, discards)
 
 
@@ -345,3 +347,30 @@ def _can_be_put_back(facts: HostFacts, registration: Registration) -> bool:
     That of an entry which a container image left behind never was.
     """
     return "F" not in registration.flags or not facts.interpreter(registration.interpreter).problem
+
+
+def _unneeded(
+    facts: HostFacts, changes: Sequence[TargetChange], kept: Sequence[Stored], *, everything: bool
+) -> tuple[Discard, ...]:
+    """The directories that nothing points into after these changes.
+
+    Without `everything` only those that something pointed into before: other versions that
+    lie side by side stay.
+    """
+    gone = {file.path for change in changes for file in change.files}
+    entries = {c.entry.name: c.entry.after for c in changes if c.entry is not None}
+    after = replace(
+        facts,
+        configs=tuple(c for c in facts.configs if c.path not in gone),
+        entries=tuple(
+            replace(entry, registration=registration)
+            for entry in facts.entries
+            if (registration := entries.get(entry.name, entry.registration)) is not None
+        ),
+    )
+    needed, before = referenced(after), referenced(facts)
+    return tuple(
+        Discard(stored)
+        for stored in kept
+        if stored.directory not in needed and (everything or stored.directory in before)
+    )

@@ -12,18 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from binfmt_setup.builds import as_object, as_text, context_files, platforms_of_index
-from binfmt_setup.engines import EngineReport, engine_failed, try_builds
+from binfmt_setup.callers import engine_failed
 from binfmt_setup.errors import EnvironmentUnfit, PrivilegesMissing
 from binfmt_setup.facts import version_pair
 from binfmt_setup.findings import Finding
 from binfmt_setup.records import Record, replace
+from binfmt_setup.trials import EngineReport, try_builds
 from binfmt_setup.workspace import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from binfmt_setup.engines import Build, Caller, Question
+    from binfmt_setup.callers import Caller
     from binfmt_setup.targets import Platform
+    from binfmt_setup.trials import Build, Question
 
 OLDEST = {"podman": (3, 0), "buildah": (1, 19)}
 """The first with several --platform in one build and --manifest (their release notes)."""

@@ -16,9 +16,9 @@ from binfmt_setup.steps import Plan, Prepare, Wish
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from binfmt_setup.asked import InstallOptions
     from binfmt_setup.facts import HostFacts
     from binfmt_setup.host import Host
-    from binfmt_setup.install import InstallOptions
     from binfmt_setup.probes import ProbeResult
     from binfmt_setup.result import Result
     from binfmt_setup.targets import Platform

@@ -13,10 +13,10 @@ from binfmt_setup.targets import parse_platform, target_of_entry
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from binfmt_setup.engines import EngineReport
     from binfmt_setup.errors import BinfmtSetupError
     from binfmt_setup.facts import HostFacts
     from binfmt_setup.result import Result
+    from binfmt_setup.trials import EngineReport
     from binfmt_setup.verdict import Finding, PlatformState, Verdict
 
 _COLUMNS = 80

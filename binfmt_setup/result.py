@@ -10,8 +10,8 @@ from binfmt_setup.verdict import Verdict
 
 if TYPE_CHECKING:
     from binfmt_setup.apply import Outcome
-    from binfmt_setup.engines import EngineReport
     from binfmt_setup.facts import HostFacts
+    from binfmt_setup.trials import EngineReport
 
 
 class Result(Record):

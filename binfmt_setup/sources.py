@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from binfmt_setup.archives import Emulator, Haul, Sink
     from binfmt_setup.facts import HostFacts
     from binfmt_setup.host import Host
-    from binfmt_setup.install import InstallOptions
     from binfmt_setup.targets import Target
 
 IMAGE = "image:"
@@ -106,15 +105,13 @@ def bring(host: Host, facts: HostFacts, source: Source, *, write: bool) -> Broug
 
 
 @contextmanager
-def at_hand(
-    host: Host, facts: HostFacts, options: InstallOptions, source: Source, prepared: list[Outcome]
-) -> Iterator[InstallOptions]:
-    """The options with what a source brings unpacked; gone again if nothing came to use it."""
+def at_hand(host: Host, facts: HostFacts, source: Source, prepared: list[Outcome]) -> Iterator[str]:
+    """The directory of what a source brings; gone again if nothing came to use it."""
     brought = bring(host, facts, source, write=True)
     if brought.new:
         prepared.append(Outcome(unpack_step(source, brought), "done"))
     try:
-        yield replace(options, qemu_directory=brought.directory)
+        yield brought.directory
     finally:
         stored = store.stored_at(host, brought.directory) if brought.new else None
         if stored and stored.directory not in store.referenced(snapshot(host)):

@@ -12,14 +12,13 @@ import re
 from typing import TYPE_CHECKING
 
 from binfmt_setup.facts import version_pair
-from binfmt_setup.records import NOTHING, Record, replace
+from binfmt_setup.records import NOTHING, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from binfmt_setup.facts import HostFacts
     from binfmt_setup.host import Host
-    from binfmt_setup.steps import Discard, TargetChange
 
 STORE = "/usr/local/lib/binfmt-setup/qemu"
 MANIFEST = "binfmt-setup.json"
@@ -146,35 +145,6 @@ def referenced(facts: HostFacts) -> frozenset[str]:
         paths += [registration.interpreter for registration in config.registrations]
         paths += [config.replaced.interpreter] if config.replaced else []
     return frozenset(_directories(paths))
-
-
-def unneeded(
-    facts: HostFacts, changes: Sequence[TargetChange], kept: Sequence[Stored], *, everything: bool
-) -> tuple[Discard, ...]:
-    """The directories that nothing points into after these changes.
-
-    Without `everything` only those that something pointed into before: other versions that
-    lie side by side stay.
-    """
-    from binfmt_setup.steps import Discard
-
-    gone = {file.path for change in changes for file in change.files}
-    entries = {c.entry.name: c.entry.after for c in changes if c.entry is not None}
-    after = replace(
-        facts,
-        configs=tuple(c for c in facts.configs if c.path not in gone),
-        entries=tuple(
-            replace(entry, registration=registration)
-            for entry in facts.entries
-            if (registration := entries.get(entry.name, entry.registration)) is not None
-        ),
-    )
-    needed, before = referenced(after), referenced(facts)
-    return tuple(
-        Discard(stored)
-        for stored in kept
-        if stored.directory not in needed and (everything or stored.directory in before)
-    )
 
 
 def _directories(paths: Iterable[str]) -> Iterator[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from binfmt_setup.asked import InstallOptions
 from binfmt_setup.check import check
 from binfmt_setup.document import described
 from binfmt_setup.errors import BinfmtSetupError
-from binfmt_setup.install import InstallOptions, install
+from binfmt_setup.install import install
 
 if TYPE_CHECKING:
     from binfmt_setup.findings import Finding, PlatformState

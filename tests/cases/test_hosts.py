@@ -15,10 +15,11 @@ import pytest
 
 import binfmt_setup
 from binfmt_setup import ci_formats, commands, report
+from binfmt_setup.asked import InstallOptions
 from binfmt_setup.check import check
 from binfmt_setup.errors import BinfmtSetupError
 from binfmt_setup.facts import HostFacts
-from binfmt_setup.install import InstallOptions, install
+from binfmt_setup.install import install
 from binfmt_setup.records import replace
 from binfmt_setup.report import Style
 from binfmt_setup.result import Result

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 ASK = """
     import json, os, sys
-    from binfmt_setup.engines import Caller, EngineCalls, Limits, Question, ask_engines
+    from binfmt_setup.callers import Caller, Limits
+    from binfmt_setup.engines import EngineCalls, ask_engines
+    from binfmt_setup.trials import Question
     from binfmt_setup.host import Host
     from binfmt_setup.targets import parse_platform
     caller = Caller(Host(), dict(os.environ), Limits(2.0, {build}, 0.0))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from binfmt_setup.engines import PASSED_VARIABLES
+from binfmt_setup.callers import PASSED_VARIABLES
 
 TOP = Path(__file__).resolve().parents[2]
 TEXT = (TOP / "docs" / "engines.md").read_text()
-MODULES = ("engines", "docker", "buildx", "podman", "docker_build")
+MODULES = ("engines", "callers", "trials", "docker", "buildx", "podman", "docker_build")
 
 
 def codes() -> set[str]:

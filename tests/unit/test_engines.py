@@ -19,19 +19,11 @@ from binfmt_setup.builds import (
     probe_failure,
     targets_that_ran,
 )
+from binfmt_setup.callers import Caller
 from binfmt_setup.ci_formats import junit_report
 from binfmt_setup.docker import DockerFacts, version_findings, without_buildx
 from binfmt_setup.docker_build import CacheRecord, left_by, parse_du, parse_system_df
-from binfmt_setup.engines import (
-    Caller,
-    EngineCalls,
-    EngineReport,
-    Question,
-    ask_engines,
-    asked_engines,
-    try_builds,
-    with_engines,
-)
+from binfmt_setup.engines import EngineCalls, ask_engines, asked_engines, with_engines
 from binfmt_setup.errors import OtherProgramFailed, TookTooLong, UsageProblem
 from binfmt_setup.facts import HostFacts
 from binfmt_setup.findings import Finding, PlatformState, Verdict
@@ -39,6 +31,7 @@ from binfmt_setup.host import Host
 from binfmt_setup.programs import Completed, run_program
 from binfmt_setup.result import Result
 from binfmt_setup.targets import Platform, parse_platform
+from binfmt_setup.trials import EngineReport, Question, try_builds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
