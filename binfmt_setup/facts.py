@@ -210,15 +210,12 @@ class HostFacts(Record):
         Masked files do not count; where several files name the entry, the last one read
         wins, as systemd-binfmt replaces what an earlier file registered.
         """
-        found = None
-        for config in self._effective_configs:
-            if any(r.name == entry_name for r in config.registrations):
-                found = config
-        return found
+        return self._config_by_entry.get(entry_name)
 
     @cached_property
-    def _effective_configs(self) -> tuple[ConfigFile, ...]:
-        return effective_configs(self.configs)
+    def _config_by_entry(self) -> Mapping[str, ConfigFile]:
+        configs = effective_configs(self.configs)
+        return {r.name: config for config in configs for r in config.registrations}
 
     def interpreter(self, path: str) -> Interpreter:
         """What is known of the file at a path; one that was not looked at is missing."""

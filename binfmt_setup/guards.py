@@ -109,6 +109,23 @@ def locked(host: Host, *, private: bool) -> Iterator[None]:
         host.unlock(held)
 
 
+@contextmanager
+def store_locked(host: Host, directory: str) -> Iterator[None]:
+    """One run at a time unpacks there; raises Busy as `locked` does.
+
+    `run` has no other lock, and runs in two namespaces share none. Some network file systems
+    cannot lock a directory: there it goes without.
+    """
+    held = None
+    with suppress(EnvironmentUnfit):
+        held = _wait_for_lock(host, directory)
+    try:
+        yield
+    finally:
+        if held is not None:
+            host.unlock(held)
+
+
 def _wait_for_lock(host: Host, where: str) -> int:
     deadline = time.monotonic() + LOCK_SECONDS
     told = False

@@ -180,6 +180,9 @@ def _bring(
         emulators = take(None, tempfile.TemporaryFile).emulators()
         return Brought(_place(source, digest, emulators), digest, new=True, emulators=emulators)
     with unpacking(host, source.store) as new:
+        known = store.find(host, source.store, digest)
+        if known is not None and not store.damaged(host, known):
+            return Brought(known.directory, digest)  # by another run, while this one waited
         emulators = take(new.sink, new.scratch).emulators()
         directory = known.directory if known else _place(source, digest, emulators)
         files = {emulator.name: emulator.sha256 for emulator in emulators.values()}

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 STORE = "/usr/local/lib/binfmt-setup/qemu"
 MANIFEST = "binfmt-setup.json"
 """The file in each directory that says where its emulators come from; it marks ownership."""
+UNFINISHED = ".new-"
+"""How the names of directories begin that are yet to be filled, and to get their own."""
 _SCHEMA = 1
 _FILE = r"qemu-[a-z0-9_]+"
 _SHA256 = r"[0-9a-f]{64}"
@@ -94,7 +96,7 @@ def everything_in(host: Host, store: str) -> Iterator[Stored]:
     """All that is kept in a store."""
     for name in host.names(store):
         stored = stored_at(host, f"{store}/{name}")
-        if stored is not None:
+        if stored is not None and not name.startswith(UNFINISHED):
             yield stored
 
 

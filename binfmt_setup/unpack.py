@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from binfmt_setup.errors import NoEmulator
-from binfmt_setup.store import MANIFEST, STORE, manifest_text
+from binfmt_setup.guards import store_locked
+from binfmt_setup.store import MANIFEST, STORE, UNFINISHED, manifest_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from binfmt_setup.archives import Emulator
     from binfmt_setup.host import Host
     from binfmt_setup.store import Stored
-
-_PREFIX = ".new-"
 
 
 class Unpacking:
@@ -70,7 +69,7 @@ class Unpacking:
             self._folder.rename(place)
             return
         # A damaged one of the same name: its files may be pinned, so it moves out of the way.
-        old = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place.parent))
+        old = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=place.parent))
         place.rename(old)
         self._folder.rename(place)
         _empty(old)
@@ -104,15 +103,16 @@ def unpacking(host: Host, store: str) -> Iterator[Unpacking]:
     try:
         with _explained(store):
             made = _make_directories(host, store)
-            for name in host.names(store):
-                if name.startswith(_PREFIX):  # of a run that was killed: the lock is ours
-                    _empty(Path(host.path(f"{store}/{name}")))
-            folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=host.path(store)))
-            try:
-                yield Unpacking(host, store, folder, made)
-            finally:
-                host.show_progress("")
-                _empty(folder)
+            with store_locked(host, store):
+                for name in host.names(store):
+                    if name.startswith(UNFINISHED):  # of a run that was killed: the lock is ours
+                        _empty(Path(host.path(f"{store}/{name}")))
+                folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=host.path(store)))
+                try:
+                    yield Unpacking(host, store, folder, made)
+                finally:
+                    host.show_progress("")
+                    _empty(folder)
     except BaseException:
         _remove_directories(host, made)
         raise
@@ -143,8 +143,9 @@ def _make_directories(host: Host, store: str) -> tuple[str, ...]:
     made: list[str] = []
     try:
         for directory in reversed(missing):
-            Path(host.path(directory)).mkdir(mode=0o755)
-            made.append(directory)
+            with suppress(FileExistsError):  # another run was faster
+                Path(host.path(directory)).mkdir(mode=0o755)
+                made.append(directory)
     except OSError:
         _remove_directories(host, tuple(made))
         raise

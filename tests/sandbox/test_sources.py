@@ -394,3 +394,22 @@ def test_run_unpacks_an_archive_where_its_caller_may_write(tmp_path: Path, qemu:
         )  # fmt: skip
         assert done.stdout.startswith("binfmt-probe target=aarch64"), done.stderr
     assert len(list((tmp_path / "cache/binfmt-setup/qemu").iterdir())) == 1
+
+
+def test_runs_that_start_together_unpack_an_archive_once(tmp_path: Path, qemu: Path) -> None:
+    archive = tmp_path / "qemu.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(qemu / "qemu-aarch64-static", "usr/bin/qemu-aarch64")
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "binfmt_setup", "run", "-P", "arm64", "--qemu", archive, "--",
+             PROBES / "aarch64"],
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(6)
+    ]  # fmt: skip
+    ended = [(*child.communicate(timeout=120), child.returncode) for child in running]
+    assert all(status == 0 and "target=aarch64" in out for out, _, status in ended), ended
+    (unpacked,) = (tmp_path / "cache" / "binfmt-setup" / "qemu").iterdir()
+    assert sorted(file.name for file in unpacked.iterdir()) == ["binfmt-setup.json", "qemu-aarch64"]
