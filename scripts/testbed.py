@@ -106,6 +106,8 @@ class Result:
 
 def debian_mirror() -> str:
     """The archive that this machine takes Debian's packages from; empty when apt knows none."""
+    if not shutil.which("apt-get"):
+        return ""
     listed = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(REPO_URI)|$(CREATED_BY)"],
         capture_output=True, text=True, check=False,

@@ -14,6 +14,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from testbed import debian_mirror
+
 TOP = Path(__file__).resolve().parents[2]
 STORE = TOP / ".engines"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -54,14 +56,10 @@ def run(*argv: str, cwd: Path | None = None) -> str:
 
 def mirror() -> str:
     """The archive that this machine takes Debian's packages from."""
-    for attempt in ("as it is", "updated"):
-        if attempt == "updated" and os.geteuid() == 0:
-            run("apt-get", "-q", "update")
-        listed = run("apt-get", "indextargets", "--format", "$(ORIGIN)|$(REPO_URI)|$(CREATED_BY)")
-        for line in listed.splitlines():
-            origin, uri, created_by = line.split("|")
-            if origin == "Debian" and created_by == "Packages" and "security" not in uri:
-                return uri
+    if not debian_mirror() and os.geteuid() == 0:
+        run("apt-get", "-q", "update")
+    if found := debian_mirror():
+        return found
     raise NotToBeHad("apt knows no archive of Debian's (run apt-get update)")
 
 
