@@ -71,6 +71,11 @@ def run(
     )
 
 
+def by_user(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """`binfmt-setup run` as an ordinary user."""
+    return run(as_user([*CLI, "run", *arguments]))
+
+
 def unmeasured() -> dict[str, str]:
     """The tester's environment without what makes Python measure its coverage."""
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
