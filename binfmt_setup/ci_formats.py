@@ -57,7 +57,8 @@ def github_summary(result: Result) -> str:
 
 
 def _summary_row(state: PlatformState) -> str:
-    result = "✅ runs" if state.ok else "❔ not proven" if state.unproven else "❌ does not run"
+    broken = "❌ not built" if state.ran else "❌ does not run"
+    result = "✅ runs" if state.ok else "❔ not proven" if state.unproven else broken
     entry = state.handler.name if state.handler else ""
     return f"| {state.platform.name} | {result} | {state.how} | {_cell(entry)} |"
 

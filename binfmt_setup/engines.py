@@ -109,14 +109,14 @@ def _state(state: PlatformState, reports: Sequence[EngineReport]) -> PlatformSta
     answered = [report for report in reports if report.error is None]
     if not answered:
         return state
-    ok = all(name in report.built for report in answered)
-    own = tuple(_eased(f) if ok else f for f in state.findings)
+    built = all(name in report.built for report in answered)
+    own = tuple(_eased(f) if built else f for f in state.findings)
     more = tuple(f for report in reports for f in report.findings if f.platform == name)
-    if not ok and all(finding.severity != "error" for finding in own + more):
+    if not built and all(finding.severity != "error" for finding in own + more):
         missing = ", ".join(report.name for report in answered if name not in report.built)
         own = (Finding("not-built", "error", f"{name}: not built by {missing}", "", name), *own)
-    how = state.how if state.how != "none" or not ok else "emulated"
-    return replace(state, ok=ok, how=how, findings=own + more)
+    how = state.how if state.how != "none" or not built else "emulated"
+    return replace(state, built=built, how=how, findings=own + more)
 
 
 def _eased(finding: Finding) -> Finding:

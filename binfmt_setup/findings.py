@@ -158,7 +158,7 @@ def _platform_state(
     missing_cpu = any(finding.code == "cpu-too-old" for finding in found)
     return PlatformState(
         platform,
-        ok=state.ok and not missing_cpu,
+        ran=state.ran and not missing_cpu,
         how=state.how,
         handler=handler,
         pinned_version=state.pinned_version,

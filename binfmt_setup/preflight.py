@@ -75,7 +75,7 @@ def _emulator_row(facts: HostFacts, state: PlatformState, handler: Entry | None)
     version = f" ({interpreter.version.partition(' ')[0]})" if interpreter.version else ""
     if not refused:
         return Row("good", "emulator", f"{interpreter.path} is static{version}")
-    return Row("warn" if state.ok else "bad", "emulator", refused)
+    return Row("warn" if state.ran else "bad", "emulator", refused)
 
 
 def _entry_rows(facts: HostFacts, handler: Entry | None) -> Iterator[Row]:
@@ -93,12 +93,13 @@ def _entry_rows(facts: HostFacts, handler: Entry | None) -> Iterator[Row]:
 
 def _program_row(state: PlatformState) -> Row:
     name = state.platform.name
-    if state.how == "native" and not state.ok:
+    if state.how == "native" and not state.ran:
         return Row("bad", "program", "this processor has not all that it needs")
-    if state.ok and state.how == "native":
+    if state.ran and state.how == "native":
         return Row("good", "program", "the processor runs it without an emulator")
-    if state.ok:
+    if state.ran:
         return Row("good", "program", f"one for {name} ran in an empty chroot")
     if state.unproven:
         return Row("note", "program", state.findings[0].words)
-    return Row("bad", "program", f"one for {name} does not run in an empty chroot")
+    mark: Mark = "note" if state.ok else "bad"
+    return Row(mark, "program", f"one for {name} does not run in an empty chroot")

@@ -108,7 +108,7 @@ def _fact_lines(result: Result, style: Style) -> Iterator[str]:
         yield from _marked(style, "note", f"looked at {words}")
         return
     states = result.verdict.platforms
-    emulated = any(state.ok and state.how == "emulated" for state in states)
+    emulated = any(state.ran and state.how == "emulated" for state in states)
     rows = list(host_rows(result.facts, emulated=emulated))
     if len(states) == 1 and result.command == "check":
         rows += platform_rows(result.facts, states[0])
@@ -139,16 +139,18 @@ def _engine_lines(report: EngineReport, style: Style) -> Iterator[str]:
 
 def _how(state: PlatformState) -> str:
     """How a platform's programs run, in a few words that fit a line of 80 columns."""
-    if state.ok and state.how == "native":
-        return "native: its probe ran without an emulator"
-    if state.ok and state.handler is None:
-        return "emulated, by an entry that is not to be seen here"
-    if state.ok and state.handler:
-        return f"emulated by {state.handler.name} ({state.handler.flags}), its probe ran"
     if state.unproven:
         by = f"registered as {state.handler.name} " if state.handler else ""
         return f"{by}not proven: {state.findings[0].message.partition(': ')[2]}"
-    return "does not run"
+    if state.ok and not state.ran:
+        return "built by the engine, does not run on the host itself"
+    if not state.ok:
+        return "its probe ran, but not every engine built it" if state.ran else "does not run"
+    if state.how == "native":
+        return "native: its probe ran without an emulator"
+    if state.handler is None:
+        return "emulated, by an entry that is not to be seen here"
+    return f"emulated by {state.handler.name} ({state.handler.flags}), its probe ran"
 
 
 def _finding_lines(verdict: Verdict, style: Style) -> Iterator[str]:

@@ -35,16 +35,26 @@ class Finding(Record):
 
 
 class PlatformState(Record):
-    """The verdict on one platform."""
+    """The verdict on one platform.
+
+    `ran` says whether its probe ran on this host, `built` whether every engine that was asked
+    could build for it; None where none was.
+    """
 
     platform: Platform
-    ok: bool
+    ran: bool
     how: How
     handler: Entry | None = None
     pinned_version: str = ""
     disk_version: str = ""
     persistent: bool | None = None
     findings: tuple[Finding, ...] = ()
+    built: bool | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it works: about builds the word of the engines is the last one."""
+        return self.ran if self.built is None else self.built
 
     @property
     def unproven(self) -> bool:

@@ -29,6 +29,7 @@ from binfmt_setup.facts import HostFacts
 from binfmt_setup.findings import Finding, PlatformState, Verdict
 from binfmt_setup.host import Host
 from binfmt_setup.programs import Completed, run_program
+from binfmt_setup.report import Style, text_report
 from binfmt_setup.result import Result
 from binfmt_setup.targets import Platform, parse_platform
 from binfmt_setup.trials import EngineReport, Question, try_builds
@@ -326,6 +327,28 @@ def test_what_one_engine_did_not_build_is_not_ok() -> None:
     assert not merged.good()
     assert [f.code for f in merged.all_findings] == ["not-built"]
     assert "podman" in merged.all_findings[0].message
+
+
+def test_where_only_an_engine_fails_the_probe_is_said_to_have_run() -> None:
+    one = with_engines(Verdict((state(ARM64, ok=True),)), [EngineReport("docker")])
+    alone, both = said_of(one), said_of(Verdict(one.platforms * 2))
+    assert "✓ program   one for linux/arm64 ran in an empty chroot" in alone
+    assert both.count("✗ linux/arm64  its probe ran, but not every engine built it") == 2
+    assert "does not work: linux/arm64" in alone
+
+
+def test_what_only_an_engine_runs_is_not_said_to_run_on_this_host() -> None:
+    built = [EngineReport("docker", built=frozenset({"linux/arm64"}))]
+    one = with_engines(Verdict((state(ARM64, ok=False),)), built)
+    alone, both = said_of(one), said_of(Verdict(one.platforms * 2))
+    assert "· program   one for linux/arm64 does not run in an empty chroot" in alone
+    assert both.count("✓ linux/arm64  built by the engine, does not run on the host itself") == 2
+    assert "works: linux/arm64" in alone
+
+
+def said_of(verdict: Verdict) -> str:
+    facts = HostFacts("/", kernel="6.1.0", machine="x86_64")
+    return text_report(Result("check", facts, verdict), Style())
 
 
 def test_an_engine_that_failed_to_answer_leaves_the_verdict_on_this_host() -> None:
