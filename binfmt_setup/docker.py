@@ -136,15 +136,16 @@ def ask_docker(caller: Caller, question: Question) -> EngineReport:
             built = try_builds("docker", question.platforms, build.run, together=capable)
         more = tuple(_explained(own, facts, question, finding) for finding in built.findings)
     return replace(
-        built, version=facts.server, findings=findings + more, details=_details(builder),
+        built, version=facts.server, findings=findings + more, details=_details(facts, builder),
         elsewhere=built_elsewhere(builder, question.platforms) if builder else frozenset(),
     )  # fmt: skip
 
 
-def _details(builder: Builder | None) -> str:
+def _details(facts: DockerFacts, builder: Builder | None) -> str:
+    kind = "rootless, " if facts.rootless else ""
     if builder is None:
-        return "its built-in BuildKit"
-    return f"builder {builder.name}, driver {builder.driver}"
+        return f"{kind}its built-in BuildKit"
+    return f"{kind}builder {builder.name}, driver {builder.driver}"
 
 
 def _before_building(

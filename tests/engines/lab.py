@@ -22,6 +22,12 @@ NAMESPACES = ("--mount", "--net", "--pid", "--ipc", "--cgroup")
 SECONDS = 120
 SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
+TUN_FOR_ALL = """
+mount -t tmpfs -o mode=755,size=64k tun /dev/net
+mknod -m 666 /dev/net/tun c 10 200
+exec "$@"
+"""
+"""Lets users of the lab make networks, as udev does everywhere; seen in its mounts alone."""
 
 
 class NoLab(Exception):
@@ -50,8 +56,9 @@ class Lab:
                     (own / name).write_text((hierarchy / name).read_text())
         inner = ["unshare", *NAMESPACES, "--fork", "--kill-child=KILL", "--mount-proc"]
         inner += [str(HERE / "inside.sh"), str(self.box), str(self.work), self.cgroup]
+        user = ["unshare", "--user", "sh", "-c", 'echo mine; read go; exec "$@"', "sh", *inner]
         self.holder = subprocess.Popen(
-            ["unshare", "--user", "sh", "-c", 'echo mine; read go; exec "$@"', "sh", *inner],
+            ["unshare", "--mount", "sh", "-ec", TUN_FOR_ALL, "sh", *user],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         assert self.holder.stdin is not None

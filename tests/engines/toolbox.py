@@ -29,11 +29,14 @@ OLD_TOOLS = (
 # Placed below the machine's own libraries, which have precedence.
 OLD_LIBRARIES = ("libgpgme11", "libassuan0", "libgpg-error0", "libdevmapper1.02.1", "libsubid4")
 NEW_TOOLS = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd")
+# What Docker of an ordinary user needs: namespaces, and a network in them.
+ROOTLESS_TOOLS = ("rootlesskit", "slirp4netns", "libslirp0")
 NEW_WITH_OLD_LIBC = ("runc", "docker-registry")  # unstable's want a newer C library
 BOXES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "old": (("bookworm", OLD_TOOLS),),
     "old-libs": (("bookworm", OLD_LIBRARIES),),
     "new": (("sid", NEW_TOOLS), ("bookworm", NEW_WITH_OLD_LIBC)),
+    "new-libs": (("bookworm", ROOTLESS_TOOLS),),
 }
 
 
