@@ -124,17 +124,14 @@ def _fact_lines(result: Result, style: Style) -> Iterator[str]:
 
 
 def _engine_lines(report: EngineReport, style: Style) -> Iterator[str]:
-    """What an engine built; its failures have their own lines."""
+    """What an engine printed where it failed, and what it built."""
     for line in report.output.splitlines():
         yield style.paint(f"    {report.name}| {line}", "dim")
-    for finding in report.findings:
-        if finding.platform:
-            yield f"{style.mark('bad')} {finding.message} [{finding.code}]"
     if not report.built:
         return
     who = f"{report.name} {report.version}" + (f" ({report.details})" if report.details else "")
     one = ", in one index" if len(report.index) > 1 and report.index >= report.built else ""
-    yield f"{style.mark('good')} {who} built {', '.join(sorted(report.built))}{one}"
+    yield from _marked(style, "good", f"{who} built {', '.join(sorted(report.built))}{one}")
 
 
 def _how(state: PlatformState) -> str:
