@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from binfmt_setup.asked import asked_for, proving, selected
@@ -32,12 +31,12 @@ def check(
     asked = asked_for(names)
     with proving(host, asked.platforms) as results:
         # While the probes run: importing the rooms that read and judge takes as long.
+        from binfmt_setup import report  # noqa: F401 - for who shows the result
         from binfmt_setup.findings import judge
         from binfmt_setup.result import Result
         from binfmt_setup.snapshot import snapshot, with_digests, with_versions
 
         facts = snapshot(host, asked.platforms)
-        import_module("binfmt_setup.report")
         found = results()
     wished = selected(facts, asked, found)
     if versions:

@@ -3,7 +3,7 @@
 The library compiles six methods for each of its classes and first imports inspect, ast and
 tokenize, which was 19 of the 68 ms that `install` of eight platforms took. Records share their
 methods, and nothing is compiled. Type checkers take them for frozen dataclasses (PEP 681).
-Rooms that load libraries anyway, or need what is changed on the way, use dataclasses.
+What changes on its way is an ordinary class or a dataclass, and so is what holds a password.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing_extensions import Never, Self, dataclass_transform
 else:
 
-    def dataclass_transform(**_: object) -> type:
+    def dataclass_transform(**_: object) -> object:
         """Do nothing, as the one in typing does; that is there from Python 3.11 on."""
         return lambda decorated: decorated
 
