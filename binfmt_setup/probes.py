@@ -239,14 +239,25 @@ def _isolate(root: str | os.PathLike[str]) -> None:
 
 
 class _Running:
-    """One probe that was started, by which program, and what it has printed."""
+    """One probe that was started, and what is known of it.
 
-    def __init__(self, probe: str, pid: int, output: int, program: tuple[int, int] | None) -> None:
+    `program` is (device, inode) of what executes it, None until it has said something;
+    `release` is the end of its standard input, closed once that is known.
+    """
+
+    def __init__(self, probe: str, pid: int, output: int, release: int) -> None:
         self.probe = probe
         self.pid = pid
         self.output = output
-        self.program = program
+        self.release = release
         self.text = b""
+        self.program: tuple[int, int] | None = None
+
+    def let_go(self) -> None:
+        """Let it come to its end."""
+        if self.release >= 0:
+            os.close(self.release)
+            self.release = -1
 
 
 def _run_all(
@@ -256,7 +267,7 @@ def _run_all(
     results, running = [], {}
     poll = select.poll()
     for name in names:
-        started = _start(name, proc, environment)
+        started = _start(name, environment)
         if isinstance(started, ProbeResult):
             results.append(started)
         else:
@@ -265,18 +276,17 @@ def _run_all(
     deadline = time.monotonic() + seconds
     while running and (left := deadline - time.monotonic()) > 0:
         for descriptor, _ in poll.poll(left * 1000):
-            if not _serve(running[descriptor]):
+            if not _serve(running[descriptor], proc):
                 poll.unregister(descriptor)
                 results.append(_finished(running.pop(descriptor)))
     results += [_finished(probe, timed_out=True) for probe in running.values()]
     return results
 
 
-def _start(name: str, proc: int, environment: Mapping[str, str]) -> _Running | ProbeResult:
+def _start(name: str, environment: Mapping[str, str]) -> _Running | ProbeResult:
     """Execute one probe without a shell or any inherited descriptor.
 
-    posix_spawn reports the errno of the execve itself, and returns when that is done. A probe
-    does not end before its standard input does: until then one sees what really executes it.
+    posix_spawn reports the errno of the execve itself.
     """
     read_in, release = os.pipe()
     output, write_out = os.pipe()
@@ -287,14 +297,29 @@ def _start(name: str, proc: int, environment: Mapping[str, str]) -> _Running | P
     ]
     try:
         pid = os.posix_spawn(f"/{name}", [ARGV0, "one"], environment, file_actions=actions)
-        return _Running(name, pid, output, _program(f"{pid}/exe", proc))
     except OSError as error:
+        os.close(release)
         os.close(output)
         return ProbeResult(name, errno=error.errno or errno.EIO, fields={})
     finally:
-        os.close(release)
         os.close(read_in)
         os.close(write_out)
+    return _Running(name, pid, output, release)
+
+
+def _serve(probe: _Running, proc: int) -> bool:
+    """Take what a probe printed; False when it has closed its output.
+
+    A probe that has printed its line waits on standard input, so that one can still see
+    which program is really executing it. When posix_spawn returns is too early for that: the
+    kernel lets the parent go on before the child has its new image (fs/exec.c, exec_mmap).
+    """
+    chunk = os.read(probe.output, _OUTPUT_LIMIT)
+    probe.text = (probe.text + chunk)[:_OUTPUT_LIMIT]
+    if b"\n" in probe.text and probe.release >= 0:
+        probe.program = _program(f"{probe.pid}/exe", proc)
+        probe.let_go()
+    return bool(chunk)
 
 
 def _program(path: str, directory: int | None = None) -> tuple[int, int] | None:
@@ -305,24 +330,16 @@ def _program(path: str, directory: int | None = None) -> tuple[int, int] | None:
     return None
 
 
-def _serve(probe: _Running) -> bool:
-    """Take what a probe printed; False when it has closed its output."""
-    chunk = os.read(probe.output, _OUTPUT_LIMIT)
-    probe.text = (probe.text + chunk)[:_OUTPUT_LIMIT]
-    return bool(chunk)
-
-
 def _finished(probe: _Running, *, timed_out: bool = False) -> ProbeResult:
     """Reap a probe, killing it first when its time is over."""
     if timed_out:
         with suppress(ProcessLookupError):
             os.kill(probe.pid, signal.SIGKILL)
+    probe.let_go()
     os.close(probe.output)
     _, status = os.waitpid(probe.pid, 0)
     text = probe.text.decode("utf-8", "replace")
-    # One that never said a word shows nothing about what it was executed by.
-    program = probe.program if "\n" in text else None
-    native = program is not None and program == _program(f"/{probe.probe}")
+    native = probe.program is not None and probe.program == _program(f"/{probe.probe}")
     return ProbeResult(
         probe.probe,
         exit_status=os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
@@ -330,6 +347,6 @@ def _finished(probe: _Running, *, timed_out: bool = False) -> ProbeResult:
         timed_out=timed_out,
         output=text,
         native=native,
-        pinned=None if native else program,
+        pinned=None if native else probe.program,
         fields=parse_output(text),
     )

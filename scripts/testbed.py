@@ -10,11 +10,13 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
@@ -265,3 +267,16 @@ def make_environments(pythons: list[Interpreter]) -> list[Result]:
         # Another run of the tests may be making them right now.
         fcntl.flock(lock, fcntl.LOCK_EX)
         return [failure for failure in pool.map(make_environment, pythons) if failure]
+
+
+def in_environment() -> None:
+    """Go on in an environment that has what the tool and its tests need, made if need be.
+
+    For scripts that anybody's python3 starts. Does nothing where that has everything.
+    """
+    if find_spec("typer") and find_spec("pytest"):
+        return
+    pythons = find_interpreters(None)[:1]
+    if not pythons or make_environments(pythons):
+        sys.exit("no environment can be made here: see what scripts/test says")
+    os.execv(pythons[0].python, [pythons[0].python, *sys.argv])  # noqa: S606 - our own
