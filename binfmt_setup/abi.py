@@ -202,9 +202,8 @@ def kernel_refusal(elf: ElfFacts) -> str:
     """
     if elf.elf_type not in (_ET_EXEC, _ET_DYN):
         return f"it is no program but {_article(type_words(elf))}"
-    end = "<" if elf.order == "little" else ">"
     at, wanted = (54, 56) if elf.bits == 64 else (42, 32)
-    size, count = struct.unpack_from(end + "HH", elf.header, at)
+    size, count = _numbers(elf, "HH", at)
     if size != wanted:
         return f"its program headers are {size} bytes each where {wanted} are right"
     if not 0 < count * size <= 65536:
@@ -218,9 +217,13 @@ def _article(words: str) -> str:
 
 def has_entry_point(elf: ElfFacts) -> bool:
     """Whether there is an address at which it starts; most shared libraries have none."""
-    end = "<" if elf.order == "little" else ">"
-    (entry,) = struct.unpack_from(end + ("Q" if elf.bits == 64 else "I"), elf.header, 24)
+    (entry,) = _numbers(elf, "Q" if elf.bits == 64 else "I", 24)
     return bool(entry)
+
+
+def _numbers(elf: ElfFacts, form: str, at: int) -> tuple[int, ...]:
+    """Numbers of the header, in the file's own byte order."""
+    return struct.unpack_from(("<" if elf.order == "little" else ">") + form, elf.header, at)
 
 
 def read_details(file: BinaryIO, size: int) -> ElfDetails:

@@ -58,11 +58,6 @@ class Applied:
         self.outcomes.append(Outcome(step, result, error))
 
     @property
-    def changed(self) -> bool:
-        """Whether anything is different now."""
-        return any(outcome.result == "done" for outcome in self.outcomes)
-
-    @property
     def errors(self) -> tuple[BinfmtSetupError, ...]:
         """What went wrong."""
         return tuple(o.error for o in self.outcomes if o.error is not None)

@@ -182,7 +182,7 @@ def _unfit(elf: ElfFacts | None, native: Target) -> str:
     if elf is None:
         return "no ELF program"
     built_for = elf.target
-    if built_for is None or (built_for != native and built_for.name not in native.runs_also):
+    if not native.runs(built_for):
         return f"a program for {built_for.name if built_for else 'an unknown machine'}"
     return "" if elf.static else "dynamically linked"
 

@@ -10,7 +10,6 @@ from binfmt_setup.targets import (
     TARGETS,
     X86_LEVELS,
     Platform,
-    Target,
     container_platforms,
     parse_platform,
 )
@@ -54,11 +53,6 @@ def asked_for(names: Sequence[str]) -> Asked:
     if words:
         return Asked(tuple(dict.fromkeys(parse_platform(word) for word in words)), named=True)
     return Asked(container_platforms(), named=False)
-
-
-def targets_of(platforms: Sequence[Platform]) -> list[Target]:
-    """The targets of these platforms, each once."""
-    return list(dict.fromkeys(platform.target for platform in platforms))
 
 
 def probe(host: Host, platforms: Sequence[Platform]) -> Mapping[str, ProbeResult]:

@@ -6,6 +6,7 @@ line in the build's log is the proof. Everything that reads an engine's output i
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,6 +100,14 @@ def probe_failure(log: str, token: str) -> ProbeFailure | None:
 def as_object(value: object) -> Mapping[str, object]:
     """A JSON object, or an empty one for anything else."""
     return value if isinstance(value, dict) else {}
+
+
+def object_in(text: str) -> Mapping[str, object]:
+    """The JSON object that a text is; an empty one for anything else."""
+    try:
+        return as_object(json.loads(text))
+    except ValueError:
+        return {}
 
 
 def as_list(value: object) -> Sequence[object]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from binfmt_setup.builds import as_object
+from binfmt_setup.builds import object_in
 from binfmt_setup.errors import OtherProgramFailed, TookTooLong
 from binfmt_setup.programs import Completed
 from binfmt_setup.records import Record
@@ -78,10 +77,7 @@ class Caller(Record):
     def ask_for_json(self, argv: Sequence[str]) -> Mapping[str, object]:
         """Run an engine that answers with a JSON object; raises OtherProgramFailed if not."""
         done = self.ask(argv)
-        try:
-            answer = as_object(json.loads(done.output))
-        except ValueError:
-            answer = {}
+        answer = object_in(done.output)
         if not answer:
             raise engine_failed(argv, done, "gave no JSON object")
         return answer

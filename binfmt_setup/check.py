@@ -55,7 +55,7 @@ def _with_engines(result: Result, calls: EngineCalls, *, named: bool) -> Result:
     from binfmt_setup.trials import Question
 
     states = result.verdict.platforms
-    running = frozenset(state.platform.name for state in states if state.ok)
+    running = frozenset(state.platform.name for state in states if state.ran)
     question = Question(tuple(state.platform for state in states), named, running)
     reports = ask_engines(calls, question) if states else ()
     errors = tuple(report.error for report in reports if report.error)

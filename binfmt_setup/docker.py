@@ -7,10 +7,9 @@ outputs in tests/cases/engines.
 from __future__ import annotations
 
 import errno
-import json
 from typing import TYPE_CHECKING
 
-from binfmt_setup.builds import as_list, as_object, as_text
+from binfmt_setup.builds import as_list, as_object, as_text, object_in
 from binfmt_setup.buildx import (
     Builder,
     builder_findings,
@@ -22,6 +21,7 @@ from binfmt_setup.callers import engine_failed
 from binfmt_setup.docker_build import DockerBuild, own_settings
 from binfmt_setup.facts import version_pair
 from binfmt_setup.findings import Finding
+from binfmt_setup.mountinfo import BINFMT_MISC
 from binfmt_setup.records import Record, replace
 from binfmt_setup.trials import EngineReport, try_builds
 
@@ -167,10 +167,7 @@ def _version(caller: Caller) -> Mapping[str, object]:
     """`docker version`, which answers with status 1 and its own part when no daemon does."""
     argv = ("docker", "version", "--format", "{{json .}}")
     done = caller.ask(argv)
-    try:
-        answer = as_object(json.loads(done.output))
-    except ValueError:
-        answer = {}
+    answer = object_in(done.output)
     if not as_object(answer.get("Client")):
         raise engine_failed(argv, done, "gave no JSON object")
     return answer
@@ -198,10 +195,7 @@ def _endpoint(caller: Caller, context: str = "") -> str:
     """Where a context (the current one, when none is named) finds its daemon."""
     names = (context,) if context else ()
     done = caller.ask(("docker", "context", "inspect", "--format", "{{json .}}", *names))
-    try:
-        endpoints = as_object(as_object(json.loads(done.output)).get("Endpoints"))
-    except ValueError:
-        return DEFAULT_SOCKET
+    endpoints = as_object(object_in(done.output).get("Endpoints"))
     return as_text(as_object(endpoints.get("docker")).get("Host")) or DEFAULT_SOCKET
 
 
@@ -253,6 +247,6 @@ def _own_registry(caller: Caller) -> bool:
     """Whether rootless Docker's namespace sees another binfmt_misc than this process."""
     directory = caller.environment.get("XDG_RUNTIME_DIR", "")
     pid = caller.host.text(f"{directory}/dockerd-rootless/child_pid").strip()
-    inside = caller.host.status_of(f"/proc/{pid}/root/proc/sys/fs/binfmt_misc") if pid else None
-    outside = caller.host.status_of("/proc/sys/fs/binfmt_misc")
+    inside = caller.host.status_of(f"/proc/{pid}/root{BINFMT_MISC}") if pid else None
+    outside = caller.host.status_of(BINFMT_MISC)
     return bool(inside and outside and inside.st_dev != outside.st_dev)

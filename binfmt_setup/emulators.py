@@ -45,7 +45,8 @@ def refusal(facts: HostFacts, found: Interpreter) -> tuple[str, str]:
     if found.elf is None:
         return "interpreter-wrong-architecture", f"{path} is no ELF program"
     native = facts.native
-    if native and found.elf.target != native and not _runs_as(native, found.elf.target):
+    # A 64-bit host may run 32-bit programs of its family: an i386 QEMU on amd64 is fine.
+    if native and not native.runs(found.elf.target):
         built_for = found.elf.target.name if found.elf.target else "an unknown machine"
         words = f"{path} is a program for {built_for}, this host is {native.name}"
         return "interpreter-wrong-architecture", words
@@ -59,11 +60,6 @@ def refusal(facts: HostFacts, found: Interpreter) -> tuple[str, str]:
 def may_register(facts: HostFacts, found: Interpreter) -> bool:
     """Whether nothing speaks against an interpreter."""
     return refusal(facts, found) == ("", "")
-
-
-def _runs_as(native: Target, other: Target | None) -> bool:
-    """A 64-bit host may run 32-bit programs of its family: an i386 QEMU on amd64 is fine."""
-    return other is not None and other.name in native.runs_also
 
 
 def choose(facts: HostFacts, target: Target) -> Interpreter | None:

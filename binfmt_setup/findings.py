@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 from binfmt_setup import emulators
 from binfmt_setup.causes import install, install_command, no_emulator, why_not
 from binfmt_setup.mountinfo import BINFMT_MISC
-from binfmt_setup.persistence import boot_troubles, persistence_problem
+from binfmt_setup.persistence import (
+    NOT_MOUNTED,
+    SWITCH_ON,
+    SWITCHED_OFF,
+    boot_troubles,
+    persistence_problem,
+)
 from binfmt_setup.risks import handler_findings
 from binfmt_setup.verdict import Finding, How, PlatformState, Severity, Verdict
 
@@ -121,8 +127,8 @@ def _kernel_findings(
         yield _not_mounted(facts, severity)
     elif facts.enabled is False:
         yield Finding(
-            "globally-disabled", "error", "binfmt_misc is switched off for all entries",
-            f"run: echo 1 > {BINFMT_MISC}/status", evidence=f"{BINFMT_MISC}/status: disabled",
+            "globally-disabled", "error", SWITCHED_OFF, SWITCH_ON,
+            evidence=f"{BINFMT_MISC}/status: disabled",
         )  # fmt: skip
 
 
@@ -130,9 +136,8 @@ def _not_mounted(facts: HostFacts, severity: Severity) -> Finding:
     evidence = f"/proc/self/mountinfo has nothing at {BINFMT_MISC}"
     if not facts.out_of_reach:
         return Finding(
-            "not-mounted", severity, "binfmt_misc is not mounted", f"run: {install(facts)}",
-            evidence=evidence,
-        )  # fmt: skip
+            "not-mounted", severity, NOT_MOUNTED, f"run: {install(facts)}", evidence=evidence
+        )
     rest = ", and its host emulates nothing" if severity == "error" else ""
     return Finding(
         "not-mounted", severity,

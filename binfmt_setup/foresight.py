@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup import boot, emulators, plan
 from binfmt_setup.apply import Outcome
-from binfmt_setup.asked import Asked, asked_for, probe, selected, targets_of
+from binfmt_setup.asked import Asked, asked_for, probe, selected
 from binfmt_setup.errors import EnvironmentUnfit, NoEmulator
 from binfmt_setup.facts import OWN_DIRECTORY, SCRIPT_PATH, UNIT_PATH, HostFacts
 from binfmt_setup.findings import judge, knows_f
@@ -15,7 +15,9 @@ from binfmt_setup.provision import package_step, planned, wish_of, without_emula
 from binfmt_setup.records import replace
 from binfmt_setup.result import Result
 from binfmt_setup.snapshot import snapshot, with_versions
+from binfmt_setup.standing import standing
 from binfmt_setup.steps import Prepare, Step, Unpack
+from binfmt_setup.targets import targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,16 +25,16 @@ if TYPE_CHECKING:
     from binfmt_setup.asked import InstallOptions
     from binfmt_setup.host import Host
     from binfmt_setup.probes import ProbeResult
-    from binfmt_setup.sources import Source
 
 
-def install_planned(host: Host, asked: Asked, options: InstallOptions) -> Result:
-    """What install would do; writes nothing, mounts nothing, installs nothing."""
-    facts = snapshot(host, asked.platforms, qemu_directory=options.qemu_directory)
-    steps: tuple[Step, ...] = prepare(facts, private=options.private)
-    if options.source is not None:
-        facts, options, unpack = _foreseen(host, asked, facts, options, options.source)
-        steps = (*steps, *unpack)
+def install_planned(host: Host, facts: HostFacts, asked: Asked, options: InstallOptions) -> Result:
+    """What install would do; writes nothing, mounts nothing, installs nothing.
+
+    `facts` are those about where the process stands.
+    """
+    preparing = prepare(facts, private=options.private)
+    facts, options, unpack = _foreseen(host, facts, asked, options)
+    steps: tuple[Step, ...] = (*preparing, *unpack)
     if any(isinstance(step, Prepare) for step in steps):
         # What a registry holds that is yet to be mounted cannot be known: it is taken for empty.
         facts = replace(facts, entries=())
@@ -64,11 +66,15 @@ def _require_f(facts: HostFacts, found: Mapping[str, ProbeResult]) -> None:
 
 
 def _foreseen(
-    host: Host, asked: Asked, facts: HostFacts, options: InstallOptions, source: Source
+    host: Host, facts: HostFacts, asked: Asked, options: InstallOptions
 ) -> tuple[HostFacts, InstallOptions, tuple[Unpack, ...]]:
-    """The facts as they would be once the source is unpacked, and the step that it takes."""
+    """The host as it would be once a source is unpacked, and the step that this takes."""
+    if options.source is None:
+        facts = snapshot(host, asked.platforms, qemu_directory=options.qemu_directory)
+        return facts, options, ()
     from binfmt_setup import sources  # archive formats cost start-up time
 
+    source = options.source
     brought = sources.bring(host, facts, source, write=False)
     options = replace(options, qemu_directory=brought.directory)
     facts = snapshot(host, asked.platforms, qemu_directory=brought.directory)
@@ -81,9 +87,7 @@ def unit(
 ) -> tuple[HostFacts, str, dict[str, str]]:
     """The unit that install would write, and the texts of all other files by their paths."""
     asked = asked_for(names)
-    facts = snapshot(host, asked.platforms, qemu_directory=options.qemu_directory)
-    if options.source is not None:
-        facts, options, _ = _foreseen(host, asked, facts, options, options.source)
+    facts, options, _ = _foreseen(host, standing(host), asked, options)
     wished = selected(facts, asked, probe(host, asked.platforms))
     registrations = []
     for target in targets_of(wished):

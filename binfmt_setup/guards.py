@@ -85,11 +85,8 @@ def registry_locked(host: Host) -> Iterator[None]:
             held = host.try_lock(BINFMT_MISC)
             if held is None:
                 time.sleep(_LOCK_POLL)
-    try:
+    with _held(host, held):
         yield
-    finally:
-        if held is not None:
-            host.unlock(held)
 
 
 @contextmanager
@@ -102,11 +99,8 @@ def locked(host: Host, *, private: bool) -> Iterator[None]:
     where = LOCK_FILE if host.live else "/"
     if private:
         where = PRIVATE_LOCK
-    held = _wait_for_lock(host, where)
-    try:
+    with _held(host, _wait_for_lock(host, where)):
         yield
-    finally:
-        host.unlock(held)
 
 
 @contextmanager
@@ -119,11 +113,18 @@ def store_locked(host: Host, directory: str) -> Iterator[None]:
     held = None
     with suppress(EnvironmentUnfit):
         held = _wait_for_lock(host, directory)
+    with _held(host, held):
+        yield
+
+
+@contextmanager
+def _held(host: Host, lock: int | None) -> Iterator[None]:
+    """Keep a lock, where there is one, for as long as the block lasts."""
     try:
         yield
     finally:
-        if held is not None:
-            host.unlock(held)
+        if lock is not None:
+            host.unlock(lock)
 
 
 def _wait_for_lock(host: Host, where: str) -> int:

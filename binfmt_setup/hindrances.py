@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.errors import EnvironmentUnfit
+from binfmt_setup.mountinfo import parse_mountinfo
 
 if TYPE_CHECKING:
     from binfmt_setup.host import Host
@@ -145,8 +146,8 @@ def _too_old(release: str) -> bool:
 
 def _in_chroot(host: Host) -> bool:
     """Whether nothing is mounted at what is / here: the root of a chroot into a directory."""
-    lines = [line.split(" ") for line in host.text("/proc/self/mountinfo").splitlines()]
-    return bool(lines) and not any(len(line) > 4 and line[4] == "/" for line in lines)
+    mounts = parse_mountinfo(host.text("/proc/self/mountinfo"))
+    return bool(mounts) and all(mount.point != "/" for mount in mounts)
 
 
 def _unmapped(host: Host) -> bool:

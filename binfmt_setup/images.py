@@ -7,7 +7,6 @@ what to ask for, when to try again, and when to stop.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from typing import IO, TYPE_CHECKING, TypeVar
 
@@ -19,6 +18,7 @@ from binfmt_setup.errors import BinfmtSetupError, NoEmulator, OtherProgramFailed
 from binfmt_setup.logins import LOOPBACK, Login, challenge, find_login, proxy_for, tls_context
 from binfmt_setup.records import Record
 from binfmt_setup.references import Reference, parse_reference
+from binfmt_setup.store import content_digest
 from binfmt_setup.streams import too_large
 
 if TYPE_CHECKING:
@@ -139,10 +139,8 @@ class Registry:
         finally:
             self._host.show_progress("")
         file.seek(0)
-        digest = hashlib.new(layer.digest.partition(":")[0])
-        while piece := file.read(_CHUNK):
-            digest.update(piece)
-        if digest.hexdigest() != layer.digest.partition(":")[2]:
+        algorithm, _, expected = layer.digest.partition(":")
+        if content_digest(file, algorithm) != expected:
             raise oci.wrong_digest(layer.digest)
 
     def _continue(self, layer: Descriptor, file: IO[bytes]) -> None:

@@ -37,7 +37,7 @@ def install(host: Host, names: Sequence[str], options: InstallOptions) -> Result
     if options.check:
         from binfmt_setup import foresight
 
-        return foresight.install_planned(host, asked, options)
+        return foresight.install_planned(host, facts, asked, options)
     guards.require_root(facts)
     with guards.locked(host, private=options.private):
         prepared = _prepared(host, facts, options)

@@ -55,7 +55,7 @@ class Interpreters:
 
 def interpreter_at(host: Host, path: str, directories: Directories) -> Interpreter:
     """Look at the file that an interpreter's path leads to."""
-    real = str(host.followed(path))
+    real = host.followed(path)
     status = host.status_of(path)
     if status is None:
         return Interpreter(path, real, problem="missing")

@@ -34,6 +34,11 @@ class BinfmtMount(Record):
 ABSENT = BinfmtMount("absent")
 
 
+def unescaped(field: str) -> str:
+    """A path as it is, out of mountinfo or fstab(5), where spaces separate fields."""
+    return field.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
+
+
 def parse_mountinfo(text: str) -> tuple[Mount, ...]:
     """Read /proc/PID/mountinfo; lines that make no sense are left out."""
     mounts = []
@@ -43,7 +48,7 @@ def parse_mountinfo(text: str) -> tuple[Mount, ...]:
         if not dash or len(fields) < 6 or len(rest) < 3:
             continue
         options = frozenset(fields[5].split(",")) | frozenset(rest[2].split(","))
-        point = fields[4].replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
+        point = unescaped(fields[4])
         mounts.append(Mount(fields[0], fields[1], point, rest[0], options, fields[2]))
     return tuple(mounts)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from binfmt_setup.mountinfo import unescaped
 from binfmt_setup.records import Record
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def parse_fstab(text: str) -> tuple[FstabLine, ...]:
         fields = line.split()
         if len(fields) < 3 or fields[0].startswith("#") or not fields[1].startswith("/"):
             continue
-        point = fields[1].replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
+        point = unescaped(fields[1])
         options = frozenset(fields[3].split(",")) if len(fields) > 3 else frozenset[str]()
         lines.append(FstabLine(point.rstrip("/") or "/", fields[2], options))
     return tuple(lines)

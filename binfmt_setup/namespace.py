@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, NoReturn
 from binfmt_setup import hindrances, syscalls
 from binfmt_setup.errors import BinfmtSetupError, EnvironmentUnfit, NoEmulator
 from binfmt_setup.identity import Caller
+from binfmt_setup.mountinfo import BINFMT_MISC, parse_mountinfo
+from binfmt_setup.probes import PROBES
 from binfmt_setup.programs import SAFE_PATH
 
 if TYPE_CHECKING:
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from binfmt_setup.identity import Extent, Identity
     from binfmt_setup.registration import Registration
 
-REGISTRY = "/proc/sys/fs/binfmt_misc"
-_PROBES = Path(__file__).parent / "data" / "probes"
 _MAP_SECONDS = 20.0
 """Seconds for newuidmap: it asks the name service, which may be slow."""
 _TOOLS = (("newuidmap", "uids"), ("newgidmap", "gids"))
@@ -201,13 +201,8 @@ def registries(host: Host) -> frozenset[str]:
 
     From mountinfo, as looking at the place itself may trigger systemd's automount.
     """
-    found = set()
-    for line in host.text("/proc/self/mountinfo").splitlines():
-        before, _, after = line.partition(" - ")
-        fields = before.split(" ")
-        if len(fields) > 4 and after.startswith("binfmt_misc "):
-            found.add(fields[2])
-    return frozenset(found)
+    mounts = parse_mountinfo(host.text("/proc/self/mountinfo"))
+    return frozenset(mount.device for mount in mounts if mount.fs_type == "binfmt_misc")
 
 
 def user_namespace() -> str:
@@ -224,10 +219,10 @@ def own_registry(host: Host, outside: str, foreign: frozenset[str]) -> int:
     """
     flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
     try:
-        syscalls.mount("binfmt_misc", REGISTRY, "binfmt_misc", flags)
+        syscalls.mount("binfmt_misc", BINFMT_MISC, "binfmt_misc", flags)
     except OSError as error:
         raise hindrances.explain("mount", error, host) from error
-    directory = os.open(REGISTRY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    directory = os.open(BINFMT_MISC, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     doubt = why_not_own(host, directory, outside, foreign)
     if doubt:
         os.close(directory)
@@ -284,7 +279,7 @@ def runs_natively(probe: str) -> bool:
     devnull = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
         actions = [(os.POSIX_SPAWN_DUP2, devnull, number) for number in (0, 1, 2)]
-        path = str(_PROBES / probe)
+        path = f"{PROBES}/{probe}"
         process = os.posix_spawn(path, [path], {}, file_actions=actions)
     except OSError:
         return False

@@ -16,6 +16,7 @@ from binfmt_setup.callers import engine_failed
 from binfmt_setup.errors import EnvironmentUnfit, PrivilegesMissing
 from binfmt_setup.facts import version_pair
 from binfmt_setup.findings import Finding
+from binfmt_setup.mountinfo import BINFMT_MISC
 from binfmt_setup.records import Record, replace
 from binfmt_setup.trials import EngineReport, try_builds
 from binfmt_setup.workspace import workspace
@@ -179,6 +180,6 @@ def _explained(caller: Caller, engine: str, question: Question, finding: Finding
 
 def _own_registry(caller: Caller, engine: str) -> bool:
     """Whether the engine's user namespace sees another binfmt_misc than this process."""
-    done = caller.ask((engine, "unshare", "stat", "-c", "%d", "/proc/sys/fs/binfmt_misc"))
-    outside = caller.host.status_of("/proc/sys/fs/binfmt_misc")
+    done = caller.ask((engine, "unshare", "stat", "-c", "%d", BINFMT_MISC))
+    outside = caller.host.status_of(BINFMT_MISC)
     return outside is not None and done.output.strip() not in ("", str(outside.st_dev))

@@ -16,7 +16,6 @@ import select
 import signal
 import time
 from contextlib import contextmanager, suppress
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from binfmt_setup.errors import EnvironmentUnfit, PrivilegesMissing
@@ -30,7 +29,6 @@ TIME_LIMIT = 20.0
 """Seconds for all probes together: an emulated start takes milliseconds, a host under full
 load a second or two."""
 ARGV0 = "binfmt-setup-probe"
-NO_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
 _OUTPUT_LIMIT = 4096  # bytes kept of what a probe or its interpreter prints
 _STAGE_CHROOT_FAILED = "chroot"
 
@@ -131,7 +129,7 @@ def run_probes(
     *,
     root: str | os.PathLike[str] = PROBES,
     seconds: float = TIME_LIMIT,
-    environment: Mapping[str, str] = NO_ENVIRONMENT,
+    environment: Mapping[str, str] = NOTHING,
 ) -> dict[str, ProbeResult]:
     """Run these probes, all at once, with `root` as their root directory.
 
@@ -148,7 +146,7 @@ def running_probes(
     *,
     root: str | os.PathLike[str] = PROBES,
     seconds: float = TIME_LIMIT,
-    environment: Mapping[str, str] = NO_ENVIRONMENT,
+    environment: Mapping[str, str] = NOTHING,
 ) -> Iterator[Callable[[], dict[str, ProbeResult]]]:
     """Run probes as `run_probes` does, beside what the block does in the meantime.
 

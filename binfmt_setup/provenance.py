@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from binfmt_setup.errors import BinfmtSetupError
 from binfmt_setup.interpreters import directories_above
 from binfmt_setup.mountinfo import parse_mountinfo
+from binfmt_setup.mounts import mount_point_of
 from binfmt_setup.records import replace
 
 if TYPE_CHECKING:
@@ -86,10 +87,10 @@ def _foreign_owners(host: Host, facts: HostFacts, found: Interpreter) -> tuple[s
 
 def _unfit_mount(host: Host, mounts: tuple[Mount, ...], path: str) -> str:
     """What is wrong with the mount that a file lies on; empty when nothing is."""
-    above = [m for m in mounts if m.point == "/" or f"{path}/".startswith(m.point + "/")]
-    if not above:
+    point = mount_point_of(f"{path}/", (mount.point for mount in mounts))
+    mount = next((mount for mount in mounts if mount.point == point), None)
+    if mount is None:
         return ""
-    mount = max(above, key=lambda m: len(m.point))
     if "noexec" in mount.options:
         return f"{mount.point}, which is mounted noexec"
     if mount.fs_type in _NETWORK:

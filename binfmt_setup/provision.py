@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup import apply, emulators, guards, plan, probes
 from binfmt_setup.apply import Applied, Outcome
-from binfmt_setup.asked import Asked, probe, selected, targets_of
+from binfmt_setup.asked import Asked, probe, selected
 from binfmt_setup.errors import NoEmulator
 from binfmt_setup.records import Record, replace
 from binfmt_setup.snapshot import looked_again, snapshot, with_versions
 from binfmt_setup.steps import Plan, Prepare, Wish
+from binfmt_setup.targets import targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

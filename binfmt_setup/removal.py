@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup import apply, guards, plan, probes, store
 from binfmt_setup.apply import Outcome
-from binfmt_setup.asked import asked_for, targets_of
+from binfmt_setup.asked import asked_for
 from binfmt_setup.errors import EnvironmentUnfit
 from binfmt_setup.result import Result
 from binfmt_setup.snapshot import snapshot
+from binfmt_setup.targets import targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

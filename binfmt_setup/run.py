@@ -15,18 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from binfmt_setup import namespace
+from binfmt_setup.asked import asked_for
 from binfmt_setup.elf import HEADER_BYTES, identify
 from binfmt_setup.errors import CommandNotExecutable, CommandNotFound, EnvironmentUnfit
 from binfmt_setup.identity import Users, choose
 from binfmt_setup.records import Record
-from binfmt_setup.targets import TARGETS, container_platforms, parse_platform, target_of_machine
+from binfmt_setup.targets import target_of_machine, targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from binfmt_setup.host import Host
     from binfmt_setup.registration import Registration
-    from binfmt_setup.targets import Platform, Target
+    from binfmt_setup.targets import Target
 
 _LONG_OPTIONS = ("platform=", "qemu=", "map-users=", "map-root", "format=", "verbose")
 _ENVIRONMENT_BYTES = 64 * 1024 * 1024  # the kernel takes at most 6 MB (execve(2))
@@ -110,20 +111,12 @@ def _wished(host: Host, options: RunOptions, path: str) -> tuple[list[Target], b
     else all that container images come for.
     """
     native = target_of_machine(os.uname().machine)
-    words = [word for text in options.platforms for word in text.split(",") if word]
-    if "all" in (word.lower() for word in words):
-        return [target for target in TARGETS if target != native], False
-    if words:
-        platforms = [parse_platform(word) for word in words]
-        return [target for target in _targets(platforms) if target != native], True
-    program = identify(_head(host, path))
-    if program and program.target and program.target != native:
-        return [program.target], True
-    return [target for target in _targets(container_platforms()) if target != native], False
-
-
-def _targets(platforms: Sequence[Platform]) -> list[Target]:
-    return list(dict.fromkeys(platform.target for platform in platforms))
+    asked = asked_for(options.platforms)
+    if not any(text.strip(",") for text in options.platforms):
+        program = identify(_head(host, path))
+        if program and program.target and program.target != native:
+            return [program.target], True
+    return [target for target in targets_of(asked.platforms) if target != native], asked.named
 
 
 def _head(host: Host, path: str) -> bytes:

@@ -10,6 +10,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from binfmt_setup.causes import removal_command, shown
+from binfmt_setup.mountinfo import BINFMT_MISC
 from binfmt_setup.risks import from_distribution
 from binfmt_setup.verdict import Finding, Verdict
 
@@ -36,7 +37,7 @@ def _findings(facts: HostFacts) -> Iterator[Finding]:
             f"binfmt_misc does not show in this {facts.container} container: the entries in "
             "force cannot be looked at",
             "run on the host: binfmt-setup check --security",
-            evidence="/proc/self/mountinfo has nothing at /proc/sys/fs/binfmt_misc",
+            evidence=f"/proc/self/mountinfo has nothing at {BINFMT_MISC}",
         )  # fmt: skip
     told: set[str] = set()
     for entry in facts.entries:

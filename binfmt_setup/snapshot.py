@@ -18,6 +18,7 @@ from binfmt_setup.facts import (
     UNIT_STEM,
     BootFacts,
     ConfigFile,
+    Distribution,
     HostFacts,
     Interpreter,
     container_kind,
@@ -32,7 +33,7 @@ from binfmt_setup.records import replace
 from binfmt_setup.registration import BadRegistration, Entry, parse_entry
 from binfmt_setup.standing import machine_of_tree, standing_among
 from binfmt_setup.store import file_digest, stored_at
-from binfmt_setup.targets import TARGETS, Platform, Target
+from binfmt_setup.targets import TARGETS, Platform, Target, targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,7 +54,7 @@ def snapshot(host: Host, wished: Sequence[Platform] = (), *, qemu_directory: str
     named), `qemu_directory` instead of the usual places when it is given.
     """
     mounts = parse_mountinfo(host.text("/proc/self/mountinfo"))
-    targets = list(dict.fromkeys(p.target for p in wished)) or list(TARGETS)
+    targets = targets_of(wished) or list(TARGETS)
     facts = standing_among(host, mounts)
     entries, bad = _entries(host, facts.mount)
     facts = replace(
@@ -66,9 +67,7 @@ def snapshot(host: Host, wished: Sequence[Platform] = (), *, qemu_directory: str
         missing_directories=_missing_directories(host),
         boot=_boot(host, mounts),
         cpu_flags=_cpu_flags(host, wished),
-        distribution=parse_os_release(
-            host.text("/etc/os-release") or host.text("/usr/lib/os-release")
-        ),
+        distribution=_distribution(host),
     )
     return _with_interpreters(host, facts, targets, qemu_directory)
 
@@ -103,9 +102,7 @@ def emulation_facts(
         kernel=host.text("/proc/sys/kernel/osrelease").strip(),
         machine=machine or machine_of_tree(host),
         effective_uid=uid,
-        distribution=parse_os_release(
-            host.text("/etc/os-release") or host.text("/usr/lib/os-release")
-        ),
+        distribution=_distribution(host),
     )
     return _with_interpreters(host, facts, targets, qemu_directory)
 
@@ -195,6 +192,10 @@ def _entries(
                 if text:
                     bad.append((name, str(error)))
     return tuple(entries), tuple(bad)
+
+
+def _distribution(host: Host) -> Distribution:
+    return parse_os_release(host.text("/etc/os-release") or host.text("/usr/lib/os-release"))
 
 
 def _container(host: Host) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
@@ -127,7 +126,7 @@ def unpack_step(source: Source, brought: Brought) -> Unpack:
 def _bring_archive(host: Host, native: Target, source: Source, *, write: bool) -> Brought:
     try:
         with Path(source.text).open("rb") as file:
-            digest = f"sha256:{_digest(file)}"
+            digest = f"sha256:{store.content_digest(file)}"
             return _bring(
                 host, source, digest, write=write,
                 take=lambda sink, _: archives.read_archive(file, native, sink),
@@ -136,13 +135,6 @@ def _bring_archive(host: Host, native: Target, source: Source, *, write: bool) -
         raise NoEmulator(
             f"cannot read {source.text}: {error.strerror}", code="archive-unreadable"
         ) from error
-
-
-def _digest(file: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while piece := file.read(1024 * 1024):
-        digest.update(piece)
-    return digest.hexdigest()
 
 
 def _bring_image(host: Host, native: Target, source: Source, *, write: bool) -> Brought:

@@ -16,6 +16,7 @@ from binfmt_setup.records import NOTHING, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from typing import IO
 
     from binfmt_setup.facts import HostFacts
     from binfmt_setup.host import Host
@@ -128,16 +129,21 @@ def damaged(host: Host, stored: Stored) -> tuple[str, ...]:
 
 def file_digest(host: Host, path: str) -> str:
     """The SHA-256 of a file; empty when it cannot be read."""
-    import hashlib
-
     try:
         with host.opened(path) as file:
-            digest = hashlib.sha256()
-            while piece := file.read(1024 * 1024):
-                digest.update(piece)
-            return digest.hexdigest()
+            return content_digest(file)
     except OSError:
         return ""
+
+
+def content_digest(file: IO[bytes], algorithm: str = "sha256") -> str:
+    """The digest of what is still to be read of a file, in hexadecimal."""
+    import hashlib
+
+    digest = hashlib.new(algorithm)
+    while piece := file.read(1024 * 1024):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def referenced(facts: HostFacts) -> frozenset[str]:
@@ -146,11 +152,7 @@ def referenced(facts: HostFacts) -> frozenset[str]:
     for config in facts.configs:
         paths += [registration.interpreter for registration in config.registrations]
         paths += [config.replaced.interpreter] if config.replaced else []
-    return frozenset(_directories(paths))
-
-
-def _directories(paths: Iterable[str]) -> Iterator[str]:
-    return (path.rpartition("/")[0] for path in paths)
+    return frozenset(path.rpartition("/")[0] for path in paths)
 
 
 def version_of(versions: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from binfmt_setup.errors import UsageProblem
 from binfmt_setup.records import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 ByteOrder = Literal["little", "big"]
 
@@ -67,6 +67,10 @@ class Target(Record):
     def entry_name(self) -> str:
         """The name of this target's binfmt_misc entry."""
         return ENTRY_PREFIX + self.name
+
+    def runs(self, other: Target | None) -> bool:
+        """Whether a host of this target may run programs of the other: its own, or a relative's."""
+        return other is not None and (other == self or other.name in self.runs_also)
 
     @property
     def platforms(self) -> tuple[Platform, ...]:
@@ -280,6 +284,11 @@ def container_platforms() -> tuple[Platform, ...]:
     """What is meant when no platform is named: those that container images come for."""
     rows = (target for target in TARGETS if target.container)
     return tuple(p for t in rows for p in t.platforms if p.variant.suffix not in X86_LEVELS)
+
+
+def targets_of(platforms: Sequence[Platform]) -> list[Target]:
+    """The targets of these platforms, each once."""
+    return list(dict.fromkeys(platform.target for platform in platforms))
 
 
 def _spellings(platform: Platform) -> Iterator[str]:

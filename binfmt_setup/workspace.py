@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from binfmt_setup import syscalls
+from binfmt_setup.mountinfo import parse_mountinfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,11 +36,8 @@ def workspace(parent: Path, files: Mapping[str, bytes]) -> Iterator[Path]:
 
 def _remove_tree(where: Path) -> None:
     """Remove a directory of ours: the mounts in it, directories closed to their owner, all."""
-    inside = [
-        line.split(" ")[4]
-        for line in Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
-        if line.split(" ")[4].startswith(f"{where}/")
-    ]
+    mounts = parse_mountinfo(Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape"))
+    inside = [mount.point for mount in mounts if mount.point.startswith(f"{where}/")]
     for point in reversed(inside):
         with suppress(OSError):
             syscalls.unmount(point)

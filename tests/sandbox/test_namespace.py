@@ -28,11 +28,11 @@ outside, foreign = namespace.user_namespace(), namespace.registries(host)
 def enter():
     namespace.enter(host, choose(namespace.caller(host, ranges=False), Users.one, as_root=True))
 def registry():
-    return os.open(namespace.REGISTRY, os.O_RDONLY | os.O_DIRECTORY)
+    return os.open(namespace.BINFMT_MISC, os.O_RDONLY | os.O_DIRECTORY)
 def doubt():
     return namespace.why_not_own(host, registry(), outside, foreign)
 def write_entry():
-    with open(namespace.REGISTRY + "/register", "w") as file:
+    with open(namespace.BINFMT_MISC + "/register", "w") as file:
         file.write(":outer:E::outer::/bin/true:")
 """
 
@@ -61,7 +61,7 @@ if child == 0:
     inner = namespace.own_registry(host, outside, foreign)
     write_entry()
     os._exit(0 if set(os.listdir(inner)) == {"register", "status", "outer"} else 1)
-print(os.waitpid(child, 0)[1], sorted(os.listdir(namespace.REGISTRY)))
+print(os.waitpid(child, 0)[1], sorted(os.listdir(namespace.BINFMT_MISC)))
 """
     )
     assert python_in_room(code) == "0 ['outer', 'register', 'status']\n"
@@ -75,7 +75,7 @@ def test_refuses_the_parents_registry() -> None:
 enter()
 print(doubt())
 write_entry()  # as it could do, if it did not look first
-print(os.path.exists(namespace.REGISTRY + "/outer"))
+print(os.path.exists(namespace.BINFMT_MISC + "/outer"))
 """
     )
     assert python_in_room(code) == "it is the one that was mounted outside\nTrue\n"
