@@ -18,13 +18,13 @@ def main() -> None:
 
 
 def _status(arguments: list[str]) -> int:
-    from binfmt_setup.plain import plain_command
+    from binfmt_setup.cli.plain import plain_command
 
     if command := plain_command(arguments):
-        from binfmt_setup.answer import ended
+        from binfmt_setup.cli.ending import ended
 
         return ended(command)
-    from binfmt_setup.cli import run_command_line
+    from binfmt_setup.cli.app import run_command_line
 
     return run_command_line(arguments)
 

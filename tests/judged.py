@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from binfmt_setup.asked import InstallOptions
-from binfmt_setup.check import check
-from binfmt_setup.document import described
-from binfmt_setup.errors import BinfmtSetupError
-from binfmt_setup.install import install
+from binfmt_setup.commands.check import check
+from binfmt_setup.commands.install import install
+from binfmt_setup.commands.request import InstallOptions
+from binfmt_setup.model.errors import BinfmtSetupError
+from binfmt_setup.report.document import described
 
 if TYPE_CHECKING:
-    from binfmt_setup.findings import Finding, PlatformState
+    from binfmt_setup.diagnosis.judge import Finding, PlatformState
     from tests.recorded import Case, RecordedHost
 
 

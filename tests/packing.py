@@ -11,7 +11,7 @@ import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from binfmt_setup.targets import TARGETS, Target
+from binfmt_setup.model.targets import TARGETS, Target
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING
 
 import tomli
 
-from binfmt_setup.errors import OtherProgramFailed
-from binfmt_setup.facts import MARKER
-from binfmt_setup.host import Host
-from binfmt_setup.mountinfo import BINFMT_MISC
-from binfmt_setup.probes import ARGV0, ProbeResult, available
-from binfmt_setup.programs import Completed
-from binfmt_setup.registration import Registration, canonical_flags
-from binfmt_setup.targets import target_named
+from binfmt_setup.model.errors import OtherProgramFailed
+from binfmt_setup.model.facts import MARKER
+from binfmt_setup.model.mountinfo import BINFMT_MISC
+from binfmt_setup.model.registration import Registration, canonical_flags
+from binfmt_setup.model.targets import target_named
+from binfmt_setup.system.host import Host
+from binfmt_setup.system.probes import ARGV0, ProbeResult, available
+from binfmt_setup.system.programs import Completed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

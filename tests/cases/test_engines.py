@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from binfmt_setup.buildx import builder_findings, parse_builder, reason_not_to_ask
-from binfmt_setup.docker import parse_info, parse_version, version_findings
-from binfmt_setup.podman import parse_info as parse_store
-from binfmt_setup.targets import parse_platform
-from binfmt_setup.trials import Question
+from binfmt_setup.engines.answers import Question
+from binfmt_setup.engines.buildx import builder_findings, parse_builder, reason_not_to_ask
+from binfmt_setup.engines.docker import parse_info, parse_version, version_findings
+from binfmt_setup.engines.podman import parse_info as parse_store
+from binfmt_setup.model.targets import parse_platform
 
 CASES = Path(__file__).parent / "engines"
 DOCKERS = sorted(CASES.glob("docker-*.json"), key=str)

@@ -14,15 +14,16 @@ import jsonschema
 import pytest
 
 import binfmt_setup
-from binfmt_setup import ci_formats, commands, report
-from binfmt_setup.asked import InstallOptions
-from binfmt_setup.check import check
-from binfmt_setup.errors import BinfmtSetupError
-from binfmt_setup.facts import HostFacts
-from binfmt_setup.install import install
-from binfmt_setup.records import replace
-from binfmt_setup.report import Style
-from binfmt_setup.result import Result
+from binfmt_setup.commands import look
+from binfmt_setup.commands.check import check
+from binfmt_setup.commands.install import install
+from binfmt_setup.commands.request import InstallOptions
+from binfmt_setup.model.errors import BinfmtSetupError
+from binfmt_setup.model.facts import HostFacts
+from binfmt_setup.model.records import replace
+from binfmt_setup.report import ci_formats, text_report
+from binfmt_setup.report.result import Result
+from binfmt_setup.report.text_report import Style
 from tests import judged, recorded
 
 GOLDEN = recorded.CASES / "golden"
@@ -42,12 +43,10 @@ class Host:
         # With one platform QEMU's version is among the facts.
         versions = len(self.case.ask) == 1
         self.check = self.placed(check(self.host, self.case.ask, versions=versions))
-        self.status = self.placed(commands.status(self.host))
+        self.status = self.placed(look.status(self.host))
         # An offline tree has no kernel whose entries could be looked at.
         self.security = (
-            commands.check_security(self.host)
-            if self.host.live
-            else Result("check", HostFacts("/"))
+            look.check_security(self.host) if self.host.live else Result("check", HostFacts("/"))
         )
 
     def placed(self, result: Result) -> Result:
@@ -84,9 +83,9 @@ def transcript(host: Host) -> str:
     """What a terminal and a CI job show, command by command."""
     asked = " ".join(["check", *host.case.ask])
     parts = [
-        (f"$ binfmt-setup {asked}", report.text_report(host.check, PLAIN)),
-        ("$ binfmt-setup status", report.text_report(host.status, PLAIN)),
-        ("$ binfmt-setup check --security", report.text_report(host.security, PLAIN)),
+        (f"$ binfmt-setup {asked}", text_report.text_report(host.check, PLAIN)),
+        ("$ binfmt-setup status", text_report.text_report(host.status, PLAIN)),
+        ("$ binfmt-setup check --security", text_report.text_report(host.security, PLAIN)),
         (f"$ binfmt-setup {asked} --format github", ci_formats.github_report(host.check)),
         ("# the step summary", ci_formats.github_summary(host.check)),
         (f"$ binfmt-setup {asked} --format junit", ci_formats.junit_report(host.check)),
@@ -106,10 +105,10 @@ def test_text_and_ci_formats_are_as_recorded(host: Host) -> None:
 
 
 def test_json_is_as_recorded_and_fits_its_schema(host: Host) -> None:
-    text = report.json_report(host.check)
+    text = text_report.json_report(host.check)
     jsonschema.validate(json.loads(text), SCHEMA)
-    jsonschema.validate(json.loads(report.json_report(host.status)), SCHEMA)
-    jsonschema.validate(json.loads(report.json_report(host.security)), SCHEMA)
+    jsonschema.validate(json.loads(text_report.json_report(host.status)), SCHEMA)
+    jsonschema.validate(json.loads(text_report.json_report(host.security)), SCHEMA)
     compare(f"{host.case.name}.json", text)
 
 
@@ -121,16 +120,16 @@ def test_text_fits_eighty_columns(host: Host) -> None:
     """A command to paste is never broken, nor is a verdict that names many platforms."""
     for result in results(host):
         for style, hint in ((PLAIN, "  → "), (Style(unicode=False), "  -> ")):
-            *lines, _ = report.text_report(result, style).splitlines()
+            *lines, _ = text_report.text_report(result, style).splitlines()
             for line in lines:
                 assert len(line) <= 80 or line.startswith(hint) or " " not in line.strip(), line
 
 
 def test_without_unicode_a_report_is_ascii_and_says_the_same(host: Host) -> None:
     for result in results(host):
-        text = report.text_report(result, Style(unicode=False))
+        text = text_report.text_report(result, Style(unicode=False))
         assert text.isascii()
-        assert text.splitlines()[-1] == report.text_report(result, PLAIN).splitlines()[-1]
+        assert text.splitlines()[-1] == text_report.text_report(result, PLAIN).splitlines()[-1]
 
 
 def test_json_of_install_check_is_complete_whether_it_could_be_done_or_not(host: Host) -> None:
@@ -138,8 +137,8 @@ def test_json_of_install_check_is_complete_whether_it_could_be_done_or_not(host:
     try:
         result = install(host.host, host.case.ask, options)
     except BinfmtSetupError as error:
-        result = commands.stopped(host.host, "install", error, check=True)
-    data = json.loads(report.json_report(result))
+        result = look.stopped(host.host, "install", error, check=True)
+    data = json.loads(text_report.json_report(result))
     jsonschema.validate(data, SCHEMA)
     assert data["check"] is True
     assert data["host"] is not None
@@ -149,9 +148,9 @@ def test_json_of_install_check_is_complete_whether_it_could_be_done_or_not(host:
 
 def test_the_verdict_comes_last_and_the_remedies_right_before_it(host: Host) -> None:
     for result in results(host):
-        *lines, verdict = report.text_report(result, PLAIN).splitlines()
+        *lines, verdict = text_report.text_report(result, PLAIN).splitlines()
         assert not verdict.startswith((" ", "✓", "✗", "!", "·"))
-        remedies = report.remedies(result.verdict.all_findings)
+        remedies = text_report.remedies(result.verdict.all_findings)
         assert lines[len(lines) - len(remedies) :] == [f"  → {hint}" for hint in remedies]
 
 
@@ -184,7 +183,7 @@ def test_junit_counts_what_it_holds(host: Host) -> None:
 
 def test_github_lines_are_commands_that_github_reads(host: Host) -> None:
     *lines, verdict = ci_formats.github_report(host.check).splitlines()
-    assert verdict == report.platform_verdict(host.check)[0]
+    assert verdict == text_report.platform_verdict(host.check)[0]
     for line in lines:
         assert re.fullmatch(r"::(error|warning|notice) title=binfmt-setup [a-z0-9-]+::\S.*", line)
 
@@ -200,7 +199,7 @@ def test_a_healthy_host_with_ten_platforms_is_read_at_a_glance(hosts: dict[str, 
     ten = "amd64,arm64,arm/v5,arm/v6,arm/v7,loong64,mips64le,ppc64le,riscv64,s390x"
     for name in ("debian-13", "ubuntu-24.04"):
         result = check(hosts[name].host, [ten])
-        text = report.text_report(result, PLAIN)
+        text = text_report.text_report(result, PLAIN)
         assert result.exit_code == 0
         assert len(result.verdict.platforms) == 10
         assert len(text.splitlines()) <= 25

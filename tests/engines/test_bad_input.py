@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 ASK = """
     import json, os, sys
-    from binfmt_setup.callers import Caller, Limits
-    from binfmt_setup.engines import EngineCalls, ask_engines
-    from binfmt_setup.trials import Question
-    from binfmt_setup.host import Host
-    from binfmt_setup.targets import parse_platform
+    from binfmt_setup.engines.call import Caller, Limits
+    from binfmt_setup.engines.ask import EngineCalls, ask_engines
+    from binfmt_setup.engines.answers import Question
+    from binfmt_setup.system.host import Host
+    from binfmt_setup.model.targets import parse_platform
     caller = Caller(Host(), dict(os.environ), Limits(2.0, {build}, 0.0))
     platforms = tuple(parse_platform(word) for word in {platforms!r})
     report, = ask_engines(EngineCalls(caller, ({engine!r},)), Question(platforms, named=True))

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from binfmt_setup import oci, streams
-from binfmt_setup.errors import BinfmtSetupError, ExitCode, NoEmulator, OtherProgramFailed
-from binfmt_setup.host import Host
-from binfmt_setup.images import Patience, Registry
-from binfmt_setup.sources import Source, bring
+from binfmt_setup.model.errors import BinfmtSetupError, ExitCode, NoEmulator, OtherProgramFailed
+from binfmt_setup.sources import image_manifests, streams
+from binfmt_setup.sources.image_pull import Patience, Registry
+from binfmt_setup.sources.qemu_source import Source, bring
+from binfmt_setup.system.host import Host
 from tests import registries
 from tests.packing import Image, Item, digest, emulators, image, program, tar
 from tests.registries import Answer, Asked, Proxy
@@ -26,7 +26,7 @@ from tests.registries import Answer, Asked, Proxy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from binfmt_setup.facts import HostFacts
+    from binfmt_setup.model.facts import HostFacts
 
 QUICK = Patience(
     connect=2, read=2, whole=20, attempts=3, pause=0.01, longest_pause=0.3, slowest=20_000,
@@ -284,7 +284,7 @@ def source(reference: str, tmp_path: Path) -> Source:
 
 @pytest.fixture
 def amd64() -> HostFacts:
-    from binfmt_setup.facts import HostFacts
+    from binfmt_setup.model.facts import HostFacts
 
     return HostFacts(root="/", machine="x86_64")
 
@@ -319,7 +319,7 @@ def test_two_tags_lie_side_by_side(registry: str, tmp_path: Path, amd64: HostFac
 def test_whatever_fails_nothing_is_left_behind(
     proxy: Proxy, tmp_path: Path, amd64: HostFacts, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("binfmt_setup.images.Patience", lambda: QUICK)
+    monkeypatch.setattr("binfmt_setup.sources.image_pull.Patience", lambda: QUICK)
     contents: dict[str, Image] = {
         "cut": IMAGE, "digest": IMAGE,
         "bomb": image(tar(Item("a", program())) + bytes(1024)),
@@ -341,7 +341,7 @@ def test_whatever_fails_nothing_is_left_behind(
 
 
 def test_the_digest_that_is_written_down_is_that_of_this_platforms_manifest() -> None:
-    found = oci.choose_image(
+    found = image_manifests.choose_image(
         IMAGE.index, lambda descriptor: IMAGE.blobs[descriptor.digest], "amd64"
     )
     assert found.digest in IMAGE.blobs

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.room import CLI, as_user, copy_for_everybody, folder_for_everybody, run
+from tests.own_namespace import CLI, as_user, copy_for_everybody, folder_for_everybody, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

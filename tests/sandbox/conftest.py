@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from jsonschema import Draft202012Validator
 
-from binfmt_setup.registration import Entry, Registration, parse_entry
-from tests.room import TOP
+from binfmt_setup.model.registration import Entry, Registration, parse_entry
+from tests.own_namespace import TOP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ _HOLD_SYSTEM = (
     f"mkdir -p /etc/systemd/system && mount -t tmpfs none /usr/lib/binfmt.d && {_READY}"
 )
 # What `run` makes its namespaces with, so that every test here is one of that, too.
-_ROOM = (sys.executable, "-m", "tests.room", "--bare")
+_NAMESPACE = (sys.executable, "-m", "tests.own_namespace", "--bare")
 _SECONDS = 120
 
 
@@ -112,7 +112,7 @@ def _held(*argv: str) -> Iterator[Sandbox]:
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     """A fresh namespace with nothing mounted in it."""
-    with _held(*_ROOM, "sh", "-c", _HOLD) as held:
+    with _held(*_NAMESPACE, "sh", "-c", _HOLD) as held:
         yield held
 
 
@@ -123,7 +123,7 @@ def system() -> Iterator[Sandbox]:
     A namespace between the tester's and this one sees to it that its root is not the host's.
     """
     between = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
-    with _held(*between, *_ROOM, "sh", "-c", _HOLD_SYSTEM) as held:
+    with _held(*between, *_NAMESPACE, "sh", "-c", _HOLD_SYSTEM) as held:
         held.mount()
         yield held
 

@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 from typing import TypedDict
 
-from binfmt_setup.cli import run_command_line
-from binfmt_setup.mountinfo import BINFMT_MISC
-from binfmt_setup.syscalls import MS_NOEXEC, mount
+from binfmt_setup.cli.app import run_command_line
+from binfmt_setup.model.mountinfo import BINFMT_MISC
+from binfmt_setup.system.syscalls import MS_NOEXEC, mount
 
 CANNOT_MOUNT = 77
 

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from tests.room import PROBES
+from tests.own_namespace import PROBES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,11 +53,11 @@ def test_a_read_only_tree(sandbox: Sandbox, tmp_path: Path) -> None:
 
 VANISHING = """
 import sys
-from binfmt_setup.apply import carry_out
-from binfmt_setup.host import Host
-from binfmt_setup.steps import ChangeEntry, Plan, TargetChange
-from binfmt_setup.registration import Registration
-from binfmt_setup.targets import target_named
+from binfmt_setup.changes.transaction import carry_out
+from binfmt_setup.system.host import Host
+from binfmt_setup.changes.steps import ChangeEntry, Plan, TargetChange
+from binfmt_setup.model.registration import Registration
+from binfmt_setup.model.targets import target_named
 
 def change(name, interpreter):
     target = target_named(name)
@@ -103,7 +103,7 @@ def test_a_probe_that_never_ends_is_killed_in_time(tmp_path: Path) -> None:
     import shutil
     import subprocess
 
-    from binfmt_setup.probes import run_probes
+    from binfmt_setup.system.probes import run_probes
 
     source = tmp_path / "loop.c"
     source.write_text("int main(void) { for (;;) ; }\n")

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from binfmt_setup.registration import Registration
-from binfmt_setup.targets import target_named
-from tests.room import PROBES
+from binfmt_setup.model.registration import Registration
+from binfmt_setup.model.targets import target_named
+from tests.own_namespace import PROBES
 
 if TYPE_CHECKING:
     from tests.sandbox.conftest import Sandbox

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from binfmt_setup.registration import Registration
-from binfmt_setup.targets import target_named, target_of_machine
-from tests.room import PROBES
+from binfmt_setup.model.registration import Registration
+from binfmt_setup.model.targets import target_named, target_of_machine
+from tests.own_namespace import PROBES
 
 DRIVER = Path(__file__).with_name("explain_driver.py")
 SCHEMA = Draft202012Validator(json.loads((PROBES.parent / "schema.json").read_text()))

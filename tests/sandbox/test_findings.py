@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from binfmt_setup import commands, syscalls
-from binfmt_setup.check import check
-from binfmt_setup.document import document
-from binfmt_setup.host import Host
-from binfmt_setup.mountinfo import BINFMT_MISC
-from binfmt_setup.probes import running_probes
-from binfmt_setup.registration import Registration
-from binfmt_setup.targets import target_named, target_of_machine
-from tests.room import PROBES
+from binfmt_setup.commands import look
+from binfmt_setup.commands.check import check
+from binfmt_setup.model.mountinfo import BINFMT_MISC
+from binfmt_setup.model.registration import Registration
+from binfmt_setup.model.targets import target_named, target_of_machine
+from binfmt_setup.report.document import document
+from binfmt_setup.system import syscalls
+from binfmt_setup.system.host import Host
+from binfmt_setup.system.probes import running_probes
+from tests.own_namespace import PROBES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +87,7 @@ def checked(platform: str = "linux/arm64", seconds: float = 20.0) -> Report:
 
 
 def security() -> Report:
-    return document(commands.check_security(Host()))
+    return document(look.check_security(Host()))
 
 
 def works(report: Report) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.sandbox.conftest import Sandbox
 
-# More than the tool's own rooms for it take to import, each.
+# More than the tool's own modules for it take to import, each.
 COSTLY = {
     *("typer", "rich", "jinja2", "psutil", "elftools", "hashlib"),
     *("dataclasses", "inspect", "pathlib", "subprocess", "tempfile", "json.decoder"),

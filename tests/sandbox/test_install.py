@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from binfmt_setup.facts import SWAP_PREFIX
-from binfmt_setup.plan import wished_registration
-from binfmt_setup.registration import Registration
-from binfmt_setup.steps import Wish
-from binfmt_setup.targets import TARGETS, container_platforms, parse_platform, target_named
-from tests.room import PROBES
+from binfmt_setup.changes.plan import wished_registration
+from binfmt_setup.changes.steps import Wish
+from binfmt_setup.model.facts import SWAP_PREFIX
+from binfmt_setup.model.registration import Registration
+from binfmt_setup.model.targets import TARGETS, container_platforms, parse_platform, target_named
+from tests.own_namespace import PROBES
 
 if TYPE_CHECKING:
     from tests.sandbox.conftest import Sandbox
@@ -384,8 +384,8 @@ def test_a_handler_in_front_that_does_not_work_is_overtaken(registry: Sandbox) -
 
 def test_the_planned_registration_is_what_the_kernel_reads_back(registry: Sandbox) -> None:
     """With P only where kernel and QEMU agree on it: the probe sees its argv[0]."""
-    from binfmt_setup.host import Host
-    from binfmt_setup.snapshot import snapshot, with_versions
+    from binfmt_setup.inspect.snapshot import snapshot, with_versions
+    from binfmt_setup.system.host import Host
 
     platform = parse_platform("arm64")
     facts = snapshot(Host(), [platform])

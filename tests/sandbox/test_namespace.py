@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.room import CLI, TOP, in_room, python_in_room
+from tests.own_namespace import CLI, TOP, in_namespace, python_in_namespace
 
 REGISTRY = Path("/proc/sys/fs/binfmt_misc")
 SCHEMA = TOP / "binfmt_setup" / "data" / "schema.json"
@@ -21,8 +21,8 @@ ENTRY = ":outer:E::outer::/bin/true:"
 START = """
 import os, sys
 from binfmt_setup import namespace, syscalls
-from binfmt_setup.host import Host
-from binfmt_setup.identity import Users, choose
+from binfmt_setup.system.host import Host
+from binfmt_setup.userns.identity import Users, choose
 host = Host()
 outside, foreign = namespace.user_namespace(), namespace.registries(host)
 def enter():
@@ -39,7 +39,7 @@ def write_entry():
 
 def test_a_room_has_an_empty_registry_and_leaves_the_outer_one_unmounted() -> None:
     before = Path("/proc/self/mountinfo").read_text().count("binfmt_misc")
-    listed = in_room(["ls", REGISTRY])
+    listed = in_namespace(["ls", REGISTRY])
     assert listed.stdout.split() == ["register", "status"]
     assert Path("/proc/self/mountinfo").read_text().count("binfmt_misc") == before
 
@@ -47,7 +47,7 @@ def test_a_room_has_an_empty_registry_and_leaves_the_outer_one_unmounted() -> No
 def test_each_room_has_its_own() -> None:
     shell = f"echo '{ENTRY}' > {REGISTRY}/register && ls {REGISTRY}"
     for _ in range(2):
-        assert in_room(["sh", "-c", shell]).stdout.split() == ["outer", "register", "status"]
+        assert in_namespace(["sh", "-c", shell]).stdout.split() == ["outer", "register", "status"]
 
 
 def test_rooms_nest_and_the_outer_registry_stays_as_it_was() -> None:
@@ -64,7 +64,7 @@ if child == 0:
 print(os.waitpid(child, 0)[1], sorted(os.listdir(namespace.BINFMT_MISC)))
 """
     )
-    assert python_in_room(code) == "0 ['outer', 'register', 'status']\n"
+    assert python_in_namespace(code) == "0 ['outer', 'register', 'status']\n"
 
 
 def test_refuses_the_parents_registry() -> None:
@@ -78,11 +78,14 @@ write_entry()  # as it could do, if it did not look first
 print(os.path.exists(namespace.BINFMT_MISC + "/outer"))
 """
     )
-    assert python_in_room(code) == "it is the one that was mounted outside\nTrue\n"
+    assert python_in_namespace(code) == "it is the one that was mounted outside\nTrue\n"
 
 
 def test_refuses_in_the_callers_namespace() -> None:
-    assert python_in_room(START + "print(doubt())") == "this is still the caller's user namespace\n"
+    assert (
+        python_in_namespace(START + "print(doubt())")
+        == "this is still the caller's user namespace\n"
+    )
 
 
 def test_refuses_a_registry_with_entries() -> None:
@@ -95,7 +98,7 @@ write_entry()
 print(doubt())
 """
     )
-    assert python_in_room(code) == "it has entries already (outer)\n"
+    assert python_in_namespace(code) == "it has entries already (outer)\n"
 
 
 def test_what_may_not_be_its_own_is_an_error() -> None:
@@ -109,7 +112,7 @@ except Exception as error:
     print(error.code, int(error.exit_code))
 """
     )
-    assert python_in_room(code) == "registry-not-own 4\n"
+    assert python_in_namespace(code) == "registry-not-own 4\n"
 
 
 def test_refuses_what_is_no_registry() -> None:
@@ -120,7 +123,7 @@ enter()
 print(namespace.why_not_own(host, os.open("/proc/sys/fs", os.O_RDONLY), outside, foreign))
 """
     )
-    assert python_in_room(code) == "it is no binfmt_misc\n"
+    assert python_in_namespace(code) == "it is no binfmt_misc\n"
 
 
 def test_refuses_a_registry_of_somebody_else() -> None:
@@ -134,18 +137,20 @@ namespace.map_back(host, 1000, 1000)
 print(namespace.why_not_own(host, mine, outside, foreign))
 """
     )
-    assert python_in_room(code) == "it belongs to somebody else\n"
+    assert python_in_namespace(code) == "it belongs to somebody else\n"
 
 
 def test_a_mount_made_inside_is_not_seen_outside(tmp_path: Path) -> None:
-    inside = in_room(["sh", "-c", f"mount -t tmpfs none {tmp_path} && touch {tmp_path}/inside"])
+    inside = in_namespace(
+        ["sh", "-c", f"mount -t tmpfs none {tmp_path} && touch {tmp_path}/inside"]
+    )
     assert inside.returncode == 0, inside.stderr
     assert not list(tmp_path.iterdir())
 
 
 def test_namespaces_switched_off_by_a_sysctl() -> None:
     switch = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
-    done = in_room(["sh", "-c", switch, "sh", *CLI, "run", "--", "true"])
+    done = in_namespace(["sh", "-c", switch, "sh", *CLI, "run", "--", "true"])
     assert done.returncode == 4
     assert "user.max_user_namespaces is 0" in done.stderr
     assert "sysctl -w user.max_user_namespaces=" in done.stderr
@@ -154,7 +159,7 @@ def test_namespaces_switched_off_by_a_sysctl() -> None:
 def test_the_limit_is_reached() -> None:
     # One namespace may be made below this one, and the first `run` has it.
     limit = 'echo 1 > /proc/sys/user/max_user_namespaces && exec "$@"'
-    done = in_room(["sh", "-c", limit, "sh", *CLI, "run", "--", *CLI, "run", "--", "true"])
+    done = in_namespace(["sh", "-c", limit, "sh", *CLI, "run", "--", *CLI, "run", "--", "true"])
     assert done.returncode == 4
     assert "is reached" in done.stderr
 
@@ -210,13 +215,13 @@ def refuse(call: str) -> None:
 def test_root_that_may_not_map_root() -> None:
     # As in a container that lacks this capability (user_namespaces(7), since Linux 5.12).
     drop = ["setpriv", "--bounding-set=-setfcap", "--inh-caps=-all"]
-    done = in_room([*drop, *CLI, "run", "-P", "arm64", "--", "true"])
+    done = in_namespace([*drop, *CLI, "run", "-P", "arm64", "--", "true"])
     assert done.returncode == 4
     assert "cannot map user ids" in done.stderr
     assert "SETFCAP" in done.stderr
 
 
 def test_the_room_itself_takes_no_part_of_the_outer_registry_for_its_own() -> None:
-    done = in_room([*CLI, "status", "--format", "json"])
+    done = in_namespace([*CLI, "status", "--format", "json"])
     assert done.returncode == 0, done.stderr
     assert '"entries": []' in done.stdout

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from binfmt_setup.facts import MARKER, REPLACED
-from binfmt_setup.registration import Registration
-from binfmt_setup.targets import target_named
+from binfmt_setup.model.facts import MARKER, REPLACED
+from binfmt_setup.model.registration import Registration
+from binfmt_setup.model.targets import target_named
 
 if TYPE_CHECKING:
     from tests.sandbox.conftest import Sandbox

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from binfmt_setup import boot, persistence
-from binfmt_setup.facts import SWAP_PREFIX
-from binfmt_setup.registration import Registration
-from binfmt_setup.targets import target_named
-from tests.room import PROBES
+from binfmt_setup.boot import survival, units
+from binfmt_setup.model.facts import SWAP_PREFIX
+from binfmt_setup.model.registration import Registration
+from binfmt_setup.model.targets import target_named
+from tests.own_namespace import PROBES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ARM64 = target_named("aarch64")
 NAME = ARM64.entry_name
-SCRIPT = boot.template_directory() / "register"
+SCRIPT = units.template_directory() / "register"
 REGISTRY = "/proc/sys/fs/binfmt_misc"
 SHELLS = {"dash": ["dash"], "busybox": ["busybox", "sh"], "bash": ["bash", "--posix"]}
 
@@ -43,7 +43,7 @@ def emulator(emulators: Path) -> Path:
 def config(emulator: Path, tmp_path: Path) -> Path:
     """A binfmt.d file as install writes it."""
     path = tmp_path / f"{NAME}.conf"
-    path.write_text(boot.config_text(wanted(emulator), None))
+    path.write_text(units.config_text(wanted(emulator), None))
     return path
 
 
@@ -68,7 +68,7 @@ def test_any_path_passes_as_it_is(
     odd = tmp_path / path
     shutil.copy(emulator, odd)
     config = tmp_path / "odd.conf"
-    config.write_text(boot.config_text(wanted(odd), None))
+    config.write_text(units.config_text(wanted(odd), None))
     assert registry.run(*shell, str(SCRIPT), str(config)).returncode == 0
     seen = registry.entries()[NAME].interpreter
     # The kernel unescapes \xNN in magic and mask alone; what it shows is what it opened.
@@ -149,7 +149,7 @@ def test_a_missing_file_is_named_in_the_words_of_check(
 ) -> None:
     emulator.unlink()
     done = registry.run(*shell, str(SCRIPT), str(config))
-    words = f"{persistence.MISSING.format(emulator)}: {persistence.BRING_BACK}\n"
+    words = f"{survival.MISSING.format(emulator)}: {survival.BRING_BACK}\n"
     assert (done.returncode, done.stderr) == (1, words)
 
 
@@ -158,7 +158,7 @@ def test_no_registry_is_named_in_the_words_of_check(
 ) -> None:
     sandbox.sh(f"mount -t tmpfs none {REGISTRY}")
     done = sandbox.run(*shell, str(SCRIPT), str(config))
-    words = f"{persistence.NOT_MOUNTED}: {persistence.UNMASK_REGISTRY}\n"
+    words = f"{survival.NOT_MOUNTED}: {survival.UNMASK_REGISTRY}\n"
     assert (done.returncode, done.stderr) == (1, words)
 
 
@@ -168,7 +168,7 @@ def test_a_registry_switched_off_is_named(
     registry.sh(f"echo 0 > {REGISTRY}/status")
     done = registry.run(*shell, str(SCRIPT), str(config))
     assert done.returncode == 1
-    assert done.stderr == f"{persistence.SWITCHED_OFF}: {persistence.SWITCH_ON}\n"
+    assert done.stderr == f"{survival.SWITCHED_OFF}: {survival.SWITCH_ON}\n"
 
 
 @pytest.mark.parametrize("alone", [True, False])

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from binfmt_setup.targets import container_platforms
-from tests.room import (
+from binfmt_setup.model.targets import container_platforms
+from tests.own_namespace import (
     CLI,
     PROBES,
     TOP,
     as_user,
     by_user,
-    in_room,
-    python_in_room,
+    in_namespace,
+    python_in_namespace,
     run,
     unmeasured,
 )
@@ -273,7 +273,7 @@ def read_all(terminal: int) -> str:
 
 
 def test_killed_at_any_moment_it_leaves_the_outer_registry_as_it_was() -> None:
-    # The room plays the host; its registry belongs to the very user that is killed.
+    # The namespace plays the host; its registry belongs to the very user that is killed.
     code = """
 import json, os, signal, subprocess, sys, time
 registry = "/proc/sys/fs/binfmt_misc"
@@ -294,7 +294,7 @@ print(killed, finished)
 """
     command = as_user([*RUN, "-P", "arm64", "--", "true"])
     killed, finished = map(
-        int, python_in_room(code, json.dumps(command), environment=unmeasured()).split()
+        int, python_in_namespace(code, json.dumps(command), environment=unmeasured()).split()
     )
     assert killed + finished == 25
     assert killed > 3
@@ -302,13 +302,15 @@ print(killed, finished)
 
 def test_the_outer_registry_does_not_show_inside() -> None:
     shell = f"echo ':jar:E::jar::/bin/true:' > {REGISTRY}/register && exec \"$@\""
-    done = in_room(["sh", "-c", shell, "sh", *as_user([*RUN, "-P", "arm64", "--", "ls", REGISTRY])])
+    done = in_namespace(
+        ["sh", "-c", shell, "sh", *as_user([*RUN, "-P", "arm64", "--", "ls", REGISTRY])]
+    )
     assert set(done.stdout.split()) == {"qemu-aarch64", "register", "status"}, done.stderr
 
 
 def test_root_with_all_ids_does_not_touch_the_registry_it_could_edit() -> None:
     shell = f"echo ':jar:E::jar::/bin/true:' > {REGISTRY}/register && \"$@\" && ls {REGISTRY}"
-    done = in_room(["sh", "-c", shell, "sh", *RUN, "-P", "arm64", "--", "ls", REGISTRY])
+    done = in_namespace(["sh", "-c", shell, "sh", *RUN, "-P", "arm64", "--", "ls", REGISTRY])
     inside, _, outside = done.stdout.partition("status\n")
     assert inside.split() == ["qemu-aarch64", "register"], done.stderr
     assert outside.split() == ["jar", "register", "status"]
@@ -327,7 +329,7 @@ print(process.communicate(b"go on")[0].decode(), end="")
 """
     script = f"echo ready; read line; ls {tmp_path}"
     command = as_user([*RUN, "-P", "arm64", "--", "sh", "-c", script])
-    assert python_in_room(code, json.dumps(command), tmp_path) == "ready\nlate\n"
+    assert python_in_namespace(code, json.dumps(command), tmp_path) == "ready\nlate\n"
 
 
 def test_many_runs_leave_nothing_behind() -> None:

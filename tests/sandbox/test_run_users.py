@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.room import (
+from tests.own_namespace import (
     CLI,
     PROBES,
     USER,
@@ -16,7 +16,7 @@ from tests.room import (
     by_user,
     copy_for_everybody,
     folder_for_everybody,
-    in_room,
+    in_namespace,
     run,
 )
 
@@ -83,7 +83,7 @@ def test_a_group_without_an_id() -> None:
 def test_goes_on_as_root_where_no_second_namespace_may_be_had() -> None:
     # Two may be made below the first of these: one for the user, one for the registry.
     limit = 'echo 2 > /proc/sys/user/max_user_namespaces && exec "$@"'
-    done = in_room(["sh", "-c", limit, "sh", *as_user([*RUN, "--", "id", "-u"])])
+    done = in_namespace(["sh", "-c", limit, "sh", *as_user([*RUN, "--", "id", "-u"])])
     assert done.returncode == 0, done.stderr
     assert done.stdout == "0\n"
     assert "warning: cannot make a user namespace" in done.stderr

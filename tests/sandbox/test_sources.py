@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from tests.own_namespace import PROBES
 from tests.packing import Item, deb, docker_save, image, program, tar, write
-from tests.room import PROBES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from binfmt_setup import streams
-from binfmt_setup.archives import read_archive
-from binfmt_setup.errors import ExitCode, NoEmulator
-from binfmt_setup.streams import Limits
+from binfmt_setup.model.errors import ExitCode, NoEmulator
+from binfmt_setup.sources import streams
+from binfmt_setup.sources.archives import read_archive
+from binfmt_setup.sources.streams import Limits
 from tests.packing import (
     AMD64,
     ARM64,

@@ -10,9 +10,9 @@ import sys
 import pytest
 
 from binfmt_setup import __version__
-from binfmt_setup.errors import PrivilegesMissing
-from binfmt_setup.facts import HostFacts
-from binfmt_setup.guards import require_root
+from binfmt_setup.changes.conditions import require_root
+from binfmt_setup.model.errors import PrivilegesMissing
+from binfmt_setup.model.facts import HostFacts
 
 COMMANDS = ("install", "check", "status", "explain", "uninstall", "unit")
 

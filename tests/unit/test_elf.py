@@ -10,8 +10,8 @@ from elftools.elf.elffile import ELFFile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from binfmt_setup.elf import HEADER_BYTES, bytes_match, identify
-from tests.room import PROBES
+from binfmt_setup.model.elf import HEADER_BYTES, bytes_match, identify
+from tests.own_namespace import PROBES
 
 PROGRAMS = [path for path in sorted(PROBES.iterdir()) if path.name.islower()]
 PROGRAMS += [Path(p) for p in (sys.executable, "/bin/sh", "/usr/bin/env") if Path(p).exists()]

@@ -7,17 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from binfmt_setup.callers import PASSED_VARIABLES
+from binfmt_setup.engines.call import PASSED_VARIABLES
 
 TOP = Path(__file__).resolve().parents[2]
 TEXT = (TOP / "docs" / "engines.md").read_text()
-MODULES = ("engines", "callers", "trials", "docker", "buildx", "podman", "docker_build")
 
 
 def codes() -> set[str]:
     found: set[str] = set()
-    for module in MODULES:
-        source = (TOP / "binfmt_setup" / f"{module}.py").read_text()
+    for module in (TOP / "binfmt_setup" / "engines").glob("*.py"):
+        source = module.read_text()
         found |= set(re.findall(r'Finding\(\s*"([a-z-]+)"', source))
         found |= set(re.findall(r'code="([a-z-]+)"', source))
     return found

@@ -12,27 +12,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from binfmt_setup.builds import (
+from binfmt_setup.diagnosis.judge import Finding, PlatformState, Verdict
+from binfmt_setup.engines.answers import EngineReport, Question, try_builds
+from binfmt_setup.engines.ask import EngineCalls, ask_engines, asked_engines, with_engines
+from binfmt_setup.engines.build_log import (
     ProbeFailure,
     context_files,
     platforms_of_index,
     probe_failure,
     targets_that_ran,
 )
-from binfmt_setup.callers import Caller
-from binfmt_setup.ci_formats import junit_report
-from binfmt_setup.docker import DockerFacts, version_findings, without_buildx
-from binfmt_setup.docker_build import CacheRecord, left_by, parse_du, parse_system_df
-from binfmt_setup.engines import EngineCalls, ask_engines, asked_engines, with_engines
-from binfmt_setup.errors import OtherProgramFailed, TookTooLong, UsageProblem
-from binfmt_setup.facts import HostFacts
-from binfmt_setup.findings import Finding, PlatformState, Verdict
-from binfmt_setup.host import Host
-from binfmt_setup.programs import Completed, run_program
-from binfmt_setup.report import Style, text_report
-from binfmt_setup.result import Result
-from binfmt_setup.targets import Platform, parse_platform
-from binfmt_setup.trials import EngineReport, Question, try_builds
+from binfmt_setup.engines.call import Caller
+from binfmt_setup.engines.docker import DockerFacts, version_findings, without_buildx
+from binfmt_setup.engines.docker_build import CacheRecord, left_by, parse_du, parse_system_df
+from binfmt_setup.model.errors import OtherProgramFailed, TookTooLong, UsageProblem
+from binfmt_setup.model.facts import HostFacts
+from binfmt_setup.model.targets import Platform, parse_platform
+from binfmt_setup.report.ci_formats import junit_report
+from binfmt_setup.report.result import Result
+from binfmt_setup.report.text_report import Style, text_report
+from binfmt_setup.system.host import Host
+from binfmt_setup.system.programs import Completed, run_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

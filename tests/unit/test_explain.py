@@ -14,24 +14,24 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 from jsonschema import Draft202012Validator
 
-from binfmt_setup import cli
-from binfmt_setup.abi import abi_words, kernel_refusal, machine_words
-from binfmt_setup.elf import identify
-from binfmt_setup.explain import explain
-from binfmt_setup.explain_command import field_name, text_report
-from binfmt_setup.explanation import Cause
-from binfmt_setup.facts import Distribution, HostFacts, Interpreter
-from binfmt_setup.host import Host
-from binfmt_setup.mountinfo import BinfmtMount
-from binfmt_setup.records import replace
-from binfmt_setup.registration import Entry, Registration
-from binfmt_setup.report import Style
-from binfmt_setup.specimen import Specimen, look_at, script_of
-from binfmt_setup.targets import TARGETS, target_named
-from tests.room import PROBES
+from binfmt_setup.cli import app
+from binfmt_setup.commands.explain import field_name, text_report
+from binfmt_setup.explain.abi import abi_words, kernel_refusal, machine_words
+from binfmt_setup.explain.explanation import Cause
+from binfmt_setup.explain.reasoning import explain
+from binfmt_setup.explain.specimen import Specimen, look_at, script_of
+from binfmt_setup.model.elf import identify
+from binfmt_setup.model.facts import Distribution, HostFacts, Interpreter
+from binfmt_setup.model.mountinfo import BinfmtMount
+from binfmt_setup.model.records import replace
+from binfmt_setup.model.registration import Entry, Registration
+from binfmt_setup.model.targets import TARGETS, target_named
+from binfmt_setup.report.text_report import Style
+from binfmt_setup.system.host import Host
+from tests.own_namespace import PROBES
 
 if TYPE_CHECKING:
-    from binfmt_setup.explanation import Explanation
+    from binfmt_setup.explain.explanation import Explanation
 
 SCHEMA = json.loads((PROBES.parent / "schema.json").read_text())
 GUIDE = Path(__file__).parents[2] / "docs" / "explain.md"
@@ -298,7 +298,7 @@ def test_a_file_that_may_not_be_read_exits_3(
     file = tmp_path / "secret"
     file.write_bytes(b"x")
     file.chmod(0)
-    assert cli.run_command_line(["explain", "/bin/sh"]) == 0  # loads all modules as this user
+    assert app.run_command_line(["explain", "/bin/sh"]) == 0  # loads all modules as this user
     capfd.readouterr()
     child = os.fork()
     if child == 0:
@@ -306,7 +306,7 @@ def test_a_file_that_may_not_be_read_exits_3(
             os.setgroups([])
             os.setgid(65534)
             os.setuid(65534)
-        os._exit(cli.run_command_line(["explain", str(file)]))
+        os._exit(app.run_command_line(["explain", str(file)]))
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 3
     assert "may not be read" in capfd.readouterr().err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from binfmt_setup.facts import (
+from binfmt_setup.model.facts import (
     MARKER,
     HostFacts,
     container_kind,
@@ -15,9 +15,9 @@ from binfmt_setup.facts import (
     parse_os_release,
     version_pair,
 )
-from binfmt_setup.mountinfo import BinfmtMount, binfmt_mount, parse_mountinfo
-from binfmt_setup.registration import Entry, Registration
-from binfmt_setup.targets import parse_platform, target_named
+from binfmt_setup.model.mountinfo import BinfmtMount, binfmt_mount, parse_mountinfo
+from binfmt_setup.model.registration import Entry, Registration
+from binfmt_setup.model.targets import parse_platform, target_named
 
 ROOT = "22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n"
 PROC = "24 22 0:22 / /proc rw,nosuid shared:12 - proc proc rw\n"

@@ -11,15 +11,15 @@ import jsonschema
 import pytest
 
 import binfmt_setup
-from binfmt_setup.ci_formats import github_summary, junit_report
-from binfmt_setup.cli import run_command_line
-from binfmt_setup.facts import HostFacts, Interpreter
-from binfmt_setup.mountinfo import BinfmtMount
-from binfmt_setup.registration import Entry, Registration
-from binfmt_setup.report import Style, text_report
-from binfmt_setup.result import Result
-from binfmt_setup.security import may_catch, security_verdict
-from binfmt_setup.targets import target_named
+from binfmt_setup.cli.app import run_command_line
+from binfmt_setup.diagnosis.security import may_catch, security_verdict
+from binfmt_setup.model.facts import HostFacts, Interpreter
+from binfmt_setup.model.mountinfo import BinfmtMount
+from binfmt_setup.model.registration import Entry, Registration
+from binfmt_setup.model.targets import target_named
+from binfmt_setup.report.ci_formats import github_summary, junit_report
+from binfmt_setup.report.result import Result
+from binfmt_setup.report.text_report import Style, text_report
 
 SCHEMA = json.loads((Path(binfmt_setup.__file__).parent / "data/schema.json").read_text())
 NATIVE = target_named("x86_64")

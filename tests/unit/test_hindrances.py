@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from binfmt_setup.errors import ExitCode
-from binfmt_setup.hindrances import Step, explain
-from binfmt_setup.host import Host
+from binfmt_setup.model.errors import ExitCode
+from binfmt_setup.system.host import Host
+from binfmt_setup.userns.denied import Step, explain
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from binfmt_setup.errors import EnvironmentUnfit, PrivilegesMissing
-from binfmt_setup.identity import Caller, Extent, Identity, Users, choose
+from binfmt_setup.model.errors import EnvironmentUnfit, PrivilegesMissing
+from binfmt_setup.userns.identity import Caller, Extent, Identity, Users, choose
 
 ALICE = Caller(
     1000, 100, "alice", "0 0 4294967295\n", "0 0 4294967295\n",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from binfmt_setup.mounts import late_mount, mount_point_of, parse_fstab, unit_escape
+from binfmt_setup.model.mount_order import late_mount, mount_point_of, parse_fstab, unit_escape
 
 FSTAB = r"""
 # a comment

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from jsonschema import Draft202012Validator
 
-from binfmt_setup.facts import MARKER
-from tests.room import PROBES
+from binfmt_setup.model.facts import MARKER
+from tests.own_namespace import PROBES
 
 if TYPE_CHECKING:
     from pathlib import Path

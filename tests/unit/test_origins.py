@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from binfmt_setup.document import entry_row
-from binfmt_setup.elf import identify
-from binfmt_setup.errors import NoEmulator
-from binfmt_setup.facts import MARKER, HostFacts, Interpreter, parse_config
-from binfmt_setup.findings import judge
-from binfmt_setup.mountinfo import BinfmtMount
-from binfmt_setup.origins import left_by, origin
-from binfmt_setup.plan import plan_install, plan_uninstall
-from binfmt_setup.probes import ProbeResult
-from binfmt_setup.records import replace
-from binfmt_setup.registration import Entry, Registration
-from binfmt_setup.report import Style, text_report
-from binfmt_setup.result import Result
-from binfmt_setup.steps import ChangeEntry, Wish
-from binfmt_setup.targets import parse_platform, target_named
-from tests.room import PROBES
+from binfmt_setup.changes.plan import plan_install, plan_uninstall
+from binfmt_setup.changes.steps import ChangeEntry, Wish
+from binfmt_setup.diagnosis.judge import judge
+from binfmt_setup.diagnosis.ownership import left_by, origin
+from binfmt_setup.model.elf import identify
+from binfmt_setup.model.errors import NoEmulator
+from binfmt_setup.model.facts import MARKER, HostFacts, Interpreter, parse_config
+from binfmt_setup.model.mountinfo import BinfmtMount
+from binfmt_setup.model.records import replace
+from binfmt_setup.model.registration import Entry, Registration
+from binfmt_setup.model.targets import parse_platform, target_named
+from binfmt_setup.report.document import entry_row
+from binfmt_setup.report.result import Result
+from binfmt_setup.report.text_report import Style, text_report
+from binfmt_setup.system.probes import ProbeResult
+from tests.own_namespace import PROBES
 
 ARM64 = target_named("aarch64")
 PPC64LE = target_named("ppc64le")

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from binfmt_setup.elf import identify
-from binfmt_setup.emulators import choice_explained, choose, missing
-from binfmt_setup.errors import ExitCode, NoEmulator, OtherProgramFailed, PrivilegesMissing
-from binfmt_setup.facts import HostFacts, Interpreter, parse_os_release
-from binfmt_setup.host import Host
-from binfmt_setup.packages import install_packages, package_command
-from binfmt_setup.programs import Completed
-from binfmt_setup.targets import TARGETS, target_named
+from binfmt_setup.emulators.choice import choice_explained, choose, missing
+from binfmt_setup.emulators.packages import install_packages, package_command
+from binfmt_setup.model.elf import identify
+from binfmt_setup.model.errors import ExitCode, NoEmulator, OtherProgramFailed, PrivilegesMissing
+from binfmt_setup.model.facts import HostFacts, Interpreter, parse_os_release
+from binfmt_setup.model.targets import TARGETS, target_named
+from binfmt_setup.system.host import Host
+from binfmt_setup.system.programs import Completed
 from tests.packing import program
 
 if TYPE_CHECKING:

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from binfmt_setup import boot, persistence
-from binfmt_setup.facts import MARKER, HostFacts
-from binfmt_setup.findings import Finding, judge
-from binfmt_setup.host import Host
-from binfmt_setup.mountinfo import BinfmtMount
-from binfmt_setup.probes import ProbeResult
-from binfmt_setup.records import replace
-from binfmt_setup.registration import Entry, Registration
-from binfmt_setup.snapshot import snapshot
-from binfmt_setup.targets import parse_platform, target_named
+from binfmt_setup.boot import survival, units
+from binfmt_setup.diagnosis.judge import Finding, judge
+from binfmt_setup.inspect.snapshot import snapshot
+from binfmt_setup.model.facts import MARKER, HostFacts
+from binfmt_setup.model.mountinfo import BinfmtMount
+from binfmt_setup.model.records import replace
+from binfmt_setup.model.registration import Entry, Registration
+from binfmt_setup.model.targets import parse_platform, target_named
+from binfmt_setup.system.host import Host
+from binfmt_setup.system.probes import ProbeResult
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ def rule(path: str) -> Registration:
 
 
 def config(path: str, *, folder: str = "/etc/binfmt.d", ours: bool = True) -> dict[str, str]:
-    text = boot.config_text(rule(path), None) if ours else rule(path).line + "\n"
+    text = units.config_text(rule(path), None) if ours else rule(path).line + "\n"
     return {f"{folder}/{NAME}.conf": text}
 
 
@@ -97,7 +97,7 @@ def tree(where: Path, files: dict[str, str]) -> HostFacts:
 @pytest.mark.parametrize("case", LOST)
 def test_why_an_entry_is_lost(tmp_path: Path, case: str) -> None:
     files, problem = LOST[case]
-    assert persistence.persistence_problem(tree(tmp_path, files), NAME) == problem
+    assert survival.persistence_problem(tree(tmp_path, files), NAME) == problem
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_what_comes_late_in_a_boot(
     tmp_path: Path, files: dict[str, str], words: str, severity: str
 ) -> None:
     facts = tree(tmp_path, files)
-    assert persistence.order_problem(facts, NAME) == words
+    assert survival.order_problem(facts, NAME) == words
     found = {f.code: f for f in findings(facts, files)}
     assert ("boot-order" in found) is bool(words)
     if words:
@@ -143,12 +143,12 @@ def test_check_says_it_and_names_a_remedy(tmp_path: Path, case: str) -> None:
 def test_after_a_boot_that_failed_check_says_what_the_unit_said(tmp_path: Path) -> None:
     facts = tree(tmp_path, {**SYSTEMD, **config("/usr/bin/gone"), **UNITS})
     live = replace(facts, root="/", kernel="6.12.0", mount=BinfmtMount("mounted"))
-    assert list(persistence.boot_troubles(live)) == [
-        ("not-persistent", "/usr/bin/gone is missing", persistence.BRING_BACK)
+    assert list(survival.boot_troubles(live)) == [
+        ("not-persistent", "/usr/bin/gone is missing", survival.BRING_BACK)
     ]
     unmounted = replace(live, mount=BinfmtMount("absent"))
-    assert list(persistence.boot_troubles(unmounted)) == [
-        ("not-persistent", "binfmt_misc is not mounted", persistence.UNMASK_REGISTRY)
+    assert list(survival.boot_troubles(unmounted)) == [
+        ("not-persistent", "binfmt_misc is not mounted", survival.UNMASK_REGISTRY)
     ]
 
 
@@ -156,12 +156,12 @@ def test_a_late_emulator_that_is_not_there_is_a_matter_of_order(tmp_path: Path) 
     gone = "/opt/gone/qemu-aarch64"
     facts = tree(tmp_path, {**SYSTEMD, **NOFAIL, **config(gone), **LATE_UNITS})
     live = replace(facts, root="/", kernel="6.12.0", mount=BinfmtMount("mounted"))
-    assert [code for code, _, _ in persistence.boot_troubles(live)] == ["boot-order"]
+    assert [code for code, _, _ in survival.boot_troubles(live)] == ["boot-order"]
 
 
 def test_an_entry_that_is_there_is_no_trouble(tmp_path: Path) -> None:
     facts = tree(tmp_path, {**SYSTEMD, **config("/usr/bin/gone"), **UNITS})
     there = (Entry(rule("/usr/bin/gone"), enabled=True),)
     live = replace(facts, root="/", entries=there, mount=BinfmtMount("mounted"))
-    assert list(persistence.boot_troubles(live)) == []
-    assert list(persistence.boot_troubles(facts)) == [], "an offline tree has no kernel to ask"
+    assert list(survival.boot_troubles(live)) == []
+    assert list(survival.boot_troubles(facts)) == [], "an offline tree has no kernel to ask"

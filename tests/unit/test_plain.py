@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from binfmt_setup.answer import ended
-from binfmt_setup.cli import run_command_line
-from binfmt_setup.errors import UsageProblem
-from binfmt_setup.plain import plain_command
+from binfmt_setup.cli.app import run_command_line
+from binfmt_setup.cli.ending import ended
+from binfmt_setup.cli.plain import plain_command
+from binfmt_setup.model.errors import UsageProblem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,8 +39,8 @@ def test_plain_lines_ask_the_same_of_the_same_command(
         asked.append((host, list(names or ()), options, given))  # type: ignore[call-overload]
         raise UsageProblem("enough is known")
 
-    monkeypatch.setattr("binfmt_setup.check.check", record)
-    monkeypatch.setattr("binfmt_setup.install.install", record)
+    monkeypatch.setattr("binfmt_setup.commands.check.check", record)
+    monkeypatch.setattr("binfmt_setup.commands.install.install", record)
     command = plain_command(line.split())
     assert command is not None
     assert ended(command) == run_command_line(line.split()) == 2

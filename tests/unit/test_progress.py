@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from binfmt_setup.progress import Ticker
+from binfmt_setup.system.progress import Ticker
 
 
 def test_a_terminal_sees_what_is_waited_for_and_then_nothing() -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import binfmt_setup
-from binfmt_setup.records import NOTHING, Record, replace
+from binfmt_setup.model.records import NOTHING, Record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -136,7 +136,7 @@ def test_records_can_be_copied() -> None:
 )
 def test_type_checkers_know_the_fields(wrong: str, tmp_path: object) -> None:
     pytest.importorskip("mypy")
-    code = f"from binfmt_setup.facts import Distribution\n{wrong}\n"
+    code = f"from binfmt_setup.model.facts import Distribution\n{wrong}\n"
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), "-c", code],
         cwd=binfmt_setup.__path__[0] + "/..", capture_output=True, text=True, check=False,

@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from binfmt_setup.errors import OtherProgramFailed, UsageProblem
-from binfmt_setup.logins import Login, challenge, find_login, proxy_for
-from binfmt_setup.references import parse_reference
-from binfmt_setup.store import Stored, directory_name, manifest_text, parse_manifest, version_of
+from binfmt_setup.emulators.store import (
+    Stored,
+    directory_name,
+    manifest_text,
+    parse_manifest,
+    version_of,
+)
+from binfmt_setup.model.errors import OtherProgramFailed, UsageProblem
+from binfmt_setup.sources.image_logins import Login, challenge, find_login, proxy_for
+from binfmt_setup.sources.image_names import parse_reference
 
 if TYPE_CHECKING:
     from pathlib import Path

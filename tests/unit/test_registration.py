@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from binfmt_setup.registration import (
+from binfmt_setup.model.registration import (
     MAX_LINE,
     BadRegistration,
     Registration,

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from binfmt_setup import run as run_module
-from binfmt_setup.cli import run_command_line
-from binfmt_setup.errors import CommandNotExecutable, CommandNotFound
-from binfmt_setup.host import Host
-from binfmt_setup.identity import Users
-from binfmt_setup.run import RunOptions, callers_environment, find_command, plain_options
+from binfmt_setup.cli.app import run_command_line
+from binfmt_setup.commands import run as run_module
+from binfmt_setup.commands.run import RunOptions, callers_environment, find_command, plain_options
+from binfmt_setup.model.errors import CommandNotExecutable, CommandNotFound
+from binfmt_setup.system.host import Host
+from binfmt_setup.userns.identity import Users
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from binfmt_setup import explain_command
-from binfmt_setup.abi import BYTES_LIMIT, READS_LIMIT
-from binfmt_setup.explain import explain
-from binfmt_setup.facts import HostFacts
-from binfmt_setup.mountinfo import BinfmtMount
-from binfmt_setup.registration import Entry, Registration
-from binfmt_setup.report import Style
-from binfmt_setup.specimen import Specimen, examined
-from binfmt_setup.targets import TARGETS
-from tests.room import PROBES
+from binfmt_setup.commands import explain as explain_command
+from binfmt_setup.explain.abi import BYTES_LIMIT, READS_LIMIT
+from binfmt_setup.explain.reasoning import explain
+from binfmt_setup.explain.specimen import Specimen, examined
+from binfmt_setup.model.facts import HostFacts
+from binfmt_setup.model.mountinfo import BinfmtMount
+from binfmt_setup.model.registration import Entry, Registration
+from binfmt_setup.model.targets import TARGETS
+from binfmt_setup.report.text_report import Style
+from tests.own_namespace import PROBES
 
 INPUTS = 3000
 SEED = 20240229

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from binfmt_setup.errors import ExitCode, UsageProblem
-from binfmt_setup.registration import Registration, parse_line
-from binfmt_setup.targets import (
+from binfmt_setup.model.errors import ExitCode, UsageProblem
+from binfmt_setup.model.registration import Registration, parse_line
+from binfmt_setup.model.targets import (
     TARGETS,
     container_platforms,
     parse_platform,

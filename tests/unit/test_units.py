@@ -9,13 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from binfmt_setup import boot, boot_plan
-from binfmt_setup.facts import MARKER, SCRIPT_PATH, UNIT_PATH, BootFacts, HostFacts, Interpreter
-from binfmt_setup.mounts import parse_fstab
-from binfmt_setup.records import replace
-from binfmt_setup.registration import Registration
-from binfmt_setup.steps import ChangeFile, ChangeLink, ControlUnit, Reload, Wish
-from binfmt_setup.targets import target_named
+from binfmt_setup.boot import units as boot_units
+from binfmt_setup.changes import boot_steps
+from binfmt_setup.changes.steps import ChangeFile, ChangeLink, ControlUnit, Reload, Wish
+from binfmt_setup.model.facts import (
+    MARKER,
+    SCRIPT_PATH,
+    UNIT_PATH,
+    BootFacts,
+    HostFacts,
+    Interpreter,
+)
+from binfmt_setup.model.mount_order import parse_fstab
+from binfmt_setup.model.records import replace
+from binfmt_setup.model.registration import Registration
+from binfmt_setup.model.targets import target_named
 
 NOFAIL = "UUID=3 /opt ext4 nofail 0 2\n"
 ODD = "/opt/with space/100%/qemu"
@@ -51,8 +59,8 @@ CASES = {
 def units(request: pytest.FixtureRequest, tmp_path: Path) -> list[Path]:
     """Every unit of a case, in one directory, as on a host."""
     written = []
-    for group in boot.unit_groups(*CASES[request.param]):
-        for path, text in boot.render_units(group).items():
+    for group in boot_units.unit_groups(*CASES[request.param]):
+        for path, text in boot_units.render_units(group).items():
             place = tmp_path / Path(path).name
             place.write_text(text)
             written.append(place)
@@ -94,7 +102,7 @@ def need(program: str) -> None:
 
 
 def test_every_directive_of_the_sandbox_is_explained() -> None:
-    text = (boot.template_directory() / "hardening.j2").read_text()
+    text = (boot_units.template_directory() / "hardening.j2").read_text()
     explained = False
     for line in text.splitlines():
         if line.startswith("#"):
@@ -110,8 +118,8 @@ def test_every_unit_bears_the_mark_and_its_digest(units: list[Path]) -> None:
 
 
 def test_what_the_boot_does_not_wait_for_has_units_of_its_own() -> None:
-    usual, late = boot.unit_groups(*CASES["late and usual"])
-    texts = {Path(path).name: text for path, text in boot.render_units(late).items()}
+    usual, late = boot_units.unit_groups(*CASES["late and usual"])
+    texts = {Path(path).name: text for path, text in boot_units.render_units(late).items()}
     assert set(texts) == {
         "binfmt-setup-opt.service", "binfmt-setup-opt.path", "binfmt-setup-opt-changed.service",
     }  # fmt: skip
@@ -120,23 +128,23 @@ def test_what_the_boot_does_not_wait_for_has_units_of_its_own() -> None:
     assert "WantedBy=opt.mount systemd-binfmt.service\n" in service
     assert "RequiresMountsFor=/opt\n" in service
     assert "qemu-aarch64.conf" not in service
-    assert "Before=docker.service" in boot.render_units(usual)[UNIT_PATH]
+    assert "Before=docker.service" in boot_units.render_units(usual)[UNIT_PATH]
 
 
 def test_what_is_mounted_by_hand_is_never_mounted_for_us() -> None:
-    (group,) = boot.unit_groups(host(NOFAIL.replace("nofail", "noauto")), [rule("/opt/qemu")])
+    (group,) = boot_units.unit_groups(host(NOFAIL.replace("nofail", "noauto")), [rule("/opt/qemu")])
     assert group.wanted_by == ("opt.mount",)
 
 
 def test_emulators_that_the_sandbox_hides_are_shown_to_it() -> None:
-    (group,) = boot.unit_groups(*CASES["at home"])
-    assert "BindReadOnlyPaths=-/home/me\n" in boot.render_units(group)[UNIT_PATH]
+    (group,) = boot_units.unit_groups(*CASES["at home"])
+    assert "BindReadOnlyPaths=-/home/me\n" in boot_units.render_units(group)[UNIT_PATH]
 
 
 def installed(facts: HostFacts, rules: list[Registration]) -> HostFacts:
     """The host after the steps of an install were carried out, its units running."""
     files, links = dict(facts.boot.files), set(facts.boot.unit_links)
-    for step in boot_plan.boot_steps(facts, rules, Wish()):
+    for step in boot_steps.boot_steps(facts, rules, Wish()):
         if isinstance(step, ChangeFile):
             files.pop(step.path, None)
             if step.after is not None:
@@ -152,8 +160,8 @@ def installed(facts: HostFacts, rules: list[Registration]) -> HostFacts:
 def test_a_second_install_changes_nothing(case: str) -> None:
     facts, rules = CASES[case]
     after = installed(facts, rules)
-    assert boot_plan.boot_steps(after, rules, Wish()) == ()
-    assert boot_plan.start_steps(after, rules, (), Wish()) == ()
+    assert boot_steps.boot_steps(after, rules, Wish()) == ()
+    assert boot_steps.start_steps(after, rules, (), Wish()) == ()
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -170,25 +178,25 @@ def test_uninstall_takes_away_all_of_it_and_nothing_else(case: str) -> None:
 
 def test_install_starts_what_it_enables_and_watches_what_it_changes() -> None:
     facts, rules = CASES["usual"]
-    steps = boot_plan.boot_steps(facts, rules, Wish())
+    steps = boot_steps.boot_steps(facts, rules, Wish())
     assert isinstance(steps[-1], Reload)
-    starts = boot_plan.start_steps(facts, rules, steps, Wish())
+    starts = boot_steps.start_steps(facts, rules, steps, Wish())
     assert starts == (ControlUnit("start-unit", "binfmt-setup.service"),)
     after = installed(facts, rules)
     more = [*rules, rule("/usr/bin/qemu-s390x-static", "s390x")]
-    steps = boot_plan.boot_steps(after, more, Wish())
+    steps = boot_steps.boot_steps(after, more, Wish())
     assert {s.path for s in steps if isinstance(s, ChangeFile)} == {
         UNIT_PATH, UNIT_PATH.replace(".service", ".path"),
         UNIT_PATH.replace(".service", "-changed.service"),
     }  # fmt: skip
-    assert boot_plan.start_steps(after, more, steps, Wish()) == (
+    assert boot_steps.start_steps(after, more, steps, Wish()) == (
         ControlUnit("restart-unit", "binfmt-setup.path"),
     )
 
 
 def test_uninstall_stops_before_it_removes() -> None:
     facts, rules = CASES["usual"]
-    steps = boot_plan.boot_steps(installed(facts, rules), [], Wish())
+    steps = boot_steps.boot_steps(installed(facts, rules), [], Wish())
     kinds = [step.kind for step in steps]
     assert kinds.index("stop-unit") < kinds.index("remove-file")
     assert ControlUnit("stop-unit", "binfmt-setup.path") in steps
@@ -198,8 +206,8 @@ def test_uninstall_stops_before_it_removes() -> None:
 def test_without_persistence_nothing_is_written_or_started() -> None:
     facts, rules = CASES["usual"]
     for state in (facts, installed(facts, rules)):
-        steps = boot_plan.boot_steps(state, rules, Wish(persist=False))
-        assert steps == boot_plan.start_steps(state, rules, steps, Wish(persist=False)) == ()
+        steps = boot_steps.boot_steps(state, rules, Wish(persist=False))
+        assert steps == boot_steps.start_steps(state, rules, steps, Wish(persist=False)) == ()
 
 
 def test_a_moved_emulator_leaves_no_unit_of_its_old_place() -> None:
@@ -214,9 +222,9 @@ def test_a_moved_emulator_leaves_no_unit_of_its_old_place() -> None:
 
 def test_the_script_is_sound() -> None:
     need("shellcheck")
-    script = boot.template_directory() / "register"
+    script = boot_units.template_directory() / "register"
     done = subprocess.run(
         ["shellcheck", "--shell=sh", script], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "")
-    assert boot.script_text().startswith(f"#!/bin/sh\n{MARKER}\n")
+    assert boot_units.script_text().startswith(f"#!/bin/sh\n{MARKER}\n")

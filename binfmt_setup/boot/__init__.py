@@ -1,0 +1,1 @@
+"""What the next boot reads, and what this tool writes for it."""

@@ -1,0 +1,199 @@
+"""What makes registrations survive a reboot: binfmt.d files, units, and a shell script.
+
+Pure: texts only; `plan` turns them into steps, `apply` writes them, and `persistence` tells
+whether they are enough. systemd/ holds the templates and the script.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from binfmt_setup.model.facts import (
+    MADE_DIRECTORY,
+    MARKER,
+    OWN_DIRECTORY,
+    REPLACED,
+    SCRIPT_PATH,
+    UNIT_DIRECTORY,
+    UNIT_STEM,
+    VOLATILE_DIRECTORY,
+)
+from binfmt_setup.model.mount_order import late_mount, unit_escape
+from binfmt_setup.model.mountinfo import BINFMT_MISC
+from binfmt_setup.model.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.registration import Registration
+    from binfmt_setup.model.targets import Target
+
+_DIGEST_LINE = "# Made from: "
+_HIDDEN_BY_THE_UNIT = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")  # noqa: S108 - names
+_SERVICE, _PATH, _CHANGED = ".service", ".path", "-changed.service"
+
+
+def template_directory() -> Path:
+    """Where the unit templates lie: in the package, or beside it in a checkout."""
+    from pathlib import Path  # takes longer to import than most commands to do without
+
+    package = Path(__file__).parents[1]
+    inside = package / "systemd"
+    return inside if inside.is_dir() else package.parent / "systemd"
+
+
+def config_path(target: Target, *, volatile: bool = False) -> str:
+    """The binfmt.d file for a target; the volatile one is gone after a reboot."""
+    directory = VOLATILE_DIRECTORY if volatile else OWN_DIRECTORY
+    return f"{directory}/{target.entry_name}.conf"
+
+
+def config_text(
+    registration: Registration, replaced: Registration | None, *, made_directory: bool = False
+) -> str:
+    """A binfmt.d file that systemd-binfmt and OpenRC read alike (its last line ends).
+
+    Comments keep what uninstall needs to know.
+    """
+    lines = [MARKER]
+    if made_directory:
+        lines.append(MADE_DIRECTORY)
+    if replaced is not None:
+        lines.append(REPLACED + replaced.line)
+    return "\n".join([*lines, registration.line, ""])
+
+
+class UnitGroup(Record):
+    """What is registered together at boot: all that the boot waits for, or one late mount.
+
+    `mount` is the mount point that the boot does not wait for, else empty.
+    """
+
+    files: tuple[str, ...]
+    interpreters: tuple[str, ...]
+    mount: str = ""
+    automatic: bool = True
+
+    @property
+    def name(self) -> str:
+        """The stem of the units' names."""
+        return f"{UNIT_STEM}-{unit_escape(self.mount)}" if self.mount else UNIT_STEM
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The directories that must be there."""
+        return tuple(sorted({path.rpartition("/")[0] or "/" for path in self.interpreters}))
+
+    @property
+    def wanted_by(self) -> tuple[str, ...]:
+        """What starts the service, as its [Install] section says.
+
+        A late one is started by its mount. systemd-binfmt does it, too, but not where that
+        would mount what nobody asked to be mounted.
+        """
+        if not self.mount:
+            return ("multi-user.target", "systemd-binfmt.service")
+        again = ("systemd-binfmt.service",) if self.automatic else ()
+        return (f"{unit_escape(self.mount)}.mount", *again)
+
+    @property
+    def unit_paths(self) -> tuple[str, ...]:
+        """Where its units lie."""
+        return tuple(f"{UNIT_DIRECTORY}/{self.name}{kind}" for kind in (_SERVICE, _PATH, _CHANGED))
+
+    @property
+    def links(self) -> dict[str, str]:
+        """The links, each with what it points to, that `systemctl enable` would make."""
+        service, path = self.name + _SERVICE, self.name + _PATH
+        wants = {f"{UNIT_DIRECTORY}/{unit}.wants/{service}": service for unit in self.wanted_by}
+        wants[f"{UNIT_DIRECTORY}/{service}.wants/{path}"] = path
+        return {link: f"{UNIT_DIRECTORY}/{unit}" for link, unit in wants.items()}
+
+    @property
+    def digest(self) -> str:
+        """Tells whether an installed unit is up to date without rendering it anew."""
+        import hashlib  # loads OpenSSL, which no command needs but those that write units
+
+        return hashlib.sha256(_templates() + repr(self).encode("utf-8", "replace")).hexdigest()
+
+
+@cache
+def _templates() -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(template_directory().glob("*.j2")))
+
+
+def unit_groups(facts: HostFacts, registrations: Sequence[Registration]) -> tuple[UnitGroup, ...]:
+    """The units that register these at boot, those that the boot waits for first."""
+    by_mount: dict[str, list[Registration]] = {}
+    for registration in registrations:
+        by_mount.setdefault(waits_for(facts, registration.interpreter), []).append(registration)
+    return tuple(_group(facts, mount, by_mount[mount]) for mount in sorted(by_mount))
+
+
+def waits_for(facts: HostFacts, interpreter: str) -> str:
+    """The late mount that an interpreter, or the file it leads to, lies on; else empty."""
+    real = facts.interpreter(interpreter).real_path or interpreter
+    fstab, mounted = facts.boot.fstab, facts.boot.mounted
+    return late_mount(interpreter, fstab, mounted) or late_mount(real, fstab, mounted)
+
+
+def _group(facts: HostFacts, mount: str, registrations: Sequence[Registration]) -> UnitGroup:
+    named = {r.interpreter for r in registrations}
+    real = {facts.interpreter(path).real_path for path in named}
+    automatic = any(line.point == mount and line.automatic for line in facts.boot.fstab)
+    return UnitGroup(
+        files=tuple(sorted(f"{OWN_DIRECTORY}/{r.name}.conf" for r in registrations)),
+        interpreters=tuple(sorted(path for path in named | real if path.startswith("/"))),
+        mount=mount,
+        automatic=automatic,
+    )
+
+
+def is_current(text: str | None, group: UnitGroup) -> bool:
+    """Whether an installed unit was made from the same inputs and templates."""
+    return text is not None and f"{_DIGEST_LINE}{group.digest}\n" in text
+
+
+def script_text() -> str:
+    """The script that the units run."""
+    return (template_directory() / "register").read_text(encoding="utf-8")
+
+
+def render_units(group: UnitGroup) -> dict[str, str]:
+    """The units' texts by their paths."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template_directory()),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        autoescape=False,  # noqa: S701 - a unit file is not HTML; unit_word quotes for systemd
+    )
+    environment.filters["unit_word"] = unit_word
+    environment.filters["unit_text"] = unit_text
+    hidden = (p for p in group.places if f"{p}/".startswith(_HIDDEN_BY_THE_UNIT))
+    words = {
+        "marker": MARKER, "digest": group.digest, "name": unit_text(group.name),
+        "files": group.files, "places": group.places, "watched": group.interpreters,
+        "mount": group.mount, "wanted_by": [unit_text(unit) for unit in group.wanted_by],
+        "service": group.name + _SERVICE, "late": bool(group.mount), "script": SCRIPT_PATH,
+        "registry": BINFMT_MISC, "hidden": list(hidden),
+    }  # fmt: skip
+    templates = (f"{UNIT_STEM}{kind}.j2" for kind in (_SERVICE, _PATH, _CHANGED))
+    texts = (environment.get_template(name).render(words) for name in templates)
+    return dict(zip(group.unit_paths, texts, strict=True))
+
+
+def unit_word(text: str) -> str:
+    """One word of a unit file, quoted and escaped where systemd.syntax(7) asks for it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{escaped}"' if set(text) & set(" \t;'\"\\") else escaped
+
+
+def unit_text(text: str) -> str:
+    """The whole value of a setting that is not split into words; `%` starts a specifier."""
+    return text.replace("%", "%%")

@@ -1,0 +1,91 @@
+"""The steps that bring units, their links and their script to what the binfmt.d files need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from binfmt_setup.boot import units
+from binfmt_setup.changes.steps import BootStep, ChangeFile, ChangeLink, ControlUnit, Reload, Wish
+from binfmt_setup.model.facts import SCRIPT_PATH, UNIT_DIRECTORY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from binfmt_setup.model.facts import BootFacts, HostFacts
+    from binfmt_setup.model.registration import Registration
+
+
+def boot_steps(facts: HostFacts, own: Sequence[Registration], wish: Wish) -> tuple[BootStep, ...]:
+    """Write, renew or remove what is run at boot, as this tool's files left in binfmt.d need it.
+
+    Under --no-persist nothing is written, and nothing that is there is taken away.
+    """
+    state = facts.boot
+    if own and not (wish.persist and (state.systemd_binfmt or state.init == "systemd")):
+        return ()
+    groups = units.unit_groups(facts, own)
+    running = state.running and facts.live
+    removals = tuple(_removals(state, groups))
+    going = _names(step.path for step in removals if isinstance(step, ChangeFile))
+    # systemd shows no sign of a path unit's being active; stopping one that is not is nothing.
+    stops = [
+        ControlUnit("stop-unit", name)
+        for name in sorted(going)
+        if running and (name in state.active or name.endswith(".path"))
+    ]
+    steps: list[BootStep] = [*stops, *removals, *_writings(state, groups)]
+    if steps and running:
+        steps.append(Reload())
+    return tuple(steps)
+
+
+def start_steps(
+    facts: HostFacts, own: Sequence[Registration], steps: Sequence[BootStep], wish: Wish
+) -> tuple[ControlUnit, ...]:
+    """Start what `systemctl enable --now` would, and watch the files that are named now."""
+    state = facts.boot
+    if not (wish.persist and state.running and facts.live):
+        return ()
+    rewritten = _names({s.path for s in steps if isinstance(s, ChangeFile)})
+    starts = []
+    for group in units.unit_groups(facts, own):
+        service, path, _ = _names(group.unit_paths)
+        if service not in state.active:
+            starts.append(ControlUnit("start-unit", service))
+        elif path in rewritten:
+            starts.append(ControlUnit("restart-unit", path))
+    return tuple(starts)
+
+
+def _names(paths: Iterable[str]) -> list[str]:
+    return [path.rpartition("/")[2] for path in paths]
+
+
+def _writings(state: BootFacts, groups: Sequence[units.UnitGroup]) -> Iterator[BootStep]:
+    script = units.script_text() if groups else None
+    if script is not None and state.files.get(SCRIPT_PATH) != script:
+        yield ChangeFile(SCRIPT_PATH, state.files.get(SCRIPT_PATH), script)
+    for group in groups:
+        old = {path: state.files.get(path) for path in group.unit_paths}
+        if not all(units.is_current(text, group) for text in old.values()):
+            for path, text in units.render_units(group).items():
+                if text != old[path]:
+                    yield ChangeFile(path, old[path], text)
+    for group in groups:
+        for link, target in group.links.items():
+            if link not in state.unit_links:
+                yield ChangeLink(link, None, target)
+
+
+def _removals(state: BootFacts, groups: Sequence[units.UnitGroup]) -> Iterator[BootStep]:
+    """Links and files of ours that no group needs; those of other names are left alone."""
+    files = {path for group in groups for path in group.unit_paths}
+    files |= {SCRIPT_PATH} if groups else set()
+    links = {link for group in groups for link in group.links}
+    ours = set(_names(state.files.keys() | files)) | {"binfmt-setup.service"}
+    for link in state.unit_links:
+        if link not in links and link.rpartition("/")[2] in ours:
+            yield ChangeLink(link, f"{UNIT_DIRECTORY}/{link.rpartition('/')[2]}", None)
+    for path, text in state.files.items():
+        if path not in files:
+            yield ChangeFile(path, text, None)

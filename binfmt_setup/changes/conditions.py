@@ -1,0 +1,58 @@
+"""What must be true before a host is changed: rights, namespace, registry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from binfmt_setup.model.errors import EnvironmentUnfit, PrivilegesMissing, UsageProblem
+from binfmt_setup.model.mountinfo import BINFMT_MISC
+
+if TYPE_CHECKING:
+    from binfmt_setup.model.facts import HostFacts
+
+
+def require_root(facts: HostFacts) -> None:
+    """Raises PrivilegesMissing for whoever may not change what the kernel runs."""
+    if facts.live and facts.effective_uid != 0:
+        raise PrivilegesMissing(
+            "changing what the kernel runs needs root",
+            hint="run it with sudo; `binfmt-setup check` works without",
+        )
+
+
+def refuse_wrong_namespace(facts: HostFacts, *, private: bool) -> None:
+    """Writing in a namespace that is not the host's needs --private, and the reverse."""
+    if not facts.live:
+        return
+    if private and facts.initial_namespace:
+        raise UsageProblem(
+            "--private works in a user namespace of its own, and this is the host's",
+            hint="leave it out, or start with: unshare --user --map-root-user --mount",
+        )
+    if not private and not facts.initial_namespace:
+        raise EnvironmentUnfit(
+            "this is a user namespace, not the host's: nothing done here would reach the host",
+            hint="run it on the host, or use --private for the registry of this namespace",
+            code="private-namespace",
+        )
+
+
+def require_registry(facts: HostFacts) -> None:
+    """Raises EnvironmentUnfit unless entries can be written and would be used."""
+    if not facts.live:
+        return
+    if facts.mount.state != "mounted":
+        raise EnvironmentUnfit(
+            f"binfmt_misc does not show at {BINFMT_MISC} although it was mounted",
+            hint="is something else mounted over /proc/sys?", code="not-mounted",
+        )  # fmt: skip
+    if facts.mount.read_only:
+        raise EnvironmentUnfit(
+            f"{BINFMT_MISC} is read-only", code="read-only",
+            hint=f"run: mount -o remount,rw {BINFMT_MISC}   (in a container: run on the host)",
+        )  # fmt: skip
+    if facts.enabled is False:
+        raise EnvironmentUnfit(
+            "binfmt_misc is switched off for all entries, by someone's decision",
+            hint=f"run: echo 1 > {BINFMT_MISC}/status", code="globally-disabled",
+        )  # fmt: skip

@@ -1,0 +1,37 @@
+"""Single writes to files and links, each with a typed error for what went wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from binfmt_setup.model.facts import MADE_DIRECTORY
+from binfmt_setup.system.registry import explained
+
+if TYPE_CHECKING:
+    from binfmt_setup.changes.steps import ChangeFile, ChangeLink
+    from binfmt_setup.system.host import Host
+
+
+def change_file(host: Host, step: ChangeFile) -> None:
+    """Write or remove a file; raises EnvironmentUnfit or PrivilegesMissing."""
+    try:
+        if step.after is not None:
+            host.write_file(step.path, step.after)
+            return
+        host.remove(step.path)
+        if MADE_DIRECTORY in (step.before or ""):
+            host.remove_empty(step.path.rpartition("/")[0])
+    except OSError as error:
+        raise explained(error, f"cannot write {step.path}") from error
+
+
+def change_link(host: Host, step: ChangeLink) -> None:
+    """Make or remove a link; raises EnvironmentUnfit or PrivilegesMissing."""
+    try:
+        if step.after is not None:
+            host.link(step.path, step.after)
+            return
+        host.remove(step.path)
+        host.remove_empty(step.path.rpartition("/")[0])
+    except OSError as error:
+        raise explained(error, f"cannot write {step.path}") from error

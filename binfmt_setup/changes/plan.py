@@ -1,0 +1,378 @@
+"""What to change: host facts and wishes become steps. Pure; no steps means unchanged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from binfmt_setup.boot import units
+from binfmt_setup.changes import boot_steps
+from binfmt_setup.changes.steps import (
+    ChangeEntry,
+    ChangeFile,
+    Discard,
+    Plan,
+    TargetChange,
+    Wish,
+)
+from binfmt_setup.emulators import choice
+from binfmt_setup.emulators.store import referenced
+from binfmt_setup.model.errors import BinfmtSetupError, EnvironmentUnfit, NoEmulator
+from binfmt_setup.model.facts import (
+    MADE_DIRECTORY,
+    OWN_DIRECTORY,
+    SWAP_PREFIX,
+    ConfigFile,
+    parse_config,
+    version_pair,
+)
+from binfmt_setup.model.records import replace
+from binfmt_setup.model.registration import Registration, canonical_flags
+from binfmt_setup.model.targets import TARGETS, Platform, Target, target_named, target_of_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from binfmt_setup.emulators.store import Stored
+    from binfmt_setup.model.facts import HostFacts, Interpreter
+    from binfmt_setup.model.registration import Entry
+    from binfmt_setup.system.probes import ProbeResult
+
+FIRST_QEMU_WITH_AT_FLAGS = (6, 0)
+FIRST_KERNEL_WITH_AT_FLAGS = (5, 12)
+"""From here on the kernel tells an interpreter through AT_FLAGS that P is set."""
+
+
+def wished_registration(
+    facts: HostFacts, target: Target, interpreter: Interpreter, wish: Wish
+) -> Registration:
+    """The registration that this tool would write for a target.
+
+    F always (chroots and containers); O always (programs one may execute but not read);
+    P where kernel and QEMU agree on how argv[0] is passed; C only when asked for.
+    """
+    flags = (
+        "OF" + ("C" if wish.credentials else "") + ("P" if _keeps_argv0(facts, interpreter) else "")
+    )
+    return Registration(
+        target.entry_name, interpreter.path, canonical_flags(flags), target.magic, target.mask
+    )
+
+
+def _keeps_argv0(facts: HostFacts, interpreter: Interpreter) -> bool:
+    if interpreter.needs_binfmt_flags:
+        return True
+    kernel_tells = facts.kernel_version >= FIRST_KERNEL_WITH_AT_FLAGS
+    return kernel_tells and version_pair(interpreter.version) >= FIRST_QEMU_WITH_AT_FLAGS
+
+
+def acceptable(facts: HostFacts, entry: Registration, target: Target, wish: Wish) -> bool:
+    """Whether a registration, whoever made it, does for a target what ours would do."""
+    interpreter = facts.interpreter(entry.interpreter)
+    flags_fit = "F" in entry.flags and ("C" in entry.flags or not wish.credentials)
+    if interpreter.needs_binfmt_flags:
+        flags_fit = flags_fit and {"P", "O"} <= set(entry.flags)
+    fits = entry.matches(target.magic) and not _catches_native(facts, entry)
+    return fits and flags_fit and choice.may_register(facts, interpreter)
+
+
+def _catches_native(facts: HostFacts, entry: Registration) -> bool:
+    return facts.native is not None and entry.matches(facts.native.magic)
+
+
+def is_owned(facts: HostFacts, entry: Entry) -> bool:
+    """Whether this tool made an entry: its own binfmt.d file says the same.
+
+    In the private registry of a bare user namespace, which starts empty, knows no boot and
+    owns no files, an entry that looks like ours is ours.
+    """
+    target = target_of_entry(entry.name)
+    if target is None or entry.name != target.entry_name:
+        return False
+    config = facts.own_config(target)
+    if config is not None:
+        return entry.registration in config.registrations
+    ours = Registration(entry.name, "", "", target.magic, target.mask)
+    looks_like_ours = entry.registration.pattern == ours.pattern and "F" in entry.flags
+    return looks_like_ours and facts.own_registry and not facts.own_files
+
+
+def plan_install(
+    facts: HostFacts,
+    wished: Sequence[Platform],
+    probes: Mapping[str, ProbeResult],
+    wish: Wish,
+) -> Plan:
+    """What must change so that the wished platforms run, now and after a reboot."""
+    changes, problems = [], []
+    for target, platforms in _by_target(wished).items():
+        results = [probes[p.probe] for p in platforms if p.probe in probes]
+        if results and all(result.ok and result.native for result in results):
+            continue
+        if not facts.live and target == facts.native:
+            continue
+        try:
+            change = _target_change(facts, target, platforms, results, wish)
+        except BinfmtSetupError as error:
+            problems.append((target, error))
+        else:
+            if change.entry or change.files:
+                changes.append(change)
+    own = _own_after(facts, changes)
+    steps = boot_steps.boot_steps(facts, own, wish)
+    return Plan(
+        tuple(changes),
+        steps,
+        _leftovers(facts),
+        boot_steps.start_steps(facts, own, steps, wish),
+        problems=tuple(problems),
+    )
+
+
+def _by_target(platforms: Iterable[Platform]) -> dict[Target, tuple[Platform, ...]]:
+    grouped: dict[Target, tuple[Platform, ...]] = {}
+    for platform in platforms:
+        grouped[platform.target] = (*grouped.get(platform.target, ()), platform)
+    return grouped
+
+
+def _target_change(
+    facts: HostFacts,
+    target: Target,
+    platforms: tuple[Platform, ...],
+    results: Sequence[ProbeResult],
+    wish: Wish,
+) -> TargetChange:
+    """The change for one target; empty when all is well. Raises NoEmulator, EnvironmentUnfit."""
+    if facts.native is not None and target in (facts.native, *_family(facts.native)):
+        _refuse_native(facts.native, target, results)
+    entry = facts.entry(target.entry_name)
+    handler = facts.handler(target.magic)
+    good = handler is not None and _good_handler(facts, handler, target, results, wish)
+    if good and handler is not None:
+        after, change = handler.registration, None
+    else:
+        after = _registration_to_write(facts, target, wish)
+        change = ChangeEntry(target.entry_name, entry.registration if entry else None, after)
+    if not facts.live:
+        change = None
+    files = _config_changes(facts, target, after, change, wish)
+    return TargetChange(target, platforms, change, files)
+
+
+def _family(native: Target) -> tuple[Target, ...]:
+    """Targets whose programs a host may run by itself; whether it does, a probe tells."""
+    return tuple(target_named(name) for name in native.runs_also)
+
+
+def _refuse_native(native: Target, target: Target, results: Sequence[ProbeResult]) -> None:
+    """Never register what the host runs natively; raises EnvironmentUnfit.
+
+    An entry for the host's own programs makes every execve fail with ELOOP. A 32-bit
+    relative may be registered only after its probe showed that the kernel does not run it.
+    """
+    if target == native:
+        raise EnvironmentUnfit(
+            f"{target.name} is this host's own architecture, which is never registered",
+            hint="emulation cannot help it", code="native-registered",
+        )  # fmt: skip
+    if not results:
+        raise EnvironmentUnfit(
+            f"whether a {native.name} host runs {target.name} by itself shows only when it runs",
+            hint="run install on the running host", code="not-probed",
+        )  # fmt: skip
+
+
+def _registration_to_write(facts: HostFacts, target: Target, wish: Wish) -> Registration:
+    interpreter = choice.choose(facts, target)
+    if interpreter is None:
+        raise choice.missing(facts, [target])
+    return wished_registration(facts, target, interpreter, wish)
+
+
+def _good_handler(
+    facts: HostFacts,
+    handler: Entry,
+    target: Target,
+    results: Sequence[ProbeResult],
+    wish: Wish,
+) -> bool:
+    """Whether the entry that the kernel picks may stay as it is."""
+    if not acceptable(facts, handler.registration, target, wish):
+        return False
+    if any(not result.ok for result in results):
+        return False
+    disk = facts.interpreter(handler.interpreter).identity
+    if any(result.pinned not in (None, disk) for result in results):
+        return False
+    owned = is_owned(facts, handler)
+    if not owned and not (wish.qemu_given or wish.take_over):
+        return True
+    try:
+        return handler.registration == _registration_to_write(facts, target, wish)
+    except NoEmulator:
+        if wish.take_over and not owned:
+            raise
+        return True
+
+
+def _config_changes(
+    facts: HostFacts, target: Target, after: Registration, change: ChangeEntry | None, wish: Wish
+) -> tuple[ChangeFile, ...]:
+    """The binfmt.d file that keeps a registration; none where one that does is there."""
+    if after.name != target.entry_name:
+        return ()
+    volatile = not wish.persist
+    path = units.config_path(target, volatile=volatile)
+    current = next((c for c in facts.configs if c.path == path), None)
+    own = facts.own_config(target)
+    if change is None and own is None and _kept_by_others(facts, target, wish):
+        return ()
+    kept = own is not None and after in own.registrations
+    if volatile and (kept or (own is None and (change is None or not facts.own_files))):
+        return ()
+    if not facts.own_files:
+        raise EnvironmentUnfit(
+            f"{path} belongs to the host, not to this user namespace",
+            hint="use --no-persist: a private registry is gone with its namespace",
+            code="private-namespace",
+        )
+    if current is not None and not current.owned:
+        raise EnvironmentUnfit(
+            f"{path} is there already and was not written by this tool",
+            hint=f"look at it and move it away: mv {path} {path}.old",
+            code="config-conflict",
+        )
+    text = units.config_text(
+        after,
+        _what_stood_there(facts, target, change, own),
+        made_directory=path.rpartition("/")[0] in facts.missing_directories
+        or (own is not None and MADE_DIRECTORY in own.text),
+    )
+    if current is not None and current.text == text:
+        return ()
+    before = current.text if current else None
+    other = _other_own_file(facts, target, path) if not volatile else ()
+    return (ChangeFile(path, before, text), *other)
+
+
+def _other_own_file(facts: HostFacts, target: Target, path: str) -> tuple[ChangeFile, ...]:
+    """A volatile file of ours that a lasting one takes the place of."""
+    found = (c for c in facts.configs if c.owned and c.path != path)
+    name = f"{target.entry_name}.conf"
+    return tuple(ChangeFile(c.path, c.text, None) for c in found if c.file_name == name)
+
+
+def _kept_by_others(facts: HostFacts, target: Target, wish: Wish) -> bool:
+    """Whether a file of someone else's registers the target well at the next boot."""
+    config = facts.config_of(target.entry_name)
+    if wish.take_over:
+        return False
+    if config is None:
+        return facts.live and not wish.persist
+    rules = (r for r in config.registrations if r.name == target.entry_name)
+    return any(acceptable(facts, rule, target, wish) for rule in rules)
+
+
+def _what_stood_there(
+    facts: HostFacts, target: Target, change: ChangeEntry | None, own: ConfigFile | None
+) -> Registration | None:
+    """What uninstall shall put back: what was in the kernel before the first install."""
+    if own is not None:
+        return own.replaced
+    entry = facts.entry(target.entry_name)
+    if change is not None:
+        return change.before
+    return entry.registration if entry else None
+
+
+def _own_after(facts: HostFacts, changes: Sequence[TargetChange]) -> tuple[Registration, ...]:
+    """What this tool's files in /etc/binfmt.d register once the changes are made."""
+    kept = {
+        c.path: c.registrations
+        for c in facts.configs
+        if c.owned and c.path.startswith(OWN_DIRECTORY + "/")
+    }
+    for change in changes:
+        for file in change.files:
+            kept.pop(file.path, None)
+            if file.after is not None and file.path.startswith(OWN_DIRECTORY + "/"):
+                kept[file.path] = parse_config(file.path, file.after).registrations
+    return tuple(r for path in sorted(kept) for r in kept[path])
+
+
+def _leftovers(facts: HostFacts) -> tuple[ChangeEntry, ...]:
+    """Entries that a killed run left to cover a replacement."""
+    stale = (e for e in facts.entries if e.name.startswith(SWAP_PREFIX))
+    return tuple(ChangeEntry(e.name, e.registration, None) for e in stale)
+
+
+def plan_uninstall(
+    facts: HostFacts, targets: Sequence[Target], kept: Sequence[Stored] = ()
+) -> Plan:
+    """What must go so that nothing of this tool's is left for these targets (all: none named).
+
+    Where an entry of someone else's was replaced, it is put back. `kept` is what --qemu brought
+    to this host: what nothing points to any more goes, too; with targets named only what they
+    alone pointed to.
+    """
+    changes = []
+    for target in targets or TARGETS:
+        change = _removal(facts, target)
+        if change.entry or change.files:
+            changes.append(change)
+    own = _own_after(facts, changes)
+    steps = boot_steps.boot_steps(facts, own, Wish())
+    starts = boot_steps.start_steps(facts, own, steps, Wish())
+    discards = _unneeded(facts, changes, kept, everything=not targets)
+    return Plan(tuple(changes), steps, _leftovers(facts), starts, discards)
+
+
+def _removal(facts: HostFacts, target: Target) -> TargetChange:
+    name = f"{target.entry_name}.conf"
+    files = [c for c in facts.configs if c.owned and c.file_name == name]
+    replaced = next((c.replaced for c in files if c.replaced), None)
+    entry = facts.entry(target.entry_name)
+    if replaced is not None and not _can_be_put_back(facts, replaced):
+        replaced = None
+    change = None
+    if entry is not None and is_owned(facts, entry):
+        change = ChangeEntry(entry.name, entry.registration, replaced)
+        if entry.registration == replaced:
+            change = None
+    removals = tuple(ChangeFile(c.path, c.text, None) for c in files)
+    return TargetChange(target, target.platforms, change, removals, prove=False)
+
+
+def _can_be_put_back(facts: HostFacts, registration: Registration) -> bool:
+    """Whether the kernel would take a registration: with F its interpreter must be there.
+
+    That of an entry which a container image left behind never was.
+    """
+    return "F" not in registration.flags or not facts.interpreter(registration.interpreter).problem
+
+
+def _unneeded(
+    facts: HostFacts, changes: Sequence[TargetChange], kept: Sequence[Stored], *, everything: bool
+) -> tuple[Discard, ...]:
+    """The directories that nothing points into after these changes.
+
+    Without `everything` only those that something pointed into before: other versions that
+    lie side by side stay.
+    """
+    gone = {file.path for change in changes for file in change.files}
+    entries = {c.entry.name: c.entry.after for c in changes if c.entry is not None}
+    after = replace(
+        facts,
+        configs=tuple(c for c in facts.configs if c.path not in gone),
+        entries=tuple(
+            replace(entry, registration=registration)
+            for entry in facts.entries
+            if (registration := entries.get(entry.name, entry.registration)) is not None
+        ),
+    )
+    needed, before = referenced(after), referenced(facts)
+    return tuple(
+        Discard(stored)
+        for stored in kept
+        if stored.directory not in needed and (everything or stored.directory in before)
+    )

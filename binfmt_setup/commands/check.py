@@ -1,0 +1,94 @@
+"""`check`: whether platforms work, and what is wrong if not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from binfmt_setup.commands.request import asked_for, proving, selected
+from binfmt_setup.model.records import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from binfmt_setup.diagnosis.verdict import Finding
+    from binfmt_setup.engines.ask import EngineCalls
+    from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.targets import Platform
+    from binfmt_setup.report.result import Result
+    from binfmt_setup.system.host import Host
+    from binfmt_setup.system.probes import ProbeResult
+
+
+def check(
+    host: Host,
+    names: Sequence[str],
+    *,
+    strict: bool = False,
+    versions: bool = False,
+    engines: EngineCalls | None = None,
+) -> Result:
+    """Whether the platforms work, and what is wrong if not; changes nothing."""
+    asked = asked_for(names)
+    with proving(host, asked.platforms) as results:
+        # While the probes run: importing what reads and judges takes as long.
+        from binfmt_setup.diagnosis.judge import judge
+        from binfmt_setup.inspect.snapshot import snapshot, with_digests, with_versions
+        from binfmt_setup.report import text_report  # noqa: F401 - for who shows the result
+        from binfmt_setup.report.result import Result
+
+        facts = snapshot(host, asked.platforms)
+        found = results()
+    wished = selected(facts, asked, found)
+    if versions:
+        facts = with_versions(host, facts, _handler_paths(facts, wished))
+        found = with_pinned_versions(host, facts, wished, found)
+    verdict = judge(with_digests(host, facts), wished, found)
+    if not wished:
+        verdict = replace(verdict, findings=(*verdict.findings, _nothing_to_emulate(facts)))
+    result = Result("check", facts, verdict, strict=strict)
+    return _with_engines(result, engines, named=asked.named) if engines else result
+
+
+def _with_engines(result: Result, calls: EngineCalls, *, named: bool) -> Result:
+    """The same check, answered by builds with container engines."""
+    from binfmt_setup.engines.answers import Question
+    from binfmt_setup.engines.ask import ask_engines, with_engines
+
+    states = result.verdict.platforms
+    running = frozenset(state.platform.name for state in states if state.ran)
+    question = Question(tuple(state.platform for state in states), named, running)
+    reports = ask_engines(calls, question) if states else ()
+    errors = tuple(text.error for text in reports if text.error)
+    verdict = with_engines(result.verdict, reports)
+    return replace(result, verdict=verdict, errors=errors, engines=reports)
+
+
+def _nothing_to_emulate(facts: HostFacts) -> Finding:
+    from binfmt_setup.diagnosis.verdict import Finding
+    from binfmt_setup.emulators import packages
+
+    known = packages.package_manager(facts.distribution)
+    return Finding(
+        "interpreter-missing", "error", "there is no emulator on this host",
+        f"run: binfmt-setup install {'--install-qemu' if known else '--qemu DIR'}",
+        evidence="looked for QEMU where distributions put it, for every container platform",
+    )  # fmt: skip
+
+
+def _handler_paths(facts: HostFacts, platforms: Sequence[Platform]) -> list[str]:
+    handlers = (facts.handler(platform.target.magic) for platform in platforms)
+    return [handler.interpreter for handler in handlers if handler]
+
+
+def with_pinned_versions(
+    host: Host, facts: HostFacts, platforms: Sequence[Platform], found: Mapping[str, ProbeResult]
+) -> Mapping[str, ProbeResult]:
+    """Ask those interpreters for their version that are not the file on disk any more."""
+    stale = []
+    for platform in platforms:
+        handler, result = facts.handler(platform.target.magic), found.get(platform.probe)
+        if handler is None or result is None or not (result.ok and result.pinned):
+            continue
+        if result.pinned != facts.interpreter(handler.interpreter).identity:
+            stale.append(platform.probe)
+    return host.ask_pinned(found, stale) if stale else found

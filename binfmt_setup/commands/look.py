@@ -1,0 +1,55 @@
+"""Commands that only look: the entries of a host, whether they can be trusted, and failures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from binfmt_setup.commands.check import with_pinned_versions
+from binfmt_setup.commands.request import asked_for, probe
+from binfmt_setup.diagnosis.judge import judge
+from binfmt_setup.inspect.snapshot import snapshot, with_digests, with_versions
+from binfmt_setup.model.errors import UsageProblem
+from binfmt_setup.report.result import Result
+
+if TYPE_CHECKING:
+    from binfmt_setup.model.errors import BinfmtSetupError
+    from binfmt_setup.system.host import Host
+
+
+def check_security(host: Host, *, strict: bool = False) -> Result:
+    """Whether the entries of a host can be trusted; runs no probe and changes nothing.
+
+    Raises UsageProblem for an offline tree, which has none.
+    """
+    from binfmt_setup.diagnosis.security import security_verdict
+    from binfmt_setup.inspect.provenance import with_provenance
+
+    if not host.live:
+        raise UsageProblem(
+            "--security looks at the kernel's entries, and an offline tree has no kernel",
+            hint="run it on the live host",
+        )
+    facts = with_provenance(host, snapshot(host))
+    return Result("check", facts, security_verdict(facts), strict=strict, security=True)
+
+
+def stopped(host: Host, command: str, error: BinfmtSetupError, *, check: bool) -> Result:
+    """The result of a command that an error stopped: the host as it is, and what is wrong."""
+    facts = snapshot(host)
+    return Result(command, facts, judge(facts, (), {}), errors=(error,), check=check)
+
+
+def status(host: Host) -> Result:
+    """Every entry of the host."""
+    facts = snapshot(host)
+    if host.live:
+        elf = [e.interpreter for e in facts.entries if e.registration.magic[:1] == b"\x7f"]
+        facts = with_versions(host, facts, elf)
+        facts = with_digests(host, facts)
+    served = [
+        platform
+        for platform in asked_for(["all"]).platforms
+        if (handler := facts.handler(platform.target.magic)) and handler.registration.magic
+    ]
+    found = with_pinned_versions(host, facts, served, probe(host, served))
+    return Result("status", facts, judge(facts, served, found))

@@ -1,0 +1,219 @@
+"""`binfmt-setup run`: a command with emulation, in a namespace that nobody else sees.
+
+From the options to the moment where this process becomes the command. It stands before
+every call of a compiler or a test, so it must start fast: `plain_options` reads a usual
+command line without the library that reads all others.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from binfmt_setup.commands.request import asked_for
+from binfmt_setup.model.elf import HEADER_BYTES, identify
+from binfmt_setup.model.errors import CommandNotExecutable, CommandNotFound, EnvironmentUnfit
+from binfmt_setup.model.records import Record
+from binfmt_setup.model.targets import target_of_machine, targets_of
+from binfmt_setup.userns import namespace
+from binfmt_setup.userns.identity import Users, choose
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from binfmt_setup.model.registration import Registration
+    from binfmt_setup.model.targets import Target
+    from binfmt_setup.system.host import Host
+
+_LONG_OPTIONS = ("platform=", "qemu=", "map-users=", "map-root", "format=", "verbose")
+_ENVIRONMENT_BYTES = 64 * 1024 * 1024  # the kernel takes at most 6 MB (execve(2))
+_SHELL = "/bin/sh"
+_DEFAULT_PATH = "/bin:/usr/bin"
+
+
+class RunOptions(Record):
+    """What `run` was asked for; `users` is None where nothing was said about ids."""
+
+    command: tuple[str, ...]
+    platforms: tuple[str, ...] = ()
+    qemu_directory: str = ""
+    users: Users | None = None
+    as_root: bool = False
+    verbose: bool = False
+
+
+def plain_options(arguments: Sequence[str]) -> RunOptions | None:
+    """The options of a usual command line; None for one that wants help or has errors.
+
+    The command line library explains those, and takes several times as long.
+    """
+    import getopt
+
+    try:
+        found, command = getopt.getopt(list(arguments), "P:v", list(_LONG_OPTIONS))
+    except getopt.GetoptError:
+        return None
+    # getopt takes abbreviations, the library does not.
+    known = {"--" + name.rstrip("=") for name in _LONG_OPTIONS} | {"--"}
+    own = arguments[: len(arguments) - len(command)]
+    exact = all(word.partition("=")[0] in known for word in own if word.startswith("--"))
+    given = dict(found)
+    users = given.get("--map-users")
+    qemu = given.get("--qemu", "")
+    fine = exact and command and users in (None, *(choice.value for choice in Users))
+    if not fine or (qemu and not Path(qemu).is_dir()) or given.get("--format", "text") != "text":
+        return None
+    return RunOptions(
+        tuple(command),
+        tuple(value for key, value in found if key in ("-P", "--platform")),
+        str(Path(qemu).absolute()) if qemu else "",
+        Users(users) if users else None,
+        as_root="--map-root" in given,
+        verbose="-v" in given or "--verbose" in given,
+    )
+
+
+def execute(host: Host, options: RunOptions) -> NoReturn:
+    """Become the command, with its platforms registered; raises BinfmtSetupError instead."""
+    environment = callers_environment(host)
+    path = find_command(host, options.command[0], environment.get(b"PATH"))
+    targets, named = _wished(host, options, path)
+    outside, foreign = namespace.user_namespace(), namespace.registries(host)
+    ranges = options.users not in (None, Users.one)
+    identity = choose(namespace.caller(host, ranges=ranges), options.users, as_root=options.as_root)
+    namespace.enter(host, identity)
+    registry = namespace.own_registry(host, outside, foreign)
+    for registration in _registrations(host, targets, options.qemu_directory, named=named):
+        namespace.register(registry, registration)
+        host.log(f"registered {registration.name}: {registration.interpreter}")
+    os.close(registry)
+    if identity.back:
+        _back(host, *identity.back)
+    _become(host, path, options.command, environment)
+
+
+def _back(host: Host, uid: int, gid: int) -> None:
+    """Give the caller's ids back; where no second namespace may be had, say so and go on."""
+    try:
+        namespace.map_back(host, uid, gid)
+    except EnvironmentUnfit as error:
+        host.say(f"warning: {error.message}: the command runs as root of its own namespace")
+
+
+def _wished(host: Host, options: RunOptions, path: str) -> tuple[list[Target], bool]:
+    """The targets to register, and whether exactly these are meant.
+
+    Named ones; else that of the command, when it is a program of another architecture;
+    else all that container images come for.
+    """
+    native = target_of_machine(os.uname().machine)
+    asked = asked_for(options.platforms)
+    if not any(text.strip(",") for text in options.platforms):
+        program = identify(_head(host, path))
+        if program and program.target and program.target != native:
+            return [program.target], True
+    return [target for target in targets_of(asked.platforms) if target != native], asked.named
+
+
+def _head(host: Host, path: str) -> bytes:
+    """The start of a program; nothing of one that may be executed but not read."""
+    with suppress(OSError):
+        return host.head(path, HEADER_BYTES)
+    return b""
+
+
+def _registrations(
+    host: Host, targets: Sequence[Target], directory: str, *, named: bool
+) -> Iterator[Registration]:
+    """What to register for each target that the kernel does not run by itself.
+
+    Asked for while the registry is empty. Raises NoEmulator when a named target has no
+    emulator, or none at all has one.
+    """
+    from binfmt_setup.changes import plan
+    from binfmt_setup.changes.steps import Wish
+    from binfmt_setup.emulators import choice
+    from binfmt_setup.inspect import snapshot
+
+    facts = snapshot.emulation_facts(host, targets, qemu_directory=directory)
+    relatives = facts.native.runs_also if facts.native else ()
+    foreign = [
+        t for t in targets
+        if t.name not in relatives or not namespace.runs_natively(t.platforms[0].probe)
+    ]  # fmt: skip
+    chosen = {target: choice.choose(facts, target) for target in foreign}
+    lacking = [target for target in foreign if chosen[target] is None]
+    if (lacking and named) or (foreign and len(lacking) == len(foreign)):
+        raise choice.missing(facts, lacking)
+    found = {target: emulator for target, emulator in chosen.items() if emulator}
+    silent = [e.path for e in found.values() if not e.needs_binfmt_flags]
+    facts = snapshot.with_versions(host, facts, silent)
+    wish = Wish(qemu_given=bool(directory))
+    for target, emulator in found.items():
+        yield plan.wished_registration(facts, target, facts.interpreter(emulator.path), wish)
+
+
+def callers_environment(host: Host) -> dict[bytes, bytes]:
+    """The environment this process was started with.
+
+    Python may have changed its own since: it sets LC_CTYPE in the C locale (PEP 538).
+    """
+    found: dict[bytes, bytes] = {}
+    for assignment in host.head("/proc/self/environ", _ENVIRONMENT_BYTES).split(b"\0"):
+        name, equals, value = assignment.partition(b"=")
+        if name and equals:
+            found.setdefault(name, value)
+    return found
+
+
+def find_command(host: Host, name: str, path: bytes | None) -> str:
+    """The file that a shell would start for a name.
+
+    Raises CommandNotFound, or CommandNotExecutable when there is one without permission.
+    """
+    places = [name]
+    if "/" not in name:
+        folders = os.fsdecode(path) if path is not None else _DEFAULT_PATH
+        places = [f"{folder or '.'}/{name}" for folder in folders.split(":")]
+    denied = []
+    for place in places:
+        status = host.status_of(place)
+        if status is None:
+            continue
+        if stat.S_ISREG(status.st_mode) and os.access(place, os.X_OK):
+            return place
+        if stat.S_ISREG(status.st_mode) or place == name:
+            denied.append(place)
+    if denied:
+        raise CommandNotExecutable(f"{denied[0]} may not be executed", hint="name a program")
+    raise CommandNotFound(f"{name}: command not found", hint="check its path, and PATH")
+
+
+def _become(
+    host: Host, path: str, command: Sequence[str], environment: dict[bytes, bytes]
+) -> NoReturn:
+    """Become the command; a script without a #! line goes to the shell, as in execvp(3)."""
+    try:
+        namespace.become(path, command, environment)
+    except OSError as error:
+        if error.errno == errno.ENOEXEC and _is_text(host, path):
+            arguments = (_SHELL, path, *command[1:])
+            namespace.become(_SHELL, arguments, environment)
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            raise CommandNotFound(
+                f"{path}: {error.strerror}", hint="does the interpreter of its first line exist?"
+            ) from error
+        raise CommandNotExecutable(
+            f"{path}: {error.strerror}",
+            hint="name its platform with --platform, when it is a program of another one",
+        ) from error
+
+
+def _is_text(host: Host, path: str) -> bool:
+    """Whether a file looks like a script, by the rule of shells: no NUL in its first line."""
+    first, _, _ = _head(host, path).partition(b"\n")
+    return b"\0" not in first and not first.startswith(b"\x7fELF")

@@ -1,0 +1,72 @@
+"""Taking back: what `install` made of a host goes, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from binfmt_setup.changes import conditions, plan, transaction
+from binfmt_setup.changes.transaction import Outcome
+from binfmt_setup.commands.request import asked_for
+from binfmt_setup.emulators import store
+from binfmt_setup.inspect.snapshot import snapshot
+from binfmt_setup.model.errors import EnvironmentUnfit
+from binfmt_setup.model.targets import targets_of
+from binfmt_setup.report.result import Result
+from binfmt_setup.system import locks, probes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from binfmt_setup.changes.steps import Plan
+    from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.system.host import Host
+
+
+def uninstall(
+    host: Host, names: Sequence[str], *, check_only: bool = False, force: bool = False,
+    private: bool = False,
+) -> Result:  # fmt: skip
+    """Remove exactly what this tool made for these platforms (all: none named)."""
+    targets = targets_of(asked_for(names).platforms) if names else []
+    facts = snapshot(host)
+    conditions.refuse_wrong_namespace(facts, private=private)
+    kept = _kept(host, facts)
+    todo = plan.plan_uninstall(facts, targets, kept)
+    if check_only:
+        planned = tuple(Outcome(step, "planned") for step in todo.steps)
+        return Result("uninstall", facts, outcomes=planned, check=True)
+    conditions.require_root(facts)
+    with locks.locked(host, private=private), locks.registry_locked(host):
+        facts = snapshot(host)
+        todo = plan.plan_uninstall(facts, targets, _kept(host, facts))
+        if not force:
+            _refuse_while_in_use(host, facts, todo)
+        done = transaction.carry_out(host, todo, lambda _: {}, {})
+    transaction.start_units(host, todo, done)
+    return Result("uninstall", snapshot(host), outcomes=tuple(done.outcomes), errors=done.errors)
+
+
+def _kept(host: Host, facts: HostFacts) -> list[store.Stored]:
+    """All that --qemu brought, in the usual place and beside what entries point to."""
+    pointed_to = (d for d in store.referenced(facts) if store.stored_at(host, d))
+    places = {store.STORE, *(directory.rpartition("/")[0] for directory in pointed_to)}
+    return [stored for place in sorted(places) for stored in store.everything_in(host, place)]
+
+
+def _refuse_while_in_use(host: Host, facts: HostFacts, todo: Plan) -> None:
+    """Raises EnvironmentUnfit while programs run under an emulator that is about to go."""
+    going = [c.target for c in todo.targets if c.entry is not None and c.entry.after is None]
+    paths = [c.entry.before.interpreter for c in todo.targets if c.entry and c.entry.before]
+    if not going or not host.live:
+        return
+    pinned = probes.run_probes([p.probe for target in going for p in target.platforms])
+    identities = {result.pinned for result in pinned.values() if result.pinned}
+    identities |= {facts.interpreter(path).identity for path in paths}
+    running = host.processes_of({i for i in identities if i != (0, 0)})
+    if running:
+        listed = "\n".join(f"  {pid}  {command}" for pid, command in running[:20])
+        raise EnvironmentUnfit(
+            f"{len(running)} running processes depend on an emulator that would go:\n{listed}",
+            hint="end them first, or use --force: they run on but cannot start new programs",
+            code="in-use",
+        )

@@ -1,0 +1,1 @@
+"""From facts to findings: what is wrong, whose entry it is, and what cures it."""

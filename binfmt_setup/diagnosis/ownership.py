@@ -1,0 +1,174 @@
+"""Where an entry comes from, told by the traces that each tool leaves.
+
+Names, interpreter paths and flags were read in the sources of the tools; each row names
+its source. Several tools put QEMU's binaries into a container image and pin them from
+there with F: their interpreter's path means nothing on the host.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import TYPE_CHECKING, Literal
+
+from binfmt_setup.model.records import Record
+from binfmt_setup.model.targets import target_of_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.registration import Entry, Registration
+
+OriginName = Literal[
+    "wsl", "rosetta", "buildkit", "qus", "hypriot", "tonistiigi-binfmt", "docker-binfmt",
+    "multiarch", "alpine-openrc", "update-binfmts", "distribution", "administrator",
+    "binfmt-setup",
+]  # fmt: skip
+
+
+class Origin(Record):
+    """A tool that leaves entries behind.
+
+    `pinned_in_container` says that the interpreter's path was one of a container image;
+    `words` finish the sentence "it was left by …".
+    """
+
+    name: OriginName
+    words: str
+    pinned_in_container: bool = False
+
+
+WSL = Origin("wsl", "WSL, for Windows programs")
+ROSETTA = Origin("rosetta", "Apple's Rosetta, as Lima, UTM or Docker Desktop register it")
+BUILDKIT = Origin(
+    "buildkit", "someone who registered BuildKit's own emulators", pinned_in_container=True
+)
+QUS = Origin("qus", "dbhi/qus (the image aptman/qus)", pinned_in_container=True)
+HYPRIOT = Origin("hypriot", "hypriot/qemu-register", pinned_in_container=True)
+TONISTIIGI = Origin(
+    "tonistiigi-binfmt", "tonistiigi/binfmt (docker/setup-qemu-action)", pinned_in_container=True
+)
+DOCKER = Origin("docker-binfmt", "docker/binfmt (LinuxKit)", pinned_in_container=True)
+MULTIARCH = Origin(
+    "multiarch",
+    "multiarch/qemu-user-static, or QEMU's own qemu-binfmt-conf.sh",
+    pinned_in_container=True,
+)
+ALPINE = Origin("alpine-openrc", "OpenRC's qemu-binfmt service")
+UPDATE_BINFMTS = Origin("update-binfmts", "update-binfmts (package binfmt-support)")
+
+
+def _wsl(entry: Registration) -> bool:
+    """microsoft/WSL, src/linux/init/binfmt.h: names, `MZ`, /init, P or FP.
+
+    Older releases show /tools/init.
+    """
+    return entry.name in ("WSLInterop", "WSLInterop-late") or (
+        entry.magic == b"MZ" and entry.interpreter in ("/init", "/tools/init")
+    )
+
+
+def _rosetta(entry: Registration) -> bool:
+    """Apple's instructions and UTM's (docs.getutm.app, advanced/rosetta): /media/rosetta.
+
+    lima-vm/lima, boot/05-rosetta-volume.sh: /mnt/lima-rosetta; Docker Desktop and
+    podman machine: /run/rosetta. The program is always called rosetta.
+    """
+    return posixpath.basename(entry.interpreter) == "rosetta" or entry.name == "rosetta"
+
+
+def _buildkit(entry: Registration) -> bool:
+    """moby/buildkit's release archives bring buildkit-qemu-ARCH beside buildkitd."""
+    return posixpath.basename(entry.interpreter).startswith("buildkit-qemu-")
+
+
+def _qus(entry: Registration) -> bool:
+    """dbhi/qus, run.sh: the image keeps its binaries in /qus/bin."""
+    return entry.interpreter.startswith("/qus/bin/")
+
+
+def _hypriot(entry: Registration) -> bool:
+    """hypriot/qemu-register, register.sh: /qemu-ARCH with CF, which reads back as OCF."""
+    return bool(re.fullmatch(r"/qemu-\w+", entry.interpreter)) and entry.flags == "OCF"
+
+
+def _docker(entry: Registration) -> bool:
+    """linuxkit/linuxkit, pkg/binfmt/etc/binfmt.d/00_linuxkit.conf, which docker/binfmt uses.
+
+    CF as in tonistiigi/binfmt; its arm64 row is a byte shorter, its ppc64le row masks the
+    OSABI byte with fc.
+    """
+    if not _like_tonistiigi(entry):
+        return False
+    short_arm64 = entry.name == "qemu-aarch64" and len(entry.magic) == 19
+    return short_arm64 or (entry.name == "qemu-ppc64le" and entry.mask[7:8] == b"\xfc")
+
+
+def _like_tonistiigi(entry: Registration) -> bool:
+    """tonistiigi/binfmt, cmd/binfmt/main.go: the name is the binary's, flags CF or CFP.
+
+    QEMU_BINARY_PATH and QEMU_BINARY_PREFIX may change directory and name.
+    """
+    plain = re.fullmatch(r"/usr/bin/(qemu-\w+)", entry.interpreter)
+    return plain is not None and plain[1] == entry.name and entry.flags in ("OCF", "POCF")
+
+
+def _multiarch(entry: Registration) -> bool:
+    """multiarch/qemu-user-static, containers/latest/register.sh: qemu-binfmt-conf.sh.
+
+    Called with --qemu-suffix -static; F comes from `-p yes`, C from `-c yes`.
+    """
+    static = re.fullmatch(r"/usr/bin/(qemu-\w+)-static", entry.interpreter)
+    return static is not None and static[1] == entry.name and entry.flags in ("", "F", "OCF")
+
+
+def _alpine(entry: Registration) -> bool:
+    """The qemu-binfmt service of Alpine's package qemu-openrc: OC unless configured."""
+    plain = re.fullmatch(r"/usr/bin/(qemu-\w+)", entry.interpreter)
+    return plain is not None and plain[1] == entry.name and entry.flags == "OC"
+
+
+_BY_LOOKS: tuple[tuple[Callable[[Registration], bool], Origin], ...] = (
+    (_wsl, WSL),
+    (_rosetta, ROSETTA),
+    (_buildkit, BUILDKIT),
+    (_qus, QUS),
+    (_hypriot, HYPRIOT),
+    (_docker, DOCKER),
+    (_like_tonistiigi, TONISTIIGI),
+    (_multiarch, MULTIARCH),
+    (_alpine, ALPINE),
+)
+
+
+def origin(facts: HostFacts, entry: Entry) -> Origin | None:
+    """Who left an entry; None when nothing tells.
+
+    What files say outweighs what an entry looks like: update-binfmts keeps its entries in
+    /var/lib/binfmts, packages and administrators in binfmt.d.
+    """
+    registration = entry.registration
+    config = facts.config_of(entry.name)
+    if config is not None and any(
+        rule.name == entry.name and rule.interpreter == entry.interpreter
+        for rule in config.registrations
+    ):
+        if config.owned:
+            return Origin("binfmt-setup", "binfmt-setup")
+        if config.path.startswith("/usr/lib/"):
+            return Origin("distribution", f"a package of the distribution ({config.path})")
+        if not _wsl(registration) and not _rosetta(registration):
+            return Origin("administrator", f"an administrator ({config.path})")
+    if entry.name in facts.update_binfmts:
+        return ROSETTA if _rosetta(registration) else UPDATE_BINFMTS
+    found = next((origin for fits, origin in _BY_LOOKS if fits(registration)), None)
+    if found in (MULTIARCH, TONISTIIGI, DOCKER) and target_of_entry(entry.name) is None:
+        return None
+    return found
+
+
+def left_by(facts: HostFacts, entry: Entry) -> str:
+    """The words that finish a sentence about an entry: ", left by …", or nothing."""
+    found = origin(facts, entry)
+    return f" (left by {found.words})" if found else ""

@@ -1,0 +1,1 @@
+"""Which QEMU there is, which one is taken, and which package brings one."""

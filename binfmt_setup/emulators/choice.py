@@ -1,0 +1,123 @@
+"""Which QEMU of those on a host is taken for a target, why, and why another one is not."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from binfmt_setup.model.errors import NoEmulator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from binfmt_setup.model.facts import HostFacts, Interpreter
+    from binfmt_setup.model.targets import Target
+
+HOST_PATTERNS = {
+    "/usr/libexec/qemu-binfmt/{}-binfmt-P": "keeps argv[0] on any kernel",
+    "/usr/bin/qemu-{}-static": "static by its name",
+    "/usr/bin/qemu-{}": "static on Debian 13 and Alpine",
+    "/usr/local/bin/qemu-{}-static": "static by its name, put there by hand",
+    "/usr/local/bin/qemu-{}": "put there by hand",
+}
+"""The order of preference on a host that nobody gave a source for, each with its reason."""
+DIRECTORY_PATTERNS = ("{}-binfmt-P", "qemu-{}-static", "qemu-{}")
+"""The names looked for in a directory given with --qemu."""
+
+
+def candidates(target: Target, directory: str = "") -> tuple[str, ...]:
+    """Where an emulator for a target may lie, the best first."""
+    if directory:
+        return tuple(posixpath.join(directory, p.format(target.name)) for p in DIRECTORY_PATTERNS)
+    return tuple(pattern.format(target.name) for pattern in HOST_PATTERNS)
+
+
+def refusal(facts: HostFacts, found: Interpreter) -> tuple[str, str]:
+    """Why an interpreter must not be registered, as (finding code, words); ("", "") if it may.
+
+    With the F flag the kernel runs the pinned file in every chroot and container, where a
+    dynamically linked one finds no loader, and for every user, so nobody else may change it.
+    """
+    path = found.path
+    if found.problem or not found.executable:
+        problem = found.problem.replace("-", " ") or "not executable"
+        return "interpreter-missing", f"{path} is {problem}"
+    if found.elf is None:
+        return "interpreter-wrong-architecture", f"{path} is no ELF program"
+    native = facts.native
+    # A 64-bit host may run 32-bit programs of its family: an i386 QEMU on amd64 is fine.
+    if native and not native.runs(found.elf.target):
+        built_for = found.elf.target.name if found.elf.target else "an unknown machine"
+        words = f"{path} is a program for {built_for}, this host is {native.name}"
+        return "interpreter-wrong-architecture", words
+    if not found.elf.static:
+        return "interpreter-dynamic", f"{path} is dynamically linked"
+    if found.writable_by_others:
+        return "interpreter-writable", f"every user can write to {found.writable_by_others[0]}"
+    return "", ""
+
+
+def may_register(facts: HostFacts, found: Interpreter) -> bool:
+    """Whether nothing speaks against an interpreter."""
+    return refusal(facts, found) == ("", "")
+
+
+def choose(facts: HostFacts, target: Target) -> Interpreter | None:
+    """The emulator to register for a target: the first on this host that may be."""
+    for path in facts.emulators.get(target.name, ()):
+        found = facts.interpreter(path)
+        if may_register(facts, found):
+            return found
+    return None
+
+
+def choice_explained(facts: HostFacts, target: Target) -> str:
+    """In one line which emulator is taken for a target and why, and which ones are not."""
+    chosen = choose(facts, target)
+    if chosen is None:
+        return ""
+    passed_over = []
+    for path in facts.emulators[target.name]:
+        if path == chosen.path:
+            break
+        passed_over.append(refusal(facts, facts.interpreter(path))[1])
+    reason = f"{target.name}: taking {chosen.path} ({_reason(chosen, target)})"
+    return "; ".join([reason, *passed_over])
+
+
+def _reason(chosen: Interpreter, target: Target) -> str:
+    for pattern, reason in HOST_PATTERNS.items():
+        if chosen.path == pattern.format(target.name):
+            return reason
+    return f"from {chosen.source}" if chosen.source else "from the directory given"
+
+
+def missing(facts: HostFacts, targets: Sequence[Target]) -> NoEmulator:
+    """The error for targets without a usable emulator, with the command that gets one."""
+    from binfmt_setup.emulators.packages import install_hint
+
+    names = ", ".join(target.name for target in targets)
+    reasons = [
+        (facts.interpreter(path), *refusal(facts, facts.interpreter(path)), target)
+        for target in targets
+        for path in facts.emulators.get(target.name, ())
+    ]
+    refused = [
+        words + _static_one(facts, target) * (code == "interpreter-dynamic")
+        for found, code, words, target in reasons
+        if found.problem != "missing" and words
+    ]
+    why = f": {'; '.join(refused)}" if refused else ""
+    codes = (code for found, code, _, _ in reasons if found.problem != "missing" and code)
+    return NoEmulator(
+        f"no usable emulator for {names}{why}",
+        hint=install_hint(facts, targets),
+        code=next(codes, "interpreter-missing"),
+    )
+
+
+def _static_one(facts: HostFacts, target: Target) -> str:
+    from binfmt_setup.emulators.packages import static_package
+
+    package = static_package(facts.distribution, target)
+    return f" (the static one is in the package {package})" if package else ""

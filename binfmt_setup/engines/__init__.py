@@ -1,0 +1,1 @@
+"""Container engines, asked by building with them."""

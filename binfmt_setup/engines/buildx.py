@@ -1,0 +1,181 @@
+"""buildx's builders: the parser of `docker buildx inspect`, and what a builder can serve."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from binfmt_setup.diagnosis.judge import Finding
+from binfmt_setup.model.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from binfmt_setup.engines.answers import Question
+    from binfmt_setup.model.targets import Platform
+
+DETECTED = frozenset(
+    f"linux/{name}"
+    for name in ("amd64", "arm64", "riscv64", "ppc64le", "s390x", "arm/v7", "arm/v6")
+)
+"""What every BuildKit looks for (its util/archutil) and lists. Others it builds unlisted:
+loong64 is new, and Docker 28.5 lists neither mips64le nor always 386 where they run."""
+_REMOTE_DRIVERS = ("kubernetes", "cloud")
+
+
+class Node(Record):
+    """One machine of a builder; its own platform comes first in what BuildKit detected."""
+
+    name: str
+    endpoint: str = ""
+    status: str = ""
+    platforms: tuple[str, ...] = ()
+    error: str = ""
+
+    @property
+    def native(self) -> str:
+        """The platform this node runs without emulation; empty when it lists none."""
+        return self.platforms[0] if self.platforms else ""
+
+
+class Builder(Record):
+    """A builder as `docker buildx inspect` describes it."""
+
+    name: str
+    driver: str
+    nodes: tuple[Node, ...] = ()
+
+    def node_for(self, platform: str) -> Node | None:
+        """The node that lists a platform; where several do, the first gets the work."""
+        return next((node for node in self.nodes if platform in node.platforms), None)
+
+    def remote(self, node: Node) -> bool:
+        """Whether a node is another machine than this one."""
+        if self.driver in _REMOTE_DRIVERS or node.endpoint.startswith(("ssh://", "kubernetes://")):
+            return True
+        if not node.endpoint.startswith("tcp://"):
+            return False
+        return not node.endpoint.startswith(("tcp://127.", "tcp://localhost", "tcp://[::1]"))
+
+
+def parse_builder(text: str) -> Builder | None:
+    """Read `docker buildx inspect`; None when it describes no builder.
+
+    The keys of the builder stand before `Nodes:`, those of each node begin with its name;
+    an asterisk marks a platform that was assigned by hand.
+    """
+    head, nodes_word, tail = text.partition("Nodes:")
+    first = dict(_pairs(head))
+    if not (nodes_word and first.get("Name") and first.get("Driver")):
+        return None
+    nodes: list[dict[str, str]] = []
+    for key, value in _pairs(tail):
+        if key == "Name":
+            nodes.append({})
+        if nodes:
+            nodes[-1].setdefault(key, value)
+    return Builder(first["Name"], first["Driver"], tuple(map(_node, nodes)))
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    """The `Key: value` lines at the margin; indented ones belong to labels and rules."""
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if colon and line[0] not in " \t":
+            yield key.strip(), value.strip()
+
+
+def _node(values: dict[str, str]) -> Node:
+    words = [word.strip().rstrip("*") for word in values.get("Platforms", "").split(",")]
+    return Node(
+        values.get("Name", ""),
+        values.get("Endpoint", ""),
+        values.get("Status", ""),
+        tuple(dict.fromkeys(word for word in words if word)),
+        values.get("Error", ""),
+    )
+
+
+def reason_not_to_ask(builder: Builder) -> Finding | None:
+    """A builder that does not run: starting it may pull an image, which is not ours to do."""
+    broken = next((node for node in builder.nodes if node.error), None)
+    if broken is not None:
+        return Finding(
+            "builder-unsuitable", "error",
+            f"docker: node {broken.name} of builder {builder.name} does not answer: {broken.error}",
+            f"repair it, or choose another builder: docker buildx use NAME ({broken.endpoint})",
+        )  # fmt: skip
+    if builder.nodes and all(node.status != "running" for node in builder.nodes):
+        return Finding(
+            "builder-unsuitable", "error",
+            f"docker: builder {builder.name} is {builder.nodes[0].status or 'not running'}",
+            f"run: docker buildx inspect --bootstrap {builder.name}",
+        )  # fmt: skip
+    return None
+
+
+def builder_findings(
+    builder: Builder, question: Question, *, containerd_store: bool
+) -> tuple[Finding, ...]:
+    """What can be told of a builder before it builds."""
+    found: list[Finding] = []
+    if builder.driver == "docker" and not containerd_store and len(question.platforms) > 1:
+        found.append(Finding(
+            "builder-unsuitable", "error" if question.named else "warning",
+            f"docker: builder {builder.name} (driver docker, without the containerd image store) "
+            "makes no image of several platforms",
+            "run: docker buildx create --use --driver docker-container, or switch the containerd "
+            "image store on",
+        ))  # fmt: skip
+    found += _stale(builder, question)
+    found += _nodes(builder, question.platforms)
+    return tuple(found)
+
+
+def _stale(builder: Builder, question: Question) -> Iterator[Finding]:
+    """Platforms where the list of a node on this machine and the kernel disagree."""
+    here = [node for node in builder.nodes if not builder.remote(node)]
+    if not here or len(here) != len(builder.nodes):
+        return
+    asked = [platform.name for platform in question.platforms if platform.name in DETECTED]
+    unlisted = [n for n in asked if n in question.running and not builder.node_for(n)]
+    vanished = [n for n in asked if n not in question.running and builder.node_for(n)]
+    for names, what in ((unlisted, "does not list"), (vanished, "still lists")):
+        if names:
+            can = "runs" if names is unlisted else "does not run"
+            yield Finding(
+                "builder-stale", "warning",
+                f"docker: builder {builder.name} {what} {', '.join(names)}, "
+                f"which this kernel {can}",
+                refresh_command(builder),
+            )  # fmt: skip
+
+
+def refresh_command(builder: Builder) -> str:
+    """How a builder of this driver is made to look again."""
+    name = builder.name
+    if builder.driver == "docker-container":
+        return f"run: docker buildx stop {name} && docker buildx inspect --bootstrap {name}"
+    if builder.driver == "docker":
+        return (
+            "run: systemctl restart docker (a new platform also appears by itself after some 20 s)"
+        )
+    return f"restart buildkitd at {builder.nodes[0].endpoint}"
+
+
+def _nodes(builder: Builder, platforms: Sequence[Platform]) -> Iterator[Finding]:
+    """Platforms that another machine builds: what this host emulates does not matter then."""
+    for platform in platforms:
+        node = builder.node_for(platform.name)
+        if node is None or not builder.remote(node):
+            continue
+        where = f"node {node.name} at {node.endpoint}"
+        words = "lists it first, as its own: no emulation is needed for it here"
+        if node.native != platform.name:
+            words = "emulates it: this host's registry has no part in it"
+        yield Finding("builder-node", "info", f"{platform.name}: {where} {words}")
+
+
+def built_elsewhere(builder: Builder, platforms: Sequence[Platform]) -> frozenset[str]:
+    """The platforms that a node on another machine builds."""
+    nodes = ((platform.name, builder.node_for(platform.name)) for platform in platforms)
+    return frozenset(name for name, node in nodes if node is not None and builder.remote(node))

@@ -1,0 +1,1 @@
+"""Why one file runs here, or why it does not."""

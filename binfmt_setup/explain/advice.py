@@ -1,0 +1,204 @@
+"""What an explanation leads to: what a container would say, and the command that helps."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from binfmt_setup.explain.abi import kernel_refusal, machine_words
+from binfmt_setup.explain.explanation import Failure
+from binfmt_setup.model.mountinfo import BINFMT_MISC
+from binfmt_setup.model.records import replace
+
+if TYPE_CHECKING:
+    from binfmt_setup.explain.explanation import Explanation
+    from binfmt_setup.explain.specimen import Specimen
+    from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.registration import Entry
+    from binfmt_setup.model.targets import Platform, Target
+
+SAID = {
+    "ENOEXEC": "exec format error",
+    "ENOENT": "no such file or directory",
+    "EACCES": "permission denied",
+    "ELOOP": "too many levels of symbolic links",
+}
+"""What container engines print for the errno of execve (Go's words for them)."""
+
+# First bytes of what people try to run by mistake.
+_FORMATS = (
+    (b"MZ", "a Windows or DOS program"),
+    (b"\xcf\xfa\xed\xfe", "a macOS program"),
+    (b"\xca\xfe\xba\xbe", "a Java class or a macOS universal program"),
+    (b"\0asm", "a WebAssembly module"),
+    (b"PK\x03\x04", "a zip archive (perhaps a Java program)"),
+    (b"\x1f\x8b", "gzip-compressed"),
+    (b"\xfd7zXZ", "xz-compressed"),
+    (b"\x28\xb5\x2f\xfd", "zstd-compressed"),
+    (b"!<arch>", "a static library or a Debian package"),
+)
+
+
+def format_words(found: Specimen) -> str:
+    """What a file that is no ELF file and no script looks like."""
+    if not found.head:
+        return "empty"
+    for start, words in _FORMATS:
+        if found.head.startswith(start):
+            return words
+    if found.starts_as_elf:
+        return "an ELF header that makes no sense" if found.size >= 64 else "a cut-off ELF header"
+    printable = all(byte >= 32 or byte in b"\t\n\r\f" for byte in found.head)
+    return "text without a `#!` line" if printable else "data of an unknown kind"
+
+
+def unhandled(facts: HostFacts, found: Specimen, *, is_first: bool) -> Failure:
+    """Why nothing takes a file, as the failure with which it ends."""
+    what = "it" if is_first else found.path
+    elf = found.elf
+    if elf is None:
+        return Failure("no-program", f"{what} is {format_words(found)}", "ENOEXEC")
+    refusal = kernel_refusal(elf)
+    if elf.elf_type not in (2, 3) or (facts.native and elf.target == facts.native and refusal):
+        return Failure("no-program", refusal.replace("it ", f"{what} ", 1), "ENOEXEC")
+    words = f"no entry is there for {machine_words(elf.machine)} programs"
+    if facts.live and facts.mount.state != "mounted":
+        words = f"binfmt_misc is not mounted, so nothing runs {machine_words(elf.machine)} programs"
+        return Failure("not-mounted", words, "ENOEXEC")
+    if facts.enabled is False:
+        return Failure("globally-disabled", "binfmt_misc is switched off", "ENOEXEC")
+    return Failure("entry-missing", words, "ENOEXEC")
+
+
+def advised(facts: HostFacts, seen: Explanation) -> Explanation:
+    """The explanation with what it leads to."""
+    seen = replace(seen, failure=_sharper(facts, seen))
+    seen = replace(seen, container=_container(facts, seen))
+    return replace(seen, hints=tuple(dict.fromkeys(_hints(facts, seen))))
+
+
+def _sharper(facts: HostFacts, seen: Explanation) -> Failure | None:
+    """Name the entry that is disabled, where it alone is in the way."""
+    failure = seen.failure
+    last = seen.steps[-1]
+    if failure is None or failure.code not in ("entry-missing", "no-program") or last.handler:
+        return failure
+    disabled = [c.entry.name for c in last.candidates if c.state == "disabled"]
+    if not disabled:
+        return failure
+    if facts.enabled is False:
+        words = f"binfmt_misc is switched off; entry {disabled[0]} would match"
+        return replace(failure, code="globally-disabled", message=words)
+    return replace(
+        failure, code="entry-disabled", message=f"entry {disabled[0]} matches, but is disabled"
+    )
+
+
+def _container(facts: HostFacts, seen: Explanation) -> str:
+    """What an engine would print for the program in a container of its own.
+
+    Without --chroot the container is taken to hold all that the program needs, and nothing
+    of this host: that is the case that surprises people.
+    """
+    failure, handler = seen.failure, seen.handler
+    from_tree = seen.tree != "/" or (failure is not None and failure.code != "loader-missing")
+    if from_tree and failure is not None:
+        if failure.code in ("missing", "unreadable", "noexec"):
+            return ""
+        return SAID[failure.errno] if failure.errno else "the program starts and fails at once"
+    if handler is None or seen.tree != "/":
+        return "runs"
+    return _out_of_reach(facts, handler) or "runs"
+
+
+def _out_of_reach(facts: HostFacts, handler: Entry) -> str:
+    """Why a container cannot start an entry's interpreter; "" when it can."""
+    if "F" not in handler.flags:
+        return f"{SAID['ENOENT']}: {handler.interpreter} is not in the container"
+    file = facts.interpreter(handler.interpreter)
+    if not file.problem and file.elf is not None and not file.elf.static:
+        return f"{SAID['ENOENT']}: {handler.interpreter} is dynamically linked"
+    return ""
+
+
+def _hints(facts: HostFacts, seen: Explanation) -> list[str]:
+    """The commands that help, the one for the cause first."""
+    failure = seen.failure
+    hints = [] if failure is None else _remedies(facts, seen, failure)
+    platform, handler = _platform(seen), seen.handler
+    if failure is not None or platform is None or handler is None:
+        return hints
+    if seen.container not in ("", "runs"):
+        hints.append(f"run: binfmt-setup install {platform}   (registers it with the F flag)")
+    elif facts.interpreter(handler.interpreter).problem == "missing":
+        hints.append(f"run: binfmt-setup install {platform}   (to keep it over a reboot)")
+    return hints
+
+
+def _remedies(facts: HostFacts, seen: Explanation, failure: Failure) -> list[str]:
+    """What to do about a failure; empty where the file itself has to change."""
+    file = shlex.quote(seen.steps[-1].found.path)
+    install = f"run: binfmt-setup install {platform}" if (platform := _platform(seen)) else ""
+    candidates = seen.steps[-1].candidates
+    off = next((c.entry.name for c in candidates if c.state == "disabled"), "")
+    handler = seen.handler.name if seen.handler else ""
+    table = {
+        "entry-missing": [install],
+        "not-mounted": [install or "run: binfmt-setup install"],
+        "flag-f-missing": [install],
+        "interpreter-dynamic": [install],
+        "entry-disabled": [f"run: echo 1 > {BINFMT_MISC}/{off}"],
+        "globally-disabled": [
+            f"run: echo 1 > {BINFMT_MISC}/status",
+            "" if not off or _entry_is_on(facts, off) else f"run: echo 1 > {BINFMT_MISC}/{off}",
+        ],
+        "not-executable": [f"run: chmod +x {file}"],
+        "noexec": [f'run: mount -o remount,exec "$(findmnt -no TARGET -T {file})"'],
+        "carriage-return": [f"run: sed -i 's/\\r$//' {shlex.quote(seen.path)}"],
+        "loop": [f"run: echo -1 > {BINFMT_MISC}/{handler}"] if handler else [],
+        "loader-missing": _loader_remedies(facts, seen),
+    }
+    return [hint for hint in table.get(failure.code, []) if hint]
+
+
+def _entry_is_on(facts: HostFacts, name: str) -> bool:
+    entry = facts.entry(name)
+    return entry is not None and entry.enabled
+
+
+def _loader_remedies(facts: HostFacts, seen: Explanation) -> list[str]:
+    """Where a program's loader and libraries come from."""
+    if seen.tree != "/":
+        return [f"{seen.tree} has no C library for it: is this the root it was made for?"]
+    hints = []
+    debian = {facts.distribution.id, *facts.distribution.like} & {"debian", "ubuntu"}
+    platform = _platform(seen)
+    names = platform.variant.debian if platform else ()
+    if "ld-musl" in seen.loader:
+        hints.append("it is a program for musl (Alpine): run it in a root of its own")
+    elif debian and names:
+        name = names[0]
+        hints.append(
+            f"run: dpkg --add-architecture {name} && apt-get update && "
+            f"apt-get install -y libc6:{name}"
+        )
+    path = shlex.quote(seen.path)
+    hints.append(f"for a program of another root: binfmt-setup explain --chroot DIR {path}")
+    return hints
+
+
+def _platform(seen: Explanation) -> Platform | None:
+    """The platform to install for the program that has to be emulated."""
+    elf = next((step.found.elf for step in seen.steps if step.found.elf is not None), None)
+    target = elf.target if elf else None
+    return _variant(seen, target) if target else None
+
+
+def _variant(seen: Explanation, target: Target) -> Platform:
+    """Of a target's variants the oldest that runs the program; all share one entry."""
+    details = seen.found.details
+    wanted = dict(details.attributes).get("architecture", "") if details else ""
+    for platform in target.platforms:
+        if platform.variant.suffix and wanted.startswith(platform.variant.suffix):
+            return platform
+    return target.platforms[-1 if target.name == "arm" else 0]

@@ -1,0 +1,1 @@
+"""Reading a host into facts; nothing is changed by looking."""

@@ -1,0 +1,97 @@
+"""Where a process stands: the few facts that tell whether and how it may change the registry.
+
+Read before all else, so that what cannot work is refused before anything is locked.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Literal
+
+from binfmt_setup.model.facts import HostFacts, is_initial_namespace, maps_outer_root
+from binfmt_setup.model.mountinfo import (
+    BINFMT_MISC,
+    BinfmtMount,
+    Mount,
+    binfmt_mount,
+    parse_mountinfo,
+)
+
+if TYPE_CHECKING:
+    from binfmt_setup.system.host import Host
+
+
+def standing(host: Host) -> HostFacts:
+    """The few facts that tell whether and how this process may change the registry."""
+    return standing_among(host, parse_mountinfo(host.text("/proc/self/mountinfo")))
+
+
+def standing_among(host: Host, mounts: tuple[Mount, ...]) -> HostFacts:
+    """The same, for whoever has read the mounts already."""
+    uid, machine = host.user_and_machine()
+    mount = binfmt_mount(mounts)
+    uid_map = host.text("/proc/self/uid_map")
+    return HostFacts(
+        root="/" if host.live else str(host.root),
+        kernel=host.text("/proc/sys/kernel/osrelease").strip(),
+        machine=machine or machine_of_tree(host),
+        support=_support(host, mount),
+        mount=mount,
+        enabled=_globally_enabled(host, mount),
+        initial_namespace=is_initial_namespace(uid_map),
+        maps_outer_root=maps_outer_root(uid_map),
+        own_registry=_own_registry(host, mount),
+        own_files=_own_files(host, uid_map),
+        effective_uid=uid,
+    )
+
+
+def _globally_enabled(host: Host, mount: BinfmtMount) -> bool | None:
+    if mount.state != "mounted":
+        return None
+    return host.text(f"{BINFMT_MISC}/status").strip() == "enabled"
+
+
+def _own_registry(host: Host, mount: BinfmtMount) -> bool:
+    """Whether the visible registry belongs to this user namespace.
+
+    In an instance of an own namespace root owns the files; those of the host's instance
+    show the overflow user unless the namespace maps the host's root.
+    """
+    status = host.status_of(f"{BINFMT_MISC}/register") if mount.state == "mounted" else None
+    return status is not None and status.st_uid == 0
+
+
+def _own_files(host: Host, uid_map: str) -> bool:
+    """Whether /etc belongs to this user namespace's root and not to the host's."""
+    if is_initial_namespace(uid_map):
+        return True
+    status = host.status_of("/etc")
+    return status is not None and status.st_uid == 0 and not maps_outer_root(uid_map)
+
+
+def _support(host: Host, mount: BinfmtMount) -> Literal["present", "module", "absent", "unknown"]:
+    """Whether this kernel has binfmt_misc: registered, as a module that can be, or not."""
+    file_systems = host.text("/proc/filesystems").split()
+    if mount.state == "mounted" or "binfmt_misc" in file_systems:
+        return "present"
+    if not file_systems:
+        return "unknown"
+    release = host.text("/proc/sys/kernel/osrelease").strip()
+    modules = host.text(f"/lib/modules/{release}/modules.dep")
+    return "module" if "/binfmt_misc.ko" in modules else "absent"
+
+
+def machine_of_tree(host: Host) -> str:
+    """What an offline tree is made for, told by its own programs; "" when it has none."""
+    recorded = host.text("/proc/sys/kernel/arch").strip()
+    if recorded:
+        return recorded
+    from binfmt_setup.model.elf import HEADER_BYTES, identify
+
+    for path in ("/bin/sh", "/usr/bin/env", "/bin/busybox", "/sbin/init"):
+        with suppress(OSError):
+            facts = identify(host.head(path, HEADER_BYTES))
+            if facts and facts.target:
+                return facts.target.name
+    return ""

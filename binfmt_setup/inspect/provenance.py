@@ -1,0 +1,102 @@
+"""Where an interpreter's file comes from: its package, its owner, the mount it lies on.
+
+Read for the security view alone: asking a package manager takes a while.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from binfmt_setup.inspect.interpreters import directories_above
+from binfmt_setup.model.errors import BinfmtSetupError
+from binfmt_setup.model.mount_order import mount_point_of
+from binfmt_setup.model.mountinfo import parse_mountinfo
+from binfmt_setup.model.records import replace
+
+if TYPE_CHECKING:
+    from binfmt_setup.model.facts import HostFacts, Interpreter
+    from binfmt_setup.model.mountinfo import Mount
+    from binfmt_setup.system.host import Host
+
+_SECONDS = 30.0  # rpm's database on a slow disk
+_OVERFLOW_USER = 65534
+_ASK: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("/usr/bin/dpkg-query", ("--search",)),
+    ("/usr/bin/rpm", ("--query", "--file")),
+    ("/usr/bin/pacman", ("--query", "--owns", "--quiet")),
+    ("/sbin/apk", ("info", "--who-owns")),
+)
+"""How each package manager is asked for the package of a file: dpkg-query(1), rpm(8),
+pacman(8), apk-info(8). All leave with status 1 when a file belongs to none."""
+_NETWORK = ("9p", "cifs", "fuse.sshfs", "nfs", "nfs4", "smb3", "vboxsf", "virtiofs")
+
+
+def with_provenance(host: Host, facts: HostFacts) -> HostFacts:
+    """The facts, with what is known about where each entry's interpreter comes from."""
+    mounts = parse_mountinfo(host.text("/proc/self/mountinfo"))
+    paths = {entry.interpreter for entry in facts.entries}
+    read = dict(facts.interpreters)
+    for path in sorted(paths):
+        found = read.get(path)
+        if found is not None and not found.problem:
+            read[path] = replace(
+                found,
+                package=_package(host, found),
+                foreign_owners=_foreign_owners(host, facts, found),
+                unfit_mount=_unfit_mount(host, mounts, found.real_path),
+            )
+    return replace(facts, interpreters=read)
+
+
+def _package(host: Host, found: Interpreter) -> str | None:
+    """The package of a file; empty when it belongs to none, None when nobody knows.
+
+    A file is known by one of its names alone where /bin is a link to /usr/bin.
+    """
+    program, options = next(((p, o) for p, o in _ASK if host.exists(p)), ("", ()))
+    if not program or not host.live:
+        return None
+    names = dict.fromkeys((found.real_path, found.real_path.removeprefix("/usr")))
+    for name in names:
+        with suppress(BinfmtSetupError):
+            answer = host.run((program, *options, name), _SECONDS)
+            if answer.status == 0:
+                return answer.output.strip().partition(":")[0] or "unnamed"
+            if answer.status != 1:
+                return None
+            continue
+        return None
+    return ""
+
+
+def _foreign_owners(host: Host, facts: HostFacts, found: Interpreter) -> tuple[str, ...]:
+    """The file and those directories above it that a user other than root owns.
+
+    Inside a user namespace root's files show the overflow user, so nothing can be said.
+    """
+    if not facts.live or not facts.initial_namespace:
+        return ()
+    owned = []
+    for place in (found.real_path, *directories_above(found.real_path, found.path)):
+        status = host.status_of(place)
+        if status is not None and status.st_uid not in (0, _OVERFLOW_USER):
+            owned.append(place)
+    return tuple(owned)
+
+
+def _unfit_mount(host: Host, mounts: tuple[Mount, ...], path: str) -> str:
+    """What is wrong with the mount that a file lies on; empty when nothing is."""
+    point = mount_point_of(f"{path}/", (mount.point for mount in mounts))
+    mount = next((mount for mount in mounts if mount.point == point), None)
+    if mount is None:
+        return ""
+    if "noexec" in mount.options:
+        return f"{mount.point}, which is mounted noexec"
+    if mount.fs_type in _NETWORK:
+        return f"{mount.point}, which is a network file system ({mount.fs_type})"
+    if mount.fs_type in ("tmpfs", "ramfs") and mount.point != "/":
+        return f"{mount.point}, which is gone after a reboot ({mount.fs_type})"
+    block = f"/sys/dev/block/{mount.device}"
+    removable = host.text(f"{block}/removable") or host.text(f"{block}/../removable")
+    return f"{mount.point}, which is a removable disk" if removable.strip() == "1" else ""

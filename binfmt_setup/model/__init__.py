@@ -1,0 +1,1 @@
+"""What words mean: targets, ELF identification, registrations, facts and errors. Pure."""

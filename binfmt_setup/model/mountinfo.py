@@ -1,0 +1,102 @@
+"""What is mounted, from /proc/PID/mountinfo, and whether it is the registry. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from binfmt_setup.model.records import Record
+
+BINFMT_MISC = "/proc/sys/fs/binfmt_misc"
+
+
+class Mount(Record):
+    """One line of /proc/PID/mountinfo (proc(5))."""
+
+    mount_id: str
+    parent_id: str
+    point: str
+    fs_type: str
+    options: frozenset[str]
+    device: str = ""
+
+
+class BinfmtMount(Record):
+    """What is mounted at /proc/sys/fs/binfmt_misc, or that nothing can be: `read_only`.
+
+    `automount` is systemd's autofs that nobody has triggered yet: the directory is there
+    and empty, and reading it would mount the real thing.
+    """
+
+    state: Literal["mounted", "automount", "absent"]
+    read_only: bool = False
+
+
+ABSENT = BinfmtMount("absent")
+
+
+def unescaped(field: str) -> str:
+    """A path as it is, out of mountinfo or fstab(5), where spaces separate fields."""
+    return field.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
+
+
+def parse_mountinfo(text: str) -> tuple[Mount, ...]:
+    """Read /proc/PID/mountinfo; lines that make no sense are left out."""
+    mounts = []
+    for line in text.splitlines():
+        before, dash, after = line.partition(" - ")
+        fields, rest = before.split(" "), after.split(" ")
+        if not dash or len(fields) < 6 or len(rest) < 3:
+            continue
+        options = frozenset(fields[5].split(",")) | frozenset(rest[2].split(","))
+        point = unescaped(fields[4])
+        mounts.append(Mount(fields[0], fields[1], point, rest[0], options, fields[2]))
+    return tuple(mounts)
+
+
+def visible_mount(mounts: tuple[Mount, ...], path: str) -> Mount | None:
+    """The mount that one sees at exactly this path, or None when nothing is mounted there.
+
+    Follows parents from the root, so that a mount hidden below a later one further up
+    (a container's read-only /proc/sys over the host's) is not taken for a visible one.
+    """
+    known = {mount.mount_id for mount in mounts}
+    here = next((m for m in mounts if m.point == "/" and m.parent_id not in known), None)
+    parts = [part for part in path.split("/") if part]
+    at_end: Mount | None = None
+    for depth in range(len(parts) + 1):
+        point = "/" + "/".join(parts[:depth])
+        on_top = _stacked(mounts, here, point)
+        at_end = on_top if on_top is not here else None
+        here = on_top
+    return at_end
+
+
+def _stacked(mounts: tuple[Mount, ...], here: Mount | None, point: str) -> Mount | None:
+    """The uppermost of the mounts stacked at one point, starting from the mount below."""
+    while True:
+        parent = here.mount_id if here else None
+        above = [
+            m for m in mounts
+            if m.point == point and m is not here and (parent is None or m.parent_id == parent)
+        ]  # fmt: skip
+        if not above:
+            return here
+        here = above[-1]
+
+
+def binfmt_mount(mounts: tuple[Mount, ...]) -> BinfmtMount:
+    """Tell the real mount from an untouched automount and from nothing, asking no one.
+
+    The file system type in mountinfo is the same evidence as statfs(2)'s magic number, but
+    statfs would trigger the automount and reading mountinfo does not.
+    """
+    mount = visible_mount(mounts, BINFMT_MISC)
+    if mount is None:
+        above = (visible_mount(mounts, path) for path in ("/proc/sys/fs", "/proc/sys", "/proc"))
+        nearest = next((m for m in above if m is not None), None)
+        return BinfmtMount("absent", read_only=nearest is not None and "ro" in nearest.options)
+    if mount.fs_type == "autofs":
+        return BinfmtMount("automount")
+    if mount.fs_type == "binfmt_misc":
+        return BinfmtMount("mounted", read_only="ro" in mount.options)
+    return BinfmtMount("absent", read_only="ro" in mount.options)

@@ -1,0 +1,1 @@
+"""Everything that is said: each sentence and each format."""

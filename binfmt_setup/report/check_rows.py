@@ -1,0 +1,105 @@
+"""The checks that every guide tells people to do by hand, one row for each.
+
+Is the kernel new enough for the F flag, is binfmt_misc mounted, is QEMU static, is it
+registered, has the entry the F flag, will it be there after a reboot, does a program run?
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from binfmt_setup.boot.survival import persistence_problem
+from binfmt_setup.diagnosis.judge import knows_f
+from binfmt_setup.emulators import choice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from binfmt_setup.diagnosis.verdict import PlatformState
+    from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.registration import Entry
+
+Mark = Literal["good", "bad", "warn", "note"]
+
+
+class Row(NamedTuple):
+    """One checked fact: how it stands, what it is about, and what was seen."""
+
+    mark: Mark
+    topic: str
+    words: str
+
+
+def host_rows(facts: HostFacts, *, emulated: bool) -> Iterator[Row]:
+    """The kernel and its registry."""
+    if not facts.kernel:
+        yield Row("note", "kernel", f"an offline tree at {facts.root}: no kernel to ask")
+        return
+    where = f" (in a {facts.container} container)" if facts.container else ""
+    known = knows_f(facts, emulated=emulated)
+    flag = f"has the F flag ({known})" if known else "has no F flag"
+    words = f"Linux {facts.kernel} on {facts.machine}{where} {flag}"
+    yield Row("good" if known else "bad", "kernel", words)
+    if facts.mount.state == "mounted":
+        how = "read-only" if facts.mount.read_only else "read-write"
+        count = len(facts.entries)
+        off = ", switched off for all entries" if facts.enabled is False else ""
+        plural = "entry" if count == 1 else "entries"
+        mark: Mark = "bad" if off else "good"
+        yield Row(mark, "registry", f"binfmt_misc mounted {how}, {count} {plural}{off}")
+    elif emulated:
+        yield Row("note", "registry", "binfmt_misc does not show here")
+    else:
+        words = "an automount only" if facts.mount.state == "automount" else "not mounted"
+        yield Row("bad", "registry", f"binfmt_misc is {words}")
+
+
+def platform_rows(facts: HostFacts, state: PlatformState) -> Iterator[Row]:
+    """What stands between a program of one platform and its emulator."""
+    handler = state.handler
+    if state.how != "native" and (facts.mount.state == "mounted" or not facts.live):
+        yield _emulator_row(facts, state, handler)
+        yield from _entry_rows(facts, handler)
+    yield _program_row(state)
+
+
+def _emulator_row(facts: HostFacts, state: PlatformState, handler: Entry | None) -> Row:
+    chosen = choice.choose(facts, state.platform.target)
+    if handler is not None:
+        interpreter = facts.interpreter(handler.interpreter)
+    elif chosen is not None:
+        interpreter = chosen
+    else:
+        return Row("bad", "emulator", f"none for {state.platform.target.name}")
+    _, refused = choice.refusal(facts, interpreter)
+    version = f" ({interpreter.version.partition(' ')[0]})" if interpreter.version else ""
+    if not refused:
+        return Row("good", "emulator", f"{interpreter.path} is static{version}")
+    return Row("warn" if state.ran else "bad", "emulator", refused)
+
+
+def _entry_rows(facts: HostFacts, handler: Entry | None) -> Iterator[Row]:
+    if handler is None:
+        yield Row("bad", "entry", "none takes these programs")
+        return
+    yield Row("good", "entry", f"{handler.name}, enabled")
+    missing = "" if "F" in handler.flags else ": F is missing"
+    yield Row("bad" if missing else "good", "flags", f"{handler.flags or 'none'}{missing}")
+    problem = persistence_problem(facts, handler.name)
+    config = facts.config_of(handler.name)
+    by = f"registered at boot by {config.path if config else 'update-binfmts'}"
+    yield Row("warn" if problem else "good", "reboot", problem or by)
+
+
+def _program_row(state: PlatformState) -> Row:
+    name = state.platform.name
+    if state.how == "native" and not state.ran:
+        return Row("bad", "program", "this processor has not all that it needs")
+    if state.ran and state.how == "native":
+        return Row("good", "program", "the processor runs it without an emulator")
+    if state.ran:
+        return Row("good", "program", f"one for {name} ran in an empty chroot")
+    if state.unproven:
+        return Row("note", "program", state.findings[0].words)
+    mark: Mark = "note" if state.ok else "bad"
+    return Row(mark, "program", f"one for {name} does not run in an empty chroot")

@@ -1,0 +1,133 @@
+"""Results for CI systems: GitHub's annotations and step summary, JUnit's XML."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from binfmt_setup.report.text_report import plain, platform_verdict, remedies
+
+if TYPE_CHECKING:
+    from binfmt_setup.diagnosis.verdict import Finding, PlatformState
+    from binfmt_setup.model.errors import BinfmtSetupError
+    from binfmt_setup.report.result import Result
+
+_LEVELS = {"error": "error", "warning": "warning", "info": "notice"}
+
+
+def github_report(result: Result) -> str:
+    """One workflow command a finding (`::error title=…::message`), then the verdict.
+
+    Source: GitHub's "Workflow commands", which also gives the escapes.
+    """
+    lines = [_annotation(finding) for finding in result.verdict.all_findings]
+    lines += [github_error(error) for error in result.errors]
+    return "\n".join([*lines, platform_verdict(result)[0], ""])
+
+
+def _annotation(finding: Finding) -> str:
+    seen = f"seen: {finding.evidence}" if finding.evidence else ""
+    words = "\n".join(part for part in (finding.message, seen, finding.hint) if part)
+    return _command(_LEVELS[finding.severity], finding.code, words)
+
+
+def github_error(error: BinfmtSetupError) -> str:
+    """What stopped a command, as an annotation."""
+    return _command("error", error.code, f"{error.message}\n{error.hint}".strip())
+
+
+def _command(level: str, code: str, words: str) -> str:
+    escaped = words.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return f"::{level} title=binfmt-setup {code}::{escaped}"
+
+
+def github_summary(result: Result) -> str:
+    """The step summary, in Markdown: a table of the platforms, the findings, the remedies."""
+    lines = [f"### binfmt-setup: {_cell(platform_verdict(result)[0])}", ""]
+    if result.verdict.platforms:
+        lines += ["| platform | result | how | entry |", "| --- | --- | --- | --- |"]
+        lines += [_summary_row(state) for state in result.verdict.platforms]
+        lines.append("")
+    findings = result.verdict.all_findings
+    lines += [f"- **{f.severity}** `{f.code}`: {_cell(f.message)}" for f in findings]
+    lines += [f"- **error** `{e.code}`: {_cell(e.message)}" for e in result.errors]
+    for hint in remedies(findings):
+        # Indented: no run of backticks in a name ends this kind of code block.
+        lines += ["", f"    {plain(hint.removeprefix('run: '))}"]
+    return "\n".join([*lines, ""])
+
+
+def _summary_row(state: PlatformState) -> str:
+    broken = "❌ not built" if state.ran else "❌ does not run"
+    result = "✅ runs" if state.ok else "❔ not proven" if state.unproven else broken
+    entry = state.handler.name if state.handler else ""
+    return f"| {state.platform.name} | {result} | {state.how} | {_cell(entry)} |"
+
+
+def _cell(text: str) -> str:
+    """Text that stays one table cell, and plain, whatever an entry was named."""
+    return "".join(f"\\{c}" if c in "\\|*_`<>[]" else c for c in " ".join(text.split()))
+
+
+def junit_report(result: Result) -> str:
+    """A test case for each platform, and one for the host, as CI systems read it."""
+    from xml.etree import ElementTree as ET
+
+    states = result.verdict.platforms
+    suite = ET.Element("testsuite", name="binfmt-setup")
+    failed = [state for state in states if not (state.ok or state.unproven)]
+    suite.set("tests", "")  # counted at the end, shown first
+    suite.set("failures", str(len(failed)))
+    suite.set("skipped", str(sum(state.unproven for state in states)))
+    suite.set("errors", str(len(result.errors)))
+    for state in states:
+        case = ET.SubElement(
+            suite, "testcase", classname="binfmt-setup.check", name=state.platform.name
+        )
+        errors = [f for f in state.findings if f.severity == "error"] or result.verdict.findings
+        if state.unproven:
+            ET.SubElement(case, "skipped", message=state.findings[0].message)
+        elif not state.ok:
+            message = errors[0].message if errors else "does not run"
+            failure = ET.SubElement(case, "failure", message=_xml(message))
+            failure.text = _xml("\n".join(_told(f) for f in errors))
+    for report in result.engines:
+        case = ET.SubElement(suite, "testcase", classname="binfmt-setup.engine", name=report.name)
+        if report.error:
+            problem = ET.SubElement(case, "error", message=report.error.code)
+            problem.text = _xml(report.error.message)
+        elif report.output:
+            ET.SubElement(case, "system-out").text = _xml(report.output)
+    broken = {report.error for report in result.engines}
+    for error in result.errors:
+        if error not in broken:
+            case = ET.SubElement(suite, "testcase", classname="binfmt-setup.check", name=error.code)
+            ET.SubElement(case, "error", message=_xml(error.message)).text = _xml(error.hint)
+    suite.set("tests", str(len(suite.findall("testcase"))))
+    notes = [f"{f.severity}: {_told(f)}" for f in result.verdict.all_findings]
+    if notes:
+        ET.SubElement(suite, "system-out").text = _xml("\n".join(notes))
+    ET.indent(suite)
+    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def junit_error(error: BinfmtSetupError) -> str:
+    """A suite of one test case: what stopped a command before it knew the host."""
+    from xml.etree import ElementTree as ET
+
+    suite = ET.Element("testsuite", name="binfmt-setup", tests="1", failures="0", errors="1")
+    case = ET.SubElement(suite, "testcase", classname="binfmt-setup.check", name=error.code)
+    ET.SubElement(case, "error", message=_xml(error.message)).text = _xml(error.hint)
+    ET.indent(suite)
+    return ET.tostring(suite, encoding="unicode", xml_declaration=True)
+
+
+def _told(finding: Finding) -> str:
+    """All of a finding in lines."""
+    seen = f"seen: {finding.evidence}" if finding.evidence else ""
+    lines = [f"{finding.message} [{finding.code}]", seen, finding.hint]
+    return "\n".join(line for line in lines if line)
+
+
+def _xml(text: str) -> str:
+    """Text without the characters that XML 1.0 cannot hold; an entry's name may have any."""
+    return "".join(c if c in "\t\n" or (c >= " " and c.isprintable()) else "\ufffd" for c in text)

@@ -1,0 +1,232 @@
+"""A result as plain data: the JSON document, whose schema ships as data/schema.json."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from binfmt_setup.boot.survival import persistence_problem
+from binfmt_setup.changes.plan import is_owned
+from binfmt_setup.changes.steps import (
+    ChangeEntry,
+    ChangeFile,
+    ChangeLink,
+    ControlUnit,
+    Discard,
+    Prepare,
+    Step,
+    Unpack,
+)
+from binfmt_setup.diagnosis.ownership import origin
+from binfmt_setup.model.targets import target_of_entry
+
+if TYPE_CHECKING:
+    from binfmt_setup.diagnosis.judge import Finding, PlatformState
+    from binfmt_setup.engines.answers import EngineReport
+    from binfmt_setup.model.errors import BinfmtSetupError
+    from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.registration import Entry
+    from binfmt_setup.report.result import Result
+
+SCHEMA_VERSION = 1
+Json = dict[str, object]
+"""A JSON object; what it holds is fixed by the schema, which the tests hold it to."""
+
+
+def document(result: Result) -> Json:
+    """Everything a command found and did; complete on failure, too."""
+    data: Json = {
+        "schema_version": SCHEMA_VERSION,
+        "command": result.command,
+        "ok": not result.errors and result.exit_code == 0,
+        "exit_code": int(result.exit_code),
+        "host": host_row(result.facts),
+        "platforms": [platform_row(state) for state in result.verdict.platforms],
+        "entries": [
+            entry_row(result.facts, entry, pinned_version(result, entry))
+            for entry in result.facts.entries
+        ],
+        "findings": [finding_row(f) for f in result.verdict.all_findings],
+        "errors": [error_row(error) for error in result.errors],
+    }
+    if result.engines:
+        data["engines"] = [engine_row(report) for report in result.engines]
+    if result.command == "explain":  # it was stopped: otherwise it writes its own document
+        data["explanation"] = None
+    if result.command in ("install", "uninstall"):
+        data["check"] = result.check
+        data["changed"] = result.changed
+        data["actions"] = [action_row(o.step, o.result, o.error) for o in result.outcomes]
+    return data
+
+
+def failure(command: str, error: BinfmtSetupError) -> Json:
+    """The document of a command that was stopped before it knew the host."""
+    data: Json = {
+        "schema_version": SCHEMA_VERSION,
+        "command": command,
+        "ok": False,
+        "exit_code": int(error.exit_code),
+        "host": None,
+        "platforms": [],
+        "entries": [],
+        "findings": [],
+        "errors": [error_row(error)],
+    }
+    if command == "explain":
+        data["explanation"] = None
+    if command in ("install", "uninstall"):
+        data |= {"check": False, "changed": False, "actions": []}
+    return data
+
+
+def host_row(facts: HostFacts) -> Json:
+    """The host as a whole."""
+    native = facts.native
+    return {
+        "root": facts.root,
+        "kernel": facts.kernel,
+        "machine": facts.machine,
+        "native_target": native.name if native else None,
+        "distribution": facts.distribution.name,
+        "init": facts.boot.init,
+        "container": facts.container,
+        "user_namespace": "initial" if facts.initial_namespace else "private",
+        "unit_installed": facts.boot.unit_text is not None,
+        "binfmt_misc": {
+            "support": facts.support,
+            "mount": facts.mount.state,
+            "read_only": facts.mount.read_only,
+            "enabled": facts.enabled,
+        },
+    }
+
+
+def platform_row(state: PlatformState) -> Json:
+    """The verdict on one platform."""
+    handler = state.handler
+    return {
+        "platform": state.platform.name,
+        "target": state.platform.target.name,
+        "ok": state.ok,
+        "how": state.how,
+        "handler": {
+            "name": handler.name,
+            "interpreter": handler.interpreter,
+            "flags": handler.flags,
+            "pinned_version": state.pinned_version,
+            "disk_version": state.disk_version,
+        }
+        if handler
+        else None,
+        "persistent": state.persistent,
+        "findings": [finding_row(finding) for finding in state.findings],
+    }
+
+
+def owner(facts: HostFacts, entry: Entry) -> str:
+    """Who made an entry, as far as files tell."""
+    if is_owned(facts, entry):
+        return "binfmt-setup"
+    config = facts.config_of(entry.name)
+    if config is None:
+        return "update-binfmts" if entry.name in facts.update_binfmts else "unknown"
+    return "distribution" if config.path.startswith("/usr/lib/") else "administrator"
+
+
+def owner_words(facts: HostFacts, entry: Entry) -> str:
+    """Who made an entry, for tables: where no file tells, what it looks like."""
+    known = owner(facts, entry)
+    found = origin(facts, entry) if known == "unknown" else None
+    return found.name if found else known
+
+
+def pinned_version(result: Result, entry: Entry) -> str:
+    """The version that the kernel holds open for an entry; empty when no probe could tell."""
+    states = (s for s in result.verdict.platforms if s.handler and s.handler.name == entry.name)
+    return next((state.pinned_version for state in states), "")
+
+
+def entry_row(facts: HostFacts, entry: Entry, pinned: str = "") -> Json:
+    """One entry of the registry."""
+    registration = entry.registration
+    file = facts.interpreter(entry.interpreter)
+    target = target_of_entry(entry.name)
+    return {
+        "name": entry.name,
+        "enabled": entry.enabled,
+        "interpreter": entry.interpreter,
+        "flags": entry.flags,
+        "offset": registration.offset,
+        "magic": registration.magic.hex(),
+        "mask": registration.mask.hex(),
+        "extension": registration.extension,
+        "target": target.name if target else None,
+        "owner": owner(facts, entry),
+        "origin": found.name if (found := origin(facts, entry)) else None,
+        "persistent": not persistence_problem(facts, entry.name),
+        "pinned_version": pinned,
+        "disk_version": file.version,
+        "source": file.source,
+        "sha256": file.digest,
+    }
+
+
+def engine_row(report: EngineReport) -> Json:
+    """What one container engine answered."""
+    return {
+        "name": report.name,
+        "version": report.version,
+        "details": report.details,
+        "built": sorted(report.built),
+        "index": sorted(report.index),
+        "elsewhere": sorted(report.elsewhere),
+        "output": report.output,
+        "findings": [finding_row(finding) for finding in report.findings],
+        "error": error_row(report.error) if report.error else None,
+    }
+
+
+def finding_row(finding: Finding) -> Json:
+    """One finding."""
+    return {
+        "code": finding.code,
+        "severity": finding.severity,
+        "message": finding.message,
+        "evidence": finding.evidence,
+        "hint": finding.hint,
+        "platform": finding.platform or None,
+    }
+
+
+def error_row(error: BinfmtSetupError) -> Json:
+    """One error that stopped something."""
+    return {"code": error.code, "message": error.message, "hint": error.hint}
+
+
+def action_row(step: Step, result: str, error: BinfmtSetupError | None) -> Json:
+    """One step of an install or uninstall."""
+    target, before, after = described(step)
+    return {
+        "kind": step.kind,
+        "target": target,
+        "before": before,
+        "after": after,
+        "result": result,
+        "error": error_row(error) if error else None,
+    }
+
+
+def described(step: Step) -> tuple[str, str | None, str | None]:
+    """What a step changes, and its text before and after."""
+    if isinstance(step, ChangeEntry):
+        before = step.before.line if step.before else None
+        return step.name, before, step.after.line if step.after else None
+    if isinstance(step, ChangeFile | ChangeLink):
+        return step.path, step.before, step.after
+    if isinstance(step, Prepare | ControlUnit):
+        return step.target, None, None
+    if isinstance(step, Unpack):
+        return step.directory, None, f"{step.source}\n{step.digest}"
+    if isinstance(step, Discard):
+        return step.stored.directory, f"{step.stored.source}\n{step.stored.digest}", None
+    return "systemd", None, None

@@ -1,0 +1,370 @@
+"""Results as text for people, readable at 80 columns and without colour, and as JSON."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from binfmt_setup.boot.survival import persistence_problem
+from binfmt_setup.model.records import Record
+from binfmt_setup.model.targets import parse_platform, target_of_entry
+from binfmt_setup.report.check_rows import host_rows, platform_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from binfmt_setup.diagnosis.verdict import Finding, PlatformState, Verdict
+    from binfmt_setup.engines.answers import EngineReport
+    from binfmt_setup.model.errors import BinfmtSetupError
+    from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.report.result import Result
+
+_COLUMNS = 80
+_INSTALL = "run: binfmt-setup install"
+_COLOURS = {"good": "32", "bad": "31", "warn": "33", "dim": "2"}
+
+
+_NOT_PROBED = "not probed"
+
+
+class Style(Record):
+    """How text may look on a stream: with colours, and with signs beyond ASCII."""
+
+    colour: bool = False
+    unicode: bool = True
+
+    def paint(self, text: str, kind: str) -> str:
+        """Text in the colour of a kind, on a stream that shows colours."""
+        return f"\x1b[{_COLOURS[kind]}m{text}\x1b[0m" if self.colour else text
+
+    def mark(self, kind: str) -> str:
+        """The sign in front of a line."""
+        signs = {"good": "✓", "bad": "✗", "warn": "!", "note": "·", "hint": "→"}
+        plain = {"good": "ok", "bad": "XX", "warn": "!!", "note": "--", "hint": "->"}
+        sign = (signs if self.unicode else plain)[kind]
+        return self.paint(sign, kind) if kind in _COLOURS else sign
+
+
+def text_report(result: Result, style: Style, *, diff: bool = False, quiet: bool = False) -> str:
+    """The report for people: facts, findings, remedies, and the verdict in the last line.
+
+    `quiet` leaves the verdict alone.
+    """
+    if quiet:
+        return _verdict_line(result, style) + "\n"
+    if result.command == "status":
+        return "\n".join(_status_lines(result, style)) + "\n"
+    lines: list[str] = []
+    if result.command in ("install", "uninstall"):
+        lines += _action_lines(result, style, diff=diff)
+    if not (result.check or result.command == "uninstall"):
+        lines += _fact_lines(result, style)
+        lines += [line for report in result.engines for line in _engine_lines(report, style)]
+        lines += _finding_lines(result.verdict, style)
+    lines += [line for error in result.errors for line in error_lines(error, style)]
+    return "\n".join([*lines, _verdict_line(result, style)]) + "\n"
+
+
+def plain(text: str) -> str:
+    """Text that a terminal only shows: an entry's name may hold its control sequences."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def wrapped(text: str, first: str, rest: str) -> Iterator[str]:
+    """Words in lines of 80 columns, the first line begun with `first`, others with `rest`.
+
+    Paths are never broken, so that they can be copied.
+    """
+    return iter(
+        textwrap.wrap(
+            plain(text), _COLUMNS, initial_indent=first, subsequent_indent=rest,
+            break_long_words=False, break_on_hyphens=False,
+        )
+    )  # fmt: skip
+
+
+def _marked(style: Style, kind: str, text: str, indent: int = 2) -> Iterator[str]:
+    """A wrapped line behind its sign, which is put in last: colours have no width."""
+    sign = style.mark(kind)
+    width = len(Style(unicode=style.unicode).mark(kind)) + 1
+    for number, line in enumerate(wrapped(text, " " * width, " " * max(width, indent))):
+        yield sign + line[width - 1 :] if number == 0 else line
+
+
+def error_lines(error: BinfmtSetupError, style: Style) -> Iterator[str]:
+    """What stopped a command, and what to do about it."""
+    yield f"{style.mark('bad')} {error.message}"
+    if error.hint:
+        yield f"  {style.mark('hint')} {error.hint}"
+
+
+def _fact_lines(result: Result, style: Style) -> Iterator[str]:
+    """One line for each fact; where one platform is asked for, for each of its facts."""
+    if result.security:
+        count = len(result.facts.entries)
+        words = "1 entry and its interpreter" if count == 1 else f"{count} entries"
+        unmounted = result.facts.mount.state != "mounted"
+        words = "no entry: binfmt_misc is not mounted" if unmounted else words
+        yield from _marked(style, "note", f"looked at {words}")
+        return
+    states = result.verdict.platforms
+    emulated = any(state.ran and state.how == "emulated" for state in states)
+    rows = list(host_rows(result.facts, emulated=emulated))
+    if len(states) == 1 and result.command == "check":
+        rows += platform_rows(result.facts, states[0])
+        for row in rows:
+            yield from _marked(style, row.mark, f"{row.topic:<9} {row.words}", 14)
+        return
+    for row in rows:
+        yield from _marked(style, row.mark, row.words)
+    width = max((len(state.platform.name) for state in states), default=0)
+    for state in states:
+        kind = "good" if state.ok else "note" if state.unproven else "bad"
+        yield from _marked(style, kind, f"{state.platform.name:<{width}}  {_how(state)}", width + 4)
+
+
+def _engine_lines(report: EngineReport, style: Style) -> Iterator[str]:
+    """What an engine printed where it failed, and what it built."""
+    for line in report.output.splitlines():
+        yield style.paint(f"    {report.name}| {line}", "dim")
+    if not report.built:
+        return
+    who = f"{report.name} {report.version}" + (f" ({report.details})" if report.details else "")
+    one = ", in one index" if len(report.index) > 1 and report.index >= report.built else ""
+    yield from _marked(style, "good", f"{who} built {', '.join(sorted(report.built))}{one}")
+
+
+def _how(state: PlatformState) -> str:
+    """How a platform's programs run, in a few words that fit a line of 80 columns."""
+    if state.unproven:
+        by = f"registered as {state.handler.name} " if state.handler else ""
+        return f"{by}not proven: {state.findings[0].message.partition(': ')[2]}"
+    if state.ok and not state.ran:
+        return "built by the engine, does not run on the host itself"
+    if not state.ok:
+        return "its probe ran, but not every engine built it" if state.ran else "does not run"
+    if state.how == "native":
+        return "native: its probe ran without an emulator"
+    if state.handler is None:
+        return "emulated, by an entry that is not to be seen here"
+    return f"emulated by {state.handler.name} ({state.handler.flags}), its probe ran"
+
+
+def _finding_lines(verdict: Verdict, style: Style) -> Iterator[str]:
+    """What was found, the worst first, equal findings of several platforms as one."""
+    kinds = {"error": "bad", "warning": "warn", "info": "note"}
+    grouped: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in verdict.all_findings:
+        if finding.code != "not-probed":
+            key = (finding.severity, finding.code, _template(finding))
+            grouped.setdefault(key, []).append(finding)
+    order = ("info", "warning", "error")
+    rows = sorted(grouped.items(), key=lambda group: order.index(group[0][0]))
+    for (severity, code, template), found in rows:
+        names = ", ".join(finding.platform for finding in found if finding.platform)
+        said = template if len(found) > 1 else found[0].words
+        words = f"{names}: {said}" if names else found[0].message
+        yield from _marked(style, kinds[severity], f"{words} [{code}]")
+        if found[0].evidence and severity != "info":
+            more = f" (and {len(found) - 1} like it)" if len(found) > 1 else ""
+            yield from (
+                style.paint(line, "dim")
+                for line in wrapped(f"seen: {found[0].evidence}{more}", "    ", "      ")
+            )
+    for hint in remedies(verdict.all_findings):
+        yield f"  {style.mark('hint')} {plain(hint)}"
+
+
+def _template(finding: Finding) -> str:
+    """The words of a finding with its target's name as `*`, equal for several platforms."""
+    if not finding.platform:
+        return finding.message
+    target = parse_platform(finding.platform).target.name
+    return finding.words.replace(target, "*")
+
+
+def remedies(findings: Sequence[Finding]) -> list[str]:
+    """Every remedy once; those that differ in the platform alone become one command."""
+    merged: dict[str, list[str]] = {}
+    for finding in findings:
+        if finding.severity == "info" or not finding.hint:
+            continue
+        command, space, last = finding.hint.rpartition(" ")
+        names = merged.setdefault(command if last == finding.platform else finding.hint, [])
+        if last == finding.platform and space and last not in names:
+            names.append(last)
+    commands = [" ".join([command, *names]) for command, names in merged.items()]
+    # Whatever installs for platforms mounts the registry on the way.
+    return [c for c in commands if not _contained(c, commands)]
+
+
+def _contained(command: str, commands: Sequence[str]) -> bool:
+    bare = command.startswith(_INSTALL) and "linux/" not in command
+    return bare and any(c.startswith(command + " ") for c in commands)
+
+
+def _action_lines(result: Result, style: Style, *, diff: bool) -> Iterator[str]:
+    from binfmt_setup.changes.steps import ChangeEntry
+    from binfmt_setup.report.document import described
+
+    verbs = {"done": "good", "planned": "note", "failed": "bad", "rolled-back": "bad"}
+    for outcome in result.outcomes:
+        if outcome.result not in verbs:
+            continue
+        target, before, after = described(outcome.step)
+        sign = style.mark(verbs[outcome.result])
+        word = "" if outcome.result in ("done", "planned") else f" ({outcome.result})"
+        yield f"{sign} {outcome.step.kind.replace('-', ' ')} {target}{word}"
+        if isinstance(outcome.step, ChangeEntry) and outcome.step.after:
+            registration = outcome.step.after
+            yield f"    {registration.interpreter}, flags {registration.flags}"
+        if diff and (before or after):
+            yield from _diff(target, before, after)
+
+
+def _diff(target: str, before: str | None, after: str | None) -> Iterable[str]:
+    import difflib
+
+    old, new = (text.splitlines() if text else [] for text in (before, after))
+    return (
+        f"    {line}"
+        for line in difflib.unified_diff(old, new, f"{target} now", f"{target} then", lineterm="")
+    )
+
+
+def _verdict_line(result: Result, style: Style) -> str:
+    if result.command == "uninstall":
+        words = "would be removed" if result.check else "removed"
+        done = [o for o in result.outcomes if o.result in ("done", "planned")]
+        good = not result.errors
+        text = f"{len(done)} things {words}" if done else "nothing of binfmt-setup's is here"
+    elif result.check:
+        good = not result.errors
+        text = "would change this host" if result.changed else "nothing would change"
+    else:
+        text, good = platform_verdict(result)
+    return style.paint(text, "good" if good else "bad")
+
+
+def platform_verdict(result: Result) -> tuple[str, bool]:
+    """What the platforms come to, in one line, and whether that is good."""
+    if result.security:
+        found = [f for f in result.verdict.findings if f.severity != "info"]
+        return ("not trustworthy as it is" if found else "nothing to object to"), not found
+    states = result.verdict.platforms
+    working = [state.platform.name for state in states if state.ok]
+    failing = [state.platform.name for state in states if not (state.ok or state.unproven)]
+    good = result.exit_code == 0
+    if result.command == "install" and not result.facts.live and good:
+        text = f"prepared: {', '.join(state.platform.name for state in states)}"
+    elif failing or not working:
+        text = f"does not work: {', '.join(failing) or 'nothing is proven'}"
+    elif not good:
+        text = "works, but not everything is as it should be"
+    else:
+        text = f"works: {', '.join(working)}"
+    if result.command == "install":
+        text += "; changed" if result.changed else "; nothing changed"
+    return text, good
+
+
+def _status_lines(result: Result, style: Style) -> Iterator[str]:
+    from binfmt_setup.report.document import owner_words
+
+    facts = result.facts
+    for row in host_rows(facts, emulated=any(s.ok for s in result.verdict.platforms)):
+        yield from _marked(style, row.mark, row.words)
+    probed = {s.handler.name: s for s in result.verdict.platforms if s.handler}
+    rows = [("ENTRY", "FLAGS", "QEMU", "REBOOT", "OWNER", "PROBE")]
+    for entry in facts.entries:
+        state = probed.get(entry.name)
+        unprobed = state is not None and any(f.code == "not-probed" for f in state.findings)
+        version = facts.interpreter(entry.interpreter).version.partition(" ")[0].partition("(")[0]
+        stale = state is not None and any(f.code == "interpreter-stale" for f in state.findings)
+        rows.append((
+            plain(entry.name) + ("" if entry.enabled else " (disabled)"),
+            entry.flags or "-",
+            _versions(state, version) if stale and state else version or "-",
+            "lost" if persistence_problem(facts, entry.name) else "stays",
+            owner_words(facts, entry),
+            _probe_word(state, unprobed=unprobed),
+        ))  # fmt: skip
+    if facts.entries:
+        yield from _table(rows)
+        yield from _interpreter_lines(facts)
+        yield from _source_lines(facts)
+        yield from _unprobed_lines(rows, style)
+    yield from _finding_lines(result.verdict, style)
+    yield style.paint(_status_verdict(result), "good")
+
+
+def _interpreter_lines(facts: HostFacts) -> Iterator[str]:
+    """The interpreters' paths, those alike but for the target's name as one."""
+    alike: dict[str, list[str]] = {}
+    for entry in facts.entries:
+        target = target_of_entry(entry.name)
+        path = entry.interpreter
+        pattern = path.replace(target.name, "TARGET") if target else path
+        alike.setdefault(pattern, []).append(path)
+    for pattern, paths in alike.items():
+        many = len(paths) > 1
+        yield plain(f"{len(paths)} x {pattern}" if many else f"interpreter {paths[0]}")
+
+
+def _versions(state: PlatformState, disk: str) -> str:
+    """What the kernel runs, and what it would run were it registered today."""
+    pinned = state.pinned_version.split(" ")[0] or "older"
+    return f"{pinned} (disk: {disk or 'gone'})"
+
+
+def _probe_word(state: PlatformState | None, *, unprobed: bool) -> str:
+    """What a probe said of an entry; entries of other tools than QEMU have none."""
+    if state is None:
+        return "-"
+    if unprobed:
+        return _NOT_PROBED
+    return "ran" if state.ok else "failed"
+
+
+def _unprobed_lines(rows: Sequence[tuple[str, ...]], style: Style) -> Iterator[str]:
+    """The entries that nobody can prove, as there is no probe for them."""
+    names = [row[0] for row in rows if row[-1] == _NOT_PROBED]
+    if names:
+        yield from _marked(style, "note", f"registered, not probed: {', '.join(names)}")
+
+
+def _source_lines(facts: HostFacts) -> Iterator[str]:
+    """Where the emulators that --qemu brought come from, and what they are now."""
+    paths = {entry.interpreter for entry in facts.entries}
+    for path in sorted(paths):
+        file = facts.interpreter(path)
+        if file.source:
+            yield f"{path}"
+            yield f"    from {file.source}"
+            yield f"    sha256 {file.digest or 'unknown: cannot be read'}"
+
+
+def _status_verdict(result: Result) -> str:
+    working = sum(state.ok for state in result.verdict.platforms)
+    if result.facts.mount.state != "mounted":
+        return "no registry to see here"
+    count = len(result.facts.entries)
+    entries = "1 entry" if count == 1 else f"{count} entries"
+    return f"{entries}, {working} platform{'' if working == 1 else 's'} emulated"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Columns aligned to their widest cell, the last one left as it is."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    for row in rows:
+        cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)]
+        yield "  ".join([*cells, row[-1]]).rstrip()
+
+
+def json_report(result: Result, **more: object) -> str:
+    """The JSON document, with what one command alone has to say."""
+    import json
+
+    from binfmt_setup.report.document import document
+
+    return json.dumps({**document(result), **more}, indent=2) + "\n"

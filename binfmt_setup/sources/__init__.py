@@ -1,0 +1,1 @@
+"""Where QEMU comes from with --qemu: directories, archives, container images."""

@@ -1,0 +1,1 @@
+"""The door: files, mounts, processes, probes, and the binfmt_misc registry."""

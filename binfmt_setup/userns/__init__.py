@@ -1,0 +1,1 @@
+"""Private user namespaces with a registry of their own."""

@@ -1,0 +1,299 @@
+"""Private user namespaces with a binfmt_misc of their own: nobody else sees what is in it.
+
+The steps of `run`: `enter` leaves the caller's namespaces, `own_registry` mounts a registry
+and looks at it before anybody may write, `register` fills it, `map_back` restores the
+caller's ids. All in this one process, which then becomes the command: what it made ends
+with it, however it ends (user_namespaces(7), mount_namespaces(7)).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from binfmt_setup.model.errors import BinfmtSetupError, EnvironmentUnfit, NoEmulator
+from binfmt_setup.model.mountinfo import BINFMT_MISC, parse_mountinfo
+from binfmt_setup.system import syscalls
+from binfmt_setup.system.probes import PROBES
+from binfmt_setup.system.programs import SAFE_PATH
+from binfmt_setup.userns import denied
+from binfmt_setup.userns.identity import Caller
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from binfmt_setup.model.registration import Registration
+    from binfmt_setup.system.host import Host
+    from binfmt_setup.userns.identity import Extent, Identity
+
+_MAP_SECONDS = 20.0
+"""Seconds for newuidmap: it asks the name service, which may be slow."""
+_TOOLS = (("newuidmap", "uids"), ("newgidmap", "gids"))
+
+
+def caller(host: Host, *, ranges: bool) -> Caller:
+    """Who runs this process; the texts about ranges only when they matter."""
+    uid, gid = os.geteuid(), os.getegid()
+    if not ranges and uid:
+        return Caller(uid, gid)
+    import pwd
+
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = ""
+    files = ("/proc/self/uid_map", "/proc/self/gid_map", "/etc/subuid", "/etc/subgid")
+    return Caller(uid, gid, name, *(host.text(file) for file in files))
+
+
+def enter(host: Host, identity: Identity) -> None:
+    """Move this process into new user and mount namespaces with these ids.
+
+    Raises EnvironmentUnfit with the cause when the kernel, a security module or newuidmap
+    does not let it.
+    """
+    helper = None if identity.writer == "self" else _MapWriter(host, identity)
+    try:
+        try:
+            syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
+        except OSError as error:
+            raise denied.explain("unshare", error, host) from error
+        if helper:
+            helper.write()
+        else:
+            _map_self(host, identity.uids[0], identity.gids[0])
+    finally:
+        if helper:
+            helper.end()
+    try:
+        # Slave, not private: what is mounted outside later (a home directory by an automounter)
+        # is seen here, and what is mounted here is not seen outside.
+        syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_SLAVE)
+    except OSError as error:
+        raise denied.explain("mount", error, host) from error
+
+
+def map_back(host: Host, uid: int, gid: int) -> None:
+    """Enter a second user namespace, where this namespace's root has these ids again.
+
+    The kernel picks the registry of the nearest namespace upwards that has one: the first.
+    Raises EnvironmentUnfit.
+    """
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWUSER)
+    except OSError as error:
+        raise denied.explain("unshare", error, host) from error
+    _map_self(host, (uid, 0, 1), (gid, 0, 1))
+
+
+def _map_self(host: Host, uids: Extent, gids: Extent) -> None:
+    """Map one's own user and group, which needs nobody's permission.
+
+    The group only after setgroups(2) was given up: without it one could drop a group that
+    is denied something.
+    """
+    lines = {"setgroups": "deny", "uid_map": _map_text([uids]), "gid_map": _map_text([gids])}
+    try:
+        for name, text in lines.items():
+            _write(f"/proc/self/{name}", text)
+    except OSError as error:
+        raise denied.explain("map", error, host) from error
+
+
+def _map_text(extents: Sequence[Extent]) -> str:
+    return "".join(f"{inside} {outside} {count}\n" for inside, outside, count in extents)
+
+
+def _write(path: str, text: str, directory: int | None = None) -> None:
+    """Write once, as the kernel wants it; raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        os.write(descriptor, text.encode("utf-8", "surrogateescape"))
+    finally:
+        os.close(descriptor)
+
+
+class _MapWriter:
+    """A child that stays outside, where one may map more than one's own id.
+
+    It waits until its parent is in the new namespace, writes the maps, and tells how that
+    went. It ends with its parent, however that ends: the pipe it waits on closes.
+    """
+
+    def __init__(self, host: Host, identity: Identity) -> None:
+        self._host = host
+        wait, self._start = os.pipe()
+        self._answer, tell = os.pipe()
+        parent = os.getpid()
+        self._child = os.fork()
+        if self._child:
+            os.close(wait)
+            os.close(tell)
+            return
+        os.close(self._start)
+        os.close(self._answer)
+        _write_maps_when_told(host, identity, parent, wait, tell)
+
+    def write(self) -> None:
+        """Have the maps written; raises EnvironmentUnfit."""
+        os.write(self._start, b"1")
+        with os.fdopen(os.dup(self._answer), "rb") as pipe:
+            kind, _, words = pipe.read().decode("utf-8", "replace").partition("\n")
+        if kind == "errno":
+            number = int(words)
+            error = OSError(number, os.strerror(number))
+            raise denied.explain("map", error, self._host) from error
+        if kind != "ok":
+            raise EnvironmentUnfit(
+                words or "the process that maps the user ids died", code=kind or "subuid-refused",
+                hint="do without a range: --map-users one",
+            )  # fmt: skip
+
+    def end(self) -> None:
+        """Let the child go and wait until it is gone."""
+        os.close(self._start)
+        os.close(self._answer)
+        os.waitpid(self._child, 0)
+
+
+def _write_maps_when_told(
+    host: Host, identity: Identity, process: int, wait: int, tell: int
+) -> None:
+    """What the child does; it leaves with os._exit whatever happens."""
+    answer = "subuid-refused\n"
+    try:
+        if os.read(wait, 1):
+            answer = _written(host, identity, process)
+    except OSError as error:
+        answer = f"errno\n{error.errno}"
+    except BinfmtSetupError as error:
+        answer = f"{error.code}\n{error.message}"
+    finally:
+        with suppress(OSError):
+            os.write(tell, answer.encode("utf-8", "replace"))
+        os._exit(0)
+
+
+def _written(host: Host, identity: Identity, process: int) -> str:
+    """Write the maps of a process; the answer for its parent. Raises OSError."""
+    if identity.writer == "root":
+        _write(f"/proc/{process}/uid_map", _map_text(identity.uids))
+        _write(f"/proc/{process}/gid_map", _map_text(identity.gids))
+        return "ok"
+    for tool, kind in _TOOLS:
+        path = shutil.which(tool, path=SAFE_PATH)
+        if not path:
+            return f"newuidmap-missing\n{tool} is not installed (package uidmap or shadow-utils)"
+        extents = identity.uids if kind == "uids" else identity.gids
+        words = _map_text(extents).split()
+        done = host.run((path, str(process), *words), _MAP_SECONDS)
+        if done.status:
+            return f"subuid-refused\n{tool} failed with status {done.status}: {done.errors.strip()}"
+    return "ok"
+
+
+def registries(host: Host) -> frozenset[str]:
+    """The devices (major:minor) of all instances of binfmt_misc that are mounted here.
+
+    From mountinfo, as looking at the place itself may trigger systemd's automount.
+    """
+    mounts = parse_mountinfo(host.text("/proc/self/mountinfo"))
+    return frozenset(mount.device for mount in mounts if mount.fs_type == "binfmt_misc")
+
+
+def user_namespace() -> str:
+    """The name of this process's user namespace, as in `user:[4026531837]`."""
+    return str(Path("/proc/self/ns/user").readlink())
+
+
+def own_registry(host: Host, outside: str, foreign: frozenset[str]) -> int:
+    """Mount a new registry, and give its directory once it is seen to be one's own.
+
+    `outside` is the user namespace one came from, `foreign` what `registries` gave there.
+    Raises EnvironmentUnfit. Everything later goes through the descriptor, so nothing else
+    that appears at the path can be written to.
+    """
+    flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+    try:
+        syscalls.mount("binfmt_misc", BINFMT_MISC, "binfmt_misc", flags)
+    except OSError as error:
+        raise denied.explain("mount", error, host) from error
+    directory = os.open(BINFMT_MISC, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    doubt = why_not_own(host, directory, outside, foreign)
+    if doubt:
+        os.close(directory)
+        raise EnvironmentUnfit(
+            f"the registry that was mounted may not be this namespace's own: {doubt}; "
+            "nothing was written to it",
+            hint="report this kernel", code="registry-not-own",
+        )  # fmt: skip
+    return directory
+
+
+def why_not_own(host: Host, directory: int, outside: str, foreign: frozenset[str]) -> str:
+    """What speaks against a registry being new, empty and one's own; empty if nothing does.
+
+    In a namespace that has mounted none, the path shows the parent's registry, and root
+    there may edit it: file ownership alone tells nothing to whoever maps the outer root.
+    """
+    if user_namespace() == outside:
+        return "this is still the caller's user namespace"
+    status = os.fstat(directory)
+    device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
+    if device in foreign:
+        return "it is the one that was mounted outside"
+    if device not in registries(host):
+        return "it is no binfmt_misc"
+    if os.stat("register", dir_fd=directory).st_uid != 0:
+        return "it belongs to somebody else"
+    entries = set(os.listdir(directory)) - {"register", "status"}
+    if entries:
+        return f"it has entries already ({', '.join(sorted(entries)[:3])})"
+    return ""
+
+
+def register(directory: int, registration: Registration) -> None:
+    """Add one entry; raises NoEmulator or EnvironmentUnfit."""
+    try:
+        _write("register", registration.line, directory)
+    except OSError as error:
+        path = registration.interpreter
+        words = f"the kernel does not take {path} for {registration.name}: {error.strerror}"
+        if error.errno == errno.ENOENT:
+            raise NoEmulator(words, hint="install QEMU and try again") from error
+        raise EnvironmentUnfit(
+            words, hint=f"is {path} executable for you, and not on a noexec mount?",
+            code="access-denied",
+        ) from error  # fmt: skip
+
+
+def runs_natively(probe: str) -> bool:
+    """Whether the kernel runs this probe while the registry is still empty.
+
+    A 64-bit kernel may or may not run the 32-bit programs of its family; only trying tells.
+    """
+    devnull = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        actions = [(os.POSIX_SPAWN_DUP2, devnull, number) for number in (0, 1, 2)]
+        path = f"{PROBES}/{probe}"
+        process = os.posix_spawn(path, [path], {}, file_actions=actions)
+    except OSError:
+        return False
+    finally:
+        os.close(devnull)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+
+
+def become(path: str, arguments: Sequence[str], environment: dict[bytes, bytes]) -> NoReturn:
+    """Become the command; returns never, raises OSError.
+
+    Python ignores these two signals, which a program does not expect to inherit.
+    """
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    os.execve(path, list(arguments), environment)
