@@ -99,22 +99,23 @@ def test_probes_that_cannot_be_isolated_are_no_answer(sandbox: Sandbox) -> None:
 
 
 def test_a_probe_that_never_ends_is_killed_in_time(tmp_path: Path) -> None:
-    """run_probes on programs of our own: one loops, one dies, one is no program."""
+    """run_probes on programs of our own: one waits, one dies, one is no program."""
     import shutil
     import subprocess
 
     from binfmt_setup.system.probes import run_probes
 
-    source = tmp_path / "loop.c"
-    source.write_text("int main(void) { for (;;) ; }\n")
-    subprocess.run(["gcc", "-static", "-o", tmp_path / "loop", source], check=True)
+    source = tmp_path / "wait.c"
+    source.write_text("int pause(void); int main(void) { for (;;) pause(); }\n")
+    subprocess.run(["gcc", "-static", "-o", tmp_path / "wait", source], check=True)
     source.write_text("int main(void) { __builtin_trap(); }\n")
     subprocess.run(["gcc", "-static", "-o", tmp_path / "trap", source], check=True)
     (tmp_path / "text").write_text("no program\n")
     (tmp_path / "text").chmod(0o755)
     shutil.copy(PROBES / NATIVE, tmp_path)
-    found = run_probes(["loop", "trap", "text", NATIVE], root=tmp_path, seconds=1)
-    assert found["loop"].timed_out
+    # Enough for a busy machine to run the other three in.
+    found = run_probes(["wait", "trap", "text", NATIVE], root=tmp_path, seconds=5)
+    assert found["wait"].timed_out
     assert "SIG" in found["trap"].why()
     assert found["text"].why() == "execve: ENOEXEC"
     assert found[NATIVE].ok

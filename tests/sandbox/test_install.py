@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -292,11 +291,10 @@ def test_terminated_midway_it_takes_back_what_it_did(registry: Sandbox, emulator
     with subprocess.Popen(
         [*argv, "--qemu", str(emulators)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as install:
-        deadline = time.monotonic() + 20
         while SWAP_PREFIX + ARM64.name not in registry.entries():
-            assert time.monotonic() < deadline
+            assert install.poll() is None
         install.send_signal(signal.SIGTERM)
-        assert install.wait(30) == 128 + signal.SIGTERM
+        assert install.wait(120) == 128 + signal.SIGTERM
     assert registry.entries() == before
     # Nothing that was started for the proof runs on.
     assert str(image) not in running_programs()
@@ -325,7 +323,7 @@ def test_two_installs_at_once_wait_for_each_other(registry: Sandbox) -> None:
         subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(4)
     ]
-    said = [process.communicate(timeout=60) for process in running]
+    said = [process.communicate(timeout=120) for process in running]
     assert [process.returncode for process in running] == [0] * 4, said
     assert sum("; changed" in out for out, _ in said) == 1
     assert set(registry.entries()) == {"qemu-aarch64"}
