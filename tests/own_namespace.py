@@ -112,18 +112,19 @@ def copy_for_everybody(where: Path) -> Path:
 
 def main() -> None:
     """Become the command, inside."""
+    from binfmt_setup.system import registry
     from binfmt_setup.system.host import Host
     from binfmt_setup.userns import namespace
     from binfmt_setup.userns.identity import Users, choose
 
     host = Host()
-    outside, foreign = namespace.user_namespace(), namespace.registries(host)
+    before = registry.outside(host)
     namespace.enter(host, choose(namespace.caller(host, ranges=False), Users.one, as_root=True))
     command = sys.argv[1:]
     if command[0] == "--bare":
         command = command[1:]
     else:
-        os.close(namespace.own_registry(host, outside, foreign))
+        namespace.own_registry(host, before).close()
     os.execvp(command[0], command)  # noqa: S606 - a shell would be in the way
 
 

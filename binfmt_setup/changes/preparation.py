@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def prepare(facts: HostFacts, *, private: bool) -> tuple[Prepare, ...]:
     """The steps before entries can be seen; raises EnvironmentUnfit when none would help."""
-    if not facts.live or (_is_own(facts) if private else facts.mount.state == "mounted"):
+    if not facts.live or (facts.own_registry if private else facts.mount.state == "mounted"):
         return ()
     from binfmt_setup.changes.steps import Prepare  # on most hosts everything is there already
 
@@ -28,13 +28,3 @@ def prepare(facts: HostFacts, *, private: bool) -> tuple[Prepare, ...]:
         )
     load = (Prepare("load-module", "binfmt_misc"),) if facts.support == "module" else ()
     return (*load, Prepare("mount", BINFMT_MISC))
-
-
-def _is_own(facts: HostFacts) -> bool:
-    """Whether the registry one sees surely belongs to this user namespace.
-
-    Where the namespace maps the outer root, file ownership cannot tell: then it is mounted
-    again, which shows the same instance where it was own already.
-    """
-    seen = facts.mount.state == "mounted" and facts.own_registry
-    return seen and not facts.maps_outer_root

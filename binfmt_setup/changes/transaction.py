@@ -25,7 +25,7 @@ from binfmt_setup.changes.steps import (
 from binfmt_setup.model.errors import BinfmtSetupError, EnvironmentUnfit
 from binfmt_setup.model.facts import SWAP_PREFIX
 from binfmt_setup.model.records import NOTHING, Record, replace
-from binfmt_setup.system import registry
+from binfmt_setup.system.registry import Registry, explained
 
 if TYPE_CHECKING:
     from binfmt_setup.changes.steps import BootStep
@@ -92,9 +92,9 @@ def prepare(host: Host, steps: Sequence[Prepare], *, private: bool = False) -> l
             outcomes.append(Outcome(step, "done"))
             continue
         try:
-            new = host.mount_registry(step.target, private=private)
+            new = Registry(host).mount(again=private)
         except OSError as error:
-            raise registry.explained(error, f"cannot mount binfmt_misc on {step.target}") from error
+            raise explained(error, f"cannot mount binfmt_misc on {step.target}") from error
         if new:
             outcomes.append(Outcome(step, "done"))
     return outcomes
@@ -137,7 +137,7 @@ def _start_swaps(host: Host, changes: Sequence[TargetChange], done: Applied) -> 
         swap = _Swap(change, change.entry, change.entry.after)
         name = SWAP_PREFIX + change.target.name if swap.covered else swap.after.name
         try:
-            registry.register(host, replace(swap.after, name=name))
+            Registry(host).register(replace(swap.after, name=name))
         except BinfmtSetupError as error:
             done.note(change.entry, "failed", error)
         else:
@@ -222,15 +222,15 @@ def _exchange(host: Host, swap: _Swap) -> None:
     """
     before = swap.entry.before
     try:
-        registry.delete_entry(host, swap.entry.name)
-        registry.register(host, swap.after)
+        Registry(host).delete(swap.entry.name)
+        Registry(host).register(swap.after)
     except BaseException:
-        registry.delete_entry(host, swap.entry.name)
+        Registry(host).delete(swap.entry.name)
         if before is not None:
-            registry.register(host, before)
+            Registry(host).register(before)
         raise
     temporary, swap.live = swap.live, ""
-    registry.delete_entry(host, temporary)
+    Registry(host).delete(temporary)
 
 
 def _withdraw(host: Host, swap: _Swap) -> None:
@@ -240,7 +240,7 @@ def _withdraw(host: Host, swap: _Swap) -> None:
         files.change_file(host, ChangeFile(file.path, file.after, file.before))
     if swap.live:
         live, swap.live = swap.live, ""
-        registry.delete_entry(host, live)
+        Registry(host).delete(live)
 
 
 def _remove(host: Host, change: TargetChange, done: Applied) -> None:
@@ -258,7 +258,7 @@ def _remove(host: Host, change: TargetChange, done: Applied) -> None:
 
 def _delete_noted(host: Host, entry: ChangeEntry, done: Applied) -> None:
     try:
-        registry.delete_entry(host, entry.name)
+        Registry(host).delete(entry.name)
     except BinfmtSetupError as error:
         done.note(entry, "failed", error)
     else:
@@ -307,8 +307,6 @@ def discard_emulators(host: Host, step: Discard, done: Applied) -> None:
     try:
         discard.remove(host, step.stored)
     except OSError as error:
-        done.note(
-            step, "failed", registry.explained(error, f"cannot remove {step.stored.directory}")
-        )
+        done.note(step, "failed", explained(error, f"cannot remove {step.stored.directory}"))
     else:
         done.note(step)

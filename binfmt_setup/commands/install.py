@@ -15,6 +15,7 @@ from binfmt_setup.commands.request import asked_for, proving
 from binfmt_setup.inspect.process import standing
 from binfmt_setup.model.records import replace
 from binfmt_setup.system import locks
+from binfmt_setup.system.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,7 @@ def install(host: Host, names: Sequence[str], options: InstallOptions) -> Result
         prepared = _prepared(host, facts, options)
         with (
             _qemu_at_hand(host, facts, options, prepared) as directory,
-            locks.registry_locked(host),
+            Registry(host).locked(),
             proving(host, asked.platforms) as results,
         ):
             from binfmt_setup.commands import provision

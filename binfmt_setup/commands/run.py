@@ -19,6 +19,7 @@ from binfmt_setup.model.elf import HEADER_BYTES, identify
 from binfmt_setup.model.errors import CommandNotExecutable, CommandNotFound, EnvironmentUnfit
 from binfmt_setup.model.records import Record
 from binfmt_setup.model.targets import target_of_machine, targets_of
+from binfmt_setup.system import registry
 from binfmt_setup.userns import namespace
 from binfmt_setup.userns.identity import Users, choose
 
@@ -82,15 +83,15 @@ def execute(host: Host, options: RunOptions) -> NoReturn:
     environment = callers_environment(host)
     path = find_command(host, options.command[0], environment.get(b"PATH"))
     targets, named = _wished(host, options, path)
-    outside, foreign = namespace.user_namespace(), namespace.registries(host)
+    before = registry.outside(host)
     ranges = options.users not in (None, Users.one)
     identity = choose(namespace.caller(host, ranges=ranges), options.users, as_root=options.as_root)
     namespace.enter(host, identity)
-    registry = namespace.own_registry(host, outside, foreign)
+    own = namespace.own_registry(host, before)
     for registration in _registrations(host, targets, options.qemu_directory, named=named):
-        namespace.register(registry, registration)
+        own.register(registration)
         host.log(f"registered {registration.name}: {registration.interpreter}")
-    os.close(registry)
+    own.close()
     if identity.back:
         _back(host, *identity.back)
     _become(host, path, options.command, environment)

@@ -13,6 +13,7 @@ from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.model.targets import targets_of
 from binfmt_setup.report.result import Result
 from binfmt_setup.system import locks, probes
+from binfmt_setup.system.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,7 @@ def uninstall(
         planned = tuple(Outcome(step, "planned") for step in todo.steps)
         return Result("uninstall", facts, outcomes=planned, check=True)
     conditions.require_root(facts)
-    with locks.locked(host, private=private), locks.registry_locked(host):
+    with locks.locked(host, private=private), Registry(host).locked():
         facts = snapshot(host)
         todo = plan.plan_uninstall(facts, targets, _kept(host, facts))
         if not force:

@@ -16,6 +16,7 @@ from binfmt_setup.model.mountinfo import (
     binfmt_mount,
     parse_mountinfo,
 )
+from binfmt_setup.system.registry import Registry
 
 if TYPE_CHECKING:
     from binfmt_setup.system.host import Host
@@ -55,9 +56,10 @@ def _globally_enabled(host: Host, mount: BinfmtMount) -> bool | None:
 def _own_registry(host: Host, mount: BinfmtMount) -> bool:
     """Whether the visible registry belongs to this user namespace.
 
-    In an instance of an own namespace root owns the files; those of the host's instance
-    show the overflow user unless the namespace maps the host's root.
+    A captured tree is judged by ownership of its files, as there is no kernel to ask.
     """
+    if mount.state == "mounted" and host.in_place:
+        return Registry(host).is_own()
     status = host.status_of(f"{BINFMT_MISC}/register") if mount.state == "mounted" else None
     return status is not None and status.st_uid == 0
 

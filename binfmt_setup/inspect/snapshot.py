@@ -29,16 +29,17 @@ from binfmt_setup.model.facts import (
     parse_os_release,
 )
 from binfmt_setup.model.mount_order import parse_fstab
-from binfmt_setup.model.mountinfo import BINFMT_MISC, BinfmtMount, Mount, parse_mountinfo
+from binfmt_setup.model.mountinfo import BinfmtMount, Mount, parse_mountinfo
 from binfmt_setup.model.records import replace
-from binfmt_setup.model.registration import BadRegistration, Entry, parse_entry
 from binfmt_setup.model.targets import TARGETS, Platform, Target, targets_of
 from binfmt_setup.system.probes import version_of
+from binfmt_setup.system.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from binfmt_setup.system.host import Host
+    from binfmt_setup.system.registry import Entries
 
 _VERSION_SECONDS = 2.0  # QEMU takes milliseconds; what takes longer is none
 _HELPERS = ("/usr/lib/systemd/systemd-binfmt", "/lib/systemd/systemd-binfmt")
@@ -179,19 +180,8 @@ def _version(host: Host, interpreter: Interpreter) -> str:
     return ""
 
 
-def _entries(
-    host: Host, mount: BinfmtMount
-) -> tuple[tuple[Entry, ...], tuple[tuple[str, str], ...]]:
-    """The entries in match order, and (name, problem) of those that make no sense."""
-    entries, bad = [], []
-    if mount.state == "mounted":
-        for name, text in host.entry_texts(BINFMT_MISC):
-            try:
-                entries.append(parse_entry(name, text))
-            except BadRegistration as error:
-                if text:
-                    bad.append((name, str(error)))
-    return tuple(entries), tuple(bad)
+def _entries(host: Host, mount: BinfmtMount) -> Entries:
+    return Registry(host).entries() if mount.state == "mounted" else ((), ())
 
 
 def _distribution(host: Host) -> Distribution:

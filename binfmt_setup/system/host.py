@@ -19,12 +19,9 @@ from typing import BinaryIO, cast
 
 from binfmt_setup.model.errors import OtherProgramFailed
 from binfmt_setup.model.records import Record
-from binfmt_setup.system import syscalls
 from binfmt_setup.system.probes import ProbeResult, running_probes, with_pinned_versions
 from binfmt_setup.system.programs import Completed, Runner, run_program
 
-_ENTRY_BYTES = 8192  # an entry's text is at most a name, two hex fields and 1920 bytes
-_MOUNT_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
 _CHUNK = 65536  # bytes; files below /proc/sys refuse reads of megabytes with ENOMEM
 _READ_LIMIT = 16 * 1024 * 1024  # bytes; no file this tool reads whole is larger
 
@@ -150,29 +147,6 @@ class Host(Record):
                 here = f"{here}/{part}"
         return self.path(here)
 
-    def entry_texts(self, directory: str) -> Iterator[tuple[str, str]]:
-        """Names and texts of all entries, in match order.
-
-        The kernel lists an instance newest first, which is the order in which it matches;
-        in a captured tree the modification times keep that order.
-        """
-        where = self.path(directory)
-        with suppress(OSError):
-            descriptor = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                for name in self._newest_first(descriptor):
-                    if name not in ("register", "status"):
-                        yield name, _read_at(descriptor, name)
-            finally:
-                os.close(descriptor)
-
-    def _newest_first(self, descriptor: int) -> list[str]:
-        with os.scandir(descriptor) as found:
-            if self.in_place:
-                return [item.name for item in found]
-            dated = [(item.stat().st_mtime_ns, item.name) for item in found]
-        return [name for _, name in sorted(dated, reverse=True)]
-
     def user_and_machine(self) -> tuple[int, str]:
         """The effective user id and `uname -m`; both unknown to an offline tree."""
         if not self.live:
@@ -237,14 +211,6 @@ class Host(Record):
                 os.unlink(temporary)
             raise
 
-    def write_kernel(self, inside: str, text: str) -> None:
-        """Write to a file of the kernel with one write(2); raises OSError."""
-        descriptor = os.open(self.path(inside), os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(descriptor, text.encode("utf-8", "surrogateescape"))
-        finally:
-            os.close(descriptor)
-
     def remove(self, inside: str) -> None:
         """Remove one file or link, which may be gone already; raises OSError."""
         with suppress(FileNotFoundError):
@@ -263,27 +229,6 @@ class Host(Record):
         temporary = os.path.join(directory, f".{name}.{os.getpid()}")
         os.symlink(target, temporary)
         os.replace(temporary, where)
-
-    def mount_registry(self, inside: str, *, private: bool) -> bool:
-        """Mount binfmt_misc; False when the same instance was there already.
-
-        Looking into the directory may be all it takes: an automount does the rest. In a
-        user namespace without a registry the mount makes a new, empty one. Raises OSError.
-        """
-        where = self.path(inside)
-        if not private:
-            os.listdir(where)
-            if os.path.exists(f"{where}/register"):
-                return True
-        try:
-            syscalls.mount("binfmt_misc", where, "binfmt_misc", _MOUNT_FLAGS)
-        except OSError as error:
-            # EBUSY: this namespace's instance is the one that is mounted here already
-            # (the kernel refuses one file system twice at one place).
-            if error.errno != errno.EBUSY:
-                raise
-            return False
-        return True
 
     def processes_of(self, identities: Collection[tuple[int, int]]) -> list[tuple[int, str]]:
         """Running processes, as (pid, command line), whose program is one of these files.
@@ -329,18 +274,6 @@ class Host(Record):
 
     def unlock(self, descriptor: int) -> None:
         """Let go of a lock."""
-        os.close(descriptor)
-
-
-def _read_at(directory: int, name: str) -> str:
-    """An entry's text; empty when it vanished since the directory was listed."""
-    try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
-    except OSError:
-        return ""
-    try:
-        return os.read(descriptor, _ENTRY_BYTES).decode("utf-8", "surrogateescape")
-    finally:
         os.close(descriptor)
 
 

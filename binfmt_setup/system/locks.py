@@ -7,7 +7,6 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import Busy, EnvironmentUnfit
-from binfmt_setup.model.mountinfo import BINFMT_MISC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,25 +19,6 @@ PRIVATE_LOCK = "/proc/self/ns/user"
 LOCK_SECONDS = 60.0
 """How long a run waits for another one: longer than any but a package installation takes."""
 _LOCK_POLL = 0.1
-_SCRIPT_SECONDS = 5.0
-
-
-@contextmanager
-def registry_locked(host: Host) -> Iterator[None]:
-    """Keep the boot units' script, which locks the registry's own directory, from joining in.
-
-    It holds the lock for milliseconds and does not wait for ever; nor does this.
-    """
-    held = None
-    deadline = time.monotonic() + _SCRIPT_SECONDS
-    # Without a registry there is nothing to lock, and nobody to keep out.
-    with suppress(OSError):
-        while host.live and held is None and time.monotonic() < deadline:
-            held = host.try_lock(BINFMT_MISC)
-            if held is None:
-                time.sleep(_LOCK_POLL)
-    with _held(host, held):
-        yield
 
 
 @contextmanager

@@ -1,9 +1,16 @@
-"""Single writes to the registry, each with a typed error for what went wrong."""
+"""The registry of binfmt_misc: the one class that mounts, lists, locks and writes it.
+
+Nothing else in this package writes to the kernel's registry. Each failure becomes a typed error,
+told by its errno (fs/binfmt_misc.c).
+"""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import (
@@ -12,33 +19,273 @@ from binfmt_setup.model.errors import (
     NoEmulator,
     PrivilegesMissing,
 )
-from binfmt_setup.model.mountinfo import BINFMT_MISC
-from binfmt_setup.model.registration import BadRegistration, Registration, parse_entry
+from binfmt_setup.model.mountinfo import BINFMT_MISC, parse_mountinfo
+from binfmt_setup.model.records import Record
+from binfmt_setup.model.registration import BadRegistration, Entry, Registration, parse_entry
+from binfmt_setup.system import syscalls
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from binfmt_setup.system.host import Host
 
+_NOT_ENTRIES = frozenset({"register", "status"})
+_ENTRY_BYTES = 8192  # an entry's text is at most a name, two hex fields and 1920 bytes
+_MOUNT_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+_THAW = 0xC0045878  # FITHAW (linux/fs.h)
+_LOCK_SECONDS = 5.0
+_LOCK_POLL = 0.1
 
-def register(host: Host, registration: Registration) -> None:
-    """Register one entry and read it back; raises the typed error for what went wrong."""
+Entries = tuple[tuple[Entry, ...], tuple[tuple[str, str], ...]]
+"""Entries in match order, and (name, problem) of those that make no sense."""
+
+
+class Outside(Record):
+    """What a process can see of registries before it enters a user namespace of its own."""
+
+    user_namespace: str
+    devices: frozenset[str]
+
+
+def outside(host: Host) -> Outside:
+    """What is here now; to be compared with what is there after entering a namespace."""
+    return Outside(host.link_target("/proc/self/ns/user"), _devices(host))
+
+
+def _devices(host: Host) -> frozenset[str]:
+    """The devices (major:minor) of all instances that are mounted here.
+
+    From mountinfo, as looking at the place itself may trigger systemd's automount.
+    """
+    mounts = parse_mountinfo(host.text("/proc/self/mountinfo"))
+    return frozenset(mount.device for mount in mounts if mount.fs_type == "binfmt_misc")
+
+
+class Registry:
+    """One instance of binfmt_misc, at its usual place or through an open directory.
+
+    Through the directory nothing else is read or written that comes to lie at the path.
+    """
+
+    def __init__(self, host: Host, directory: int | None = None) -> None:
+        self._host = host
+        self._directory = directory
+
+    # -- which one it is, and whose ----------------------------------------------------
+
+    @classmethod
+    def mount_own(cls, host: Host, before: Outside) -> Registry:
+        """Mount a new registry for the namespace this process has entered, and hold it open.
+
+        Raises OSError where it cannot be mounted, EnvironmentUnfit where it may be another's.
+        """
+        cls(host).mount(again=True)
+        directory = os.open(host.path(BINFMT_MISC), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        own = cls(host, directory)
+        if doubt := own.why_not_own(before):
+            own.close()
+            raise EnvironmentUnfit(
+                f"the registry that was mounted may not be this namespace's own: {doubt}; "
+                "nothing was written to it",
+                hint="report this kernel", code="registry-not-own",
+            )  # fmt: skip
+        return own
+
+    def mount(self, *, again: bool) -> bool:
+        """Mount it at its place; False when the same instance was there already.
+
+        Looking into the directory may be all it takes: an automount does the rest. With `again`
+        it is mounted in any case: in a user namespace that has no registry yet, that makes a
+        new and empty one. Raises OSError.
+        """
+        where = self._host.path(BINFMT_MISC)
+        if not again:
+            os.listdir(where)
+            if os.path.exists(f"{where}/register"):
+                return True
+        try:
+            syscalls.mount("binfmt_misc", where, "binfmt_misc", _MOUNT_FLAGS)
+        except OSError as error:
+            # The kernel refuses one file system twice at one place: this namespace's instance
+            # is the one that is mounted here already.
+            if error.errno != errno.EBUSY:
+                raise
+            return False
+        return True
+
+    def close(self) -> None:
+        """Let go of the directory."""
+        if self._directory is not None:
+            os.close(self._directory)
+            self._directory = None
+
+    def is_own(self) -> bool:
+        """Whether this process's user namespace made it, if this process is root there.
+
+        Ownership of the files does not tell: a namespace that maps the outer root sees the
+        outer registry as root's, too. The kernel thaws a file system for nobody but root of the
+        namespace that made it (fs/ioctl.c), and does nothing to one that is not frozen. Of
+        whoever is not root there, ownership is all one can ask.
+        """
+        with suppress(OSError), self._opened() as directory:
+            try:
+                fcntl.ioctl(directory, _THAW, 0)
+            except OSError as error:
+                if error.errno == errno.EPERM and os.geteuid() != 0:
+                    return os.stat("register", dir_fd=directory).st_uid == 0
+                return error.errno == errno.EINVAL
+        return False
+
+    def why_not_own(self, before: Outside) -> str:
+        """What speaks against its being new, empty and one's own; empty if nothing does.
+
+        In a namespace that has mounted none, the path shows the parent's registry, and root
+        there may edit it.
+        """
+        if self._host.link_target("/proc/self/ns/user") == before.user_namespace:
+            return "this is still the caller's user namespace"
+        with self._opened() as directory:
+            status = os.fstat(directory)
+            device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
+            if device in before.devices:
+                return "it is the one that was mounted outside"
+            if device not in _devices(self._host):
+                return "it is no binfmt_misc"
+            if os.stat("register", dir_fd=directory).st_uid != 0:
+                return "it belongs to somebody else"
+            entries = set(os.listdir(directory)) - _NOT_ENTRIES
+        return f"it has entries already ({', '.join(sorted(entries)[:3])})" if entries else ""
+
+    # -- reading -----------------------------------------------------------------------
+
+    def entries(self) -> Entries:
+        """All entries in match order, and those that make no sense."""
+        entries, bad = [], []
+        for name, text in self.texts():
+            try:
+                entries.append(parse_entry(name, text))
+            except BadRegistration as error:
+                if text:
+                    bad.append((name, str(error)))
+        return tuple(entries), tuple(bad)
+
+    def entry(self, name: str) -> Entry | None:
+        """One entry, by its name; None where there is none, or one that makes no sense."""
+        with suppress(OSError, BadRegistration), self._opened() as directory:
+            return parse_entry(name, _read_at(directory, name))
+        return None
+
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """Names and texts of all entries, in match order; none when it cannot be read.
+
+        The kernel lists an instance newest first, which is the order in which it matches;
+        in a captured tree the modification times keep that order.
+        """
+        with suppress(OSError), self._opened() as directory:
+            for name in self._newest_first(directory):
+                if name not in _NOT_ENTRIES:
+                    yield name, _read_at(directory, name)
+
+    def _newest_first(self, directory: int) -> list[str]:
+        with os.scandir(directory) as found:
+            if self._host.in_place:
+                return [item.name for item in found]
+            dated = [(item.stat().st_mtime_ns, item.name) for item in found]
+        return [name for _, name in sorted(dated, reverse=True)]
+
+    # -- writing -----------------------------------------------------------------------
+
+    def register(self, registration: Registration) -> None:
+        """Register one entry and read it back; raises the typed error for what went wrong."""
+        try:
+            with self._opened() as directory:
+                _write_at(directory, "register", registration.line)
+                text = _read_at(directory, registration.name)
+            seen = parse_entry(registration.name, text).registration
+        except OSError as error:
+            raise _refused(error, registration) from error
+        except BadRegistration as error:
+            raise EnvironmentUnfit(
+                f"entry {registration.name} reads back wrong: {error}"
+            ) from error
+        if seen != registration:
+            self.delete(registration.name)
+            raise EnvironmentUnfit(
+                f"entry {registration.name} reads back as {seen.line!r}, not as written",
+                hint="report this kernel", code="entry-differs",
+            )  # fmt: skip
+
+    def delete(self, name: str) -> None:
+        """Delete one entry, by name; one that is gone already is fine.
+
+        Never the global `status`, where the same write would delete everybody's entries.
+        """
+        if name in _NOT_ENTRIES or name in ("", ".", "..") or "/" in name:
+            raise EnvironmentUnfit(f"{name!r} is not an entry")
+        try:
+            with self._opened() as directory:
+                _write_at(directory, name, "-1")
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise explained(error, f"cannot remove entry {name}") from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep the boot units' script, which locks the registry's directory, from joining in.
+
+        It holds the lock for milliseconds and does not wait for ever; nor does this.
+        """
+        held = None
+        deadline = time.monotonic() + _LOCK_SECONDS
+        # Without a registry there is nothing to lock, and nobody to keep out.
+        with suppress(OSError):
+            while self._host.live and held is None and time.monotonic() < deadline:
+                held = self._host.try_lock(BINFMT_MISC)
+                if held is None:
+                    time.sleep(_LOCK_POLL)
+        try:
+            yield
+        finally:
+            if held is not None:
+                self._host.unlock(held)
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        """The directory, for as long as the block lasts; raises OSError."""
+        if self._directory is not None:
+            yield self._directory
+            return
+        where = self._host.path(BINFMT_MISC)
+        directory = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield directory
+        finally:
+            os.close(directory)
+
+
+def _read_at(directory: int, name: str) -> str:
+    """An entry's text; empty when it vanished since the directory was listed."""
     try:
-        host.write_kernel(f"{BINFMT_MISC}/register", registration.line)
-        text = host.text(f"{BINFMT_MISC}/{registration.name}")
-        seen = parse_entry(registration.name, text).registration
-    except OSError as error:
-        raise _refused(error, registration) from error
-    except BadRegistration as error:
-        raise EnvironmentUnfit(f"entry {registration.name} reads back wrong: {error}") from error
-    if seen != registration:
-        delete_entry(host, registration.name)
-        raise EnvironmentUnfit(
-            f"entry {registration.name} reads back as {seen.line!r}, not as written",
-            hint="report this kernel", code="entry-differs",
-        )  # fmt: skip
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    except OSError:
+        return ""
+    try:
+        return os.read(descriptor, _ENTRY_BYTES).decode("utf-8", "surrogateescape")
+    finally:
+        os.close(descriptor)
+
+
+def _write_at(directory: int, name: str, text: str) -> None:
+    """Write with one write(2), as the kernel wants it; raises OSError."""
+    descriptor = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        os.write(descriptor, text.encode("utf-8", "surrogateescape"))
+    finally:
+        os.close(descriptor)
 
 
 def _refused(error: OSError, registration: Registration) -> BinfmtSetupError:
-    """Why the kernel did not take a registration, by errno (fs/binfmt_misc.c)."""
+    """Why the kernel did not take a registration."""
     path = registration.interpreter
     if error.errno == errno.ENOENT:
         return NoEmulator(f"{path} is not there (any more)", hint="install QEMU and try again")
@@ -71,21 +318,7 @@ def explained(error: OSError, what: str) -> BinfmtSetupError:
             words, hint="remount it read-write, or run outside the container", code="read-only"
         )
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return EnvironmentUnfit(words, hint="make room and run it again", code="no-space")
+        return EnvironmentUnfit(words, hint="free some space and run it again", code="no-space")
     if error.errno in (errno.ENODEV, errno.ENOENT):
         return EnvironmentUnfit(words, code="binfmt-missing")
     return EnvironmentUnfit(words)
-
-
-def delete_entry(host: Host, name: str) -> None:
-    """Delete one entry, by name; one that is gone already is fine.
-
-    Never the global `status`, where the same write would delete everybody's entries.
-    """
-    if name in ("status", "register", "", ".", "..") or "/" in name:
-        raise EnvironmentUnfit(f"{name!r} is not an entry")
-    try:
-        host.write_kernel(f"{BINFMT_MISC}/{name}", "-1")
-    except OSError as error:
-        if error.errno != errno.ENOENT:
-            raise explained(error, f"cannot remove entry {name}") from error

@@ -1,34 +1,32 @@
 """Private user namespaces with a binfmt_misc of their own: nobody else sees what is in it.
 
 The steps of `run`: `enter` leaves the caller's namespaces, `own_registry` mounts a registry
-and looks at it before anybody may write, `register` fills it, `map_back` restores the
-caller's ids. All in this one process, which then becomes the command: what it made ends
-with it, however it ends (user_namespaces(7), mount_namespaces(7)).
+and looks at it before anybody may write, `map_back` restores the caller's ids. All in this
+one process, which then becomes the command: what it made ends with it, however it ends
+(user_namespaces(7), mount_namespaces(7)).
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import signal
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from binfmt_setup.model.errors import BinfmtSetupError, EnvironmentUnfit, NoEmulator
-from binfmt_setup.model.mountinfo import BINFMT_MISC, parse_mountinfo
+from binfmt_setup.model.errors import BinfmtSetupError, EnvironmentUnfit
 from binfmt_setup.system import syscalls
 from binfmt_setup.system.probes import PROBES
 from binfmt_setup.system.programs import SAFE_PATH
+from binfmt_setup.system.registry import Registry
 from binfmt_setup.userns import denied
 from binfmt_setup.userns.identity import Caller
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from binfmt_setup.model.registration import Registration
     from binfmt_setup.system.host import Host
+    from binfmt_setup.system.registry import Outside
     from binfmt_setup.userns.identity import Extent, Identity
 
 _MAP_SECONDS = 20.0
@@ -109,9 +107,9 @@ def _map_text(extents: Sequence[Extent]) -> str:
     return "".join(f"{inside} {outside} {count}\n" for inside, outside, count in extents)
 
 
-def _write(path: str, text: str, directory: int | None = None) -> None:
+def _write(path: str, text: str) -> None:
     """Write once, as the kernel wants it; raises OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(descriptor, text.encode("utf-8", "surrogateescape"))
     finally:
@@ -197,79 +195,15 @@ def _written(host: Host, identity: Identity, process: int) -> str:
     return "ok"
 
 
-def registries(host: Host) -> frozenset[str]:
-    """The devices (major:minor) of all instances of binfmt_misc that are mounted here.
+def own_registry(host: Host, before: Outside) -> Registry:
+    """A new registry for the namespace that was entered, once it is seen to be one's own.
 
-    From mountinfo, as looking at the place itself may trigger systemd's automount.
+    `before` is what `registry.outside` gave there. Raises EnvironmentUnfit.
     """
-    mounts = parse_mountinfo(host.text("/proc/self/mountinfo"))
-    return frozenset(mount.device for mount in mounts if mount.fs_type == "binfmt_misc")
-
-
-def user_namespace() -> str:
-    """The name of this process's user namespace, as in `user:[4026531837]`."""
-    return str(Path("/proc/self/ns/user").readlink())
-
-
-def own_registry(host: Host, outside: str, foreign: frozenset[str]) -> int:
-    """Mount a new registry, and give its directory once it is seen to be one's own.
-
-    `outside` is the user namespace one came from, `foreign` what `registries` gave there.
-    Raises EnvironmentUnfit. Everything later goes through the descriptor, so nothing else
-    that appears at the path can be written to.
-    """
-    flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
     try:
-        syscalls.mount("binfmt_misc", BINFMT_MISC, "binfmt_misc", flags)
+        return Registry.mount_own(host, before)
     except OSError as error:
         raise denied.explain("mount", error, host) from error
-    directory = os.open(BINFMT_MISC, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    doubt = why_not_own(host, directory, outside, foreign)
-    if doubt:
-        os.close(directory)
-        raise EnvironmentUnfit(
-            f"the registry that was mounted may not be this namespace's own: {doubt}; "
-            "nothing was written to it",
-            hint="report this kernel", code="registry-not-own",
-        )  # fmt: skip
-    return directory
-
-
-def why_not_own(host: Host, directory: int, outside: str, foreign: frozenset[str]) -> str:
-    """What speaks against a registry being new, empty and one's own; empty if nothing does.
-
-    In a namespace that has mounted none, the path shows the parent's registry, and root
-    there may edit it: file ownership alone tells nothing to whoever maps the outer root.
-    """
-    if user_namespace() == outside:
-        return "this is still the caller's user namespace"
-    status = os.fstat(directory)
-    device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
-    if device in foreign:
-        return "it is the one that was mounted outside"
-    if device not in registries(host):
-        return "it is no binfmt_misc"
-    if os.stat("register", dir_fd=directory).st_uid != 0:
-        return "it belongs to somebody else"
-    entries = set(os.listdir(directory)) - {"register", "status"}
-    if entries:
-        return f"it has entries already ({', '.join(sorted(entries)[:3])})"
-    return ""
-
-
-def register(directory: int, registration: Registration) -> None:
-    """Add one entry; raises NoEmulator or EnvironmentUnfit."""
-    try:
-        _write("register", registration.line, directory)
-    except OSError as error:
-        path = registration.interpreter
-        words = f"the kernel does not take {path} for {registration.name}: {error.strerror}"
-        if error.errno == errno.ENOENT:
-            raise NoEmulator(words, hint="install QEMU and try again") from error
-        raise EnvironmentUnfit(
-            words, hint=f"is {path} executable for you, and not on a noexec mount?",
-            code="access-denied",
-        ) from error  # fmt: skip
 
 
 def runs_natively(probe: str) -> bool:

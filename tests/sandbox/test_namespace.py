@@ -20,19 +20,21 @@ SCHEMA = TOP / "binfmt_setup" / "data" / "schema.json"
 ENTRY = ":outer:E::outer::/bin/true:"
 START = """
 import os, sys
-from binfmt_setup import namespace, syscalls
+from binfmt_setup.model.mountinfo import BINFMT_MISC
+from binfmt_setup.model.records import replace
+from binfmt_setup.system import registry
 from binfmt_setup.system.host import Host
+from binfmt_setup.system.registry import Registry
+from binfmt_setup.userns import namespace
 from binfmt_setup.userns.identity import Users, choose
 host = Host()
-outside, foreign = namespace.user_namespace(), namespace.registries(host)
+before = registry.outside(host)
 def enter():
     namespace.enter(host, choose(namespace.caller(host, ranges=False), Users.one, as_root=True))
-def registry():
-    return os.open(namespace.BINFMT_MISC, os.O_RDONLY | os.O_DIRECTORY)
 def doubt():
-    return namespace.why_not_own(host, registry(), outside, foreign)
+    return Registry(host).why_not_own(before)
 def write_entry():
-    with open(namespace.BINFMT_MISC + "/register", "w") as file:
+    with open(BINFMT_MISC + "/register", "w") as file:
         file.write(":outer:E::outer::/bin/true:")
 """
 
@@ -58,10 +60,10 @@ write_entry()
 child = os.fork()
 if child == 0:
     enter()
-    inner = namespace.own_registry(host, outside, foreign)
+    inner = namespace.own_registry(host, before)
     write_entry()
-    os._exit(0 if set(os.listdir(inner)) == {"register", "status", "outer"} else 1)
-print(os.waitpid(child, 0)[1], sorted(os.listdir(namespace.BINFMT_MISC)))
+    os._exit(0 if set(name for name, _ in inner.texts()) == {"outer"} else 1)
+print(os.waitpid(child, 0)[1], sorted(os.listdir(BINFMT_MISC)))
 """
     )
     assert python_in_namespace(code) == "0 ['outer', 'register', 'status']\n"
@@ -75,7 +77,7 @@ def test_refuses_the_parents_registry() -> None:
 enter()
 print(doubt())
 write_entry()  # as it could do, if it did not look first
-print(os.path.exists(namespace.BINFMT_MISC + "/outer"))
+print(os.path.exists(BINFMT_MISC + "/outer"))
 """
     )
     assert python_in_namespace(code) == "it is the one that was mounted outside\nTrue\n"
@@ -93,7 +95,7 @@ def test_refuses_a_registry_with_entries() -> None:
         START
         + """
 enter()
-namespace.own_registry(host, outside, foreign)
+namespace.own_registry(host, before)
 write_entry()
 print(doubt())
 """
@@ -107,7 +109,8 @@ def test_what_may_not_be_its_own_is_an_error() -> None:
         + """
 enter()
 try:
-    namespace.own_registry(host, namespace.user_namespace(), foreign)
+    inside = host.link_target("/proc/self/ns/user")
+    namespace.own_registry(host, replace(before, user_namespace=inside))
 except Exception as error:
     print(error.code, int(error.exit_code))
 """
@@ -120,7 +123,7 @@ def test_refuses_what_is_no_registry() -> None:
         START
         + """
 enter()
-print(namespace.why_not_own(host, os.open("/proc/sys/fs", os.O_RDONLY), outside, foreign))
+print(Registry(host, os.open("/proc/sys/fs", os.O_RDONLY)).why_not_own(before))
 """
     )
     assert python_in_namespace(code) == "it is no binfmt_misc\n"
@@ -132,12 +135,12 @@ def test_refuses_a_registry_of_somebody_else() -> None:
         START
         + """
 enter()
-mine = namespace.own_registry(host, outside, foreign)
+mine = namespace.own_registry(host, before)
 namespace.map_back(host, 1000, 1000)
-print(namespace.why_not_own(host, mine, outside, foreign))
+print(mine.why_not_own(before), mine.is_own())
 """
     )
-    assert python_in_namespace(code) == "it belongs to somebody else\n"
+    assert python_in_namespace(code) == "it belongs to somebody else False\n"
 
 
 def test_a_mount_made_inside_is_not_seen_outside(tmp_path: Path) -> None:
@@ -225,3 +228,18 @@ def test_the_room_itself_takes_no_part_of_the_outer_registry_for_its_own() -> No
     done = in_namespace([*CLI, "status", "--format", "json"])
     assert done.returncode == 0, done.stderr
     assert '"entries": []' in done.stdout
+
+
+def test_a_registry_is_own_for_root_of_the_namespace_that_made_it_alone() -> None:
+    # With the outer root mapped, its files look the same from the namespace below.
+    code = (
+        START
+        + """
+print(Registry(host).is_own())
+enter()
+print(Registry(host).is_own(), os.stat(BINFMT_MISC + "/register").st_uid)
+own = namespace.own_registry(host, before)
+print(own.is_own(), Registry(host).is_own())
+"""
+    )
+    assert python_in_namespace(code) == "True\nFalse 0\nTrue True\n"
