@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from binfmt_setup.emulators.store import stored_at
 from binfmt_setup.model.elf import HEADER_BYTES, identify
 from binfmt_setup.model.facts import Interpreter
-from binfmt_setup.system.host import writable_by_all
+from binfmt_setup.system.tree import writable_by_all
 
 if TYPE_CHECKING:
     from binfmt_setup.emulators.store import Stored

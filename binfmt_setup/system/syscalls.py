@@ -15,6 +15,9 @@ MS_NODEV = 0x4
 MS_NOEXEC = 0x8
 MS_REC = 0x4000
 MS_SLAVE = 0x80000
+_OPENAT2 = 437  # on every architecture that numbers system calls as all new ones do
+_RESOLVE_IN_ROOT = 0x10
+_RESOLVE_NO_MAGICLINKS = 0x02
 
 
 def unshare(flags: int) -> None:
@@ -32,11 +35,21 @@ def unmount(target: str) -> None:
     _call("umount2", os.fsencode(target), 0)
 
 
-def _call(name: str, *arguments: object) -> None:
+def open_in_root(directory: int, path: str, flags: int) -> int:
+    """openat2(2): open a path for which a directory is the root; a descriptor."""
+    import struct
+
+    how = struct.pack("QQQ", flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+    return _call("syscall", _OPENAT2, directory, os.fsencode(path), how, len(how))
+
+
+def _call(name: str, *arguments: object) -> int:
     import ctypes
 
     words = [ctypes.c_ulong(a) if isinstance(a, int) else a for a in arguments]
     libc = ctypes.CDLL(None, use_errno=True)
-    if getattr(libc, name)(*words):
+    result = int(getattr(libc, name)(*words))
+    if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+    return result
