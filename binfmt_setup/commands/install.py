@@ -45,7 +45,7 @@ def install(host: Host, names: Sequence[str], options: InstallOptions) -> Result
         prepared = _prepared(host, facts, options)
         with (
             _qemu_at_hand(host, facts, options, prepared) as directory,
-            Registry(host).locked(),
+            Registry(host).locked(alone=options.private),
             proving(host, asked.platforms) as results,
         ):
             from binfmt_setup.commands import provision

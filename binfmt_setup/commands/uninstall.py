@@ -37,7 +37,7 @@ def uninstall(
         planned = tuple(Outcome(step, "planned") for step in todo.steps)
         return Result("uninstall", facts, outcomes=planned, check=True)
     conditions.require_root(facts)
-    with locks.locked(host, private=private), Registry(host).locked():
+    with locks.locked(host, private=private), Registry(host).locked(alone=private):
         facts = snapshot(host)
         todo = plan.plan_uninstall(facts, targets, _kept(host, facts))
         if not force:
