@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from binfmt_setup.model.facts import MADE_DIRECTORY, SCRIPT_PATH
+from binfmt_setup.model.facts import MADE_DIRECTORY
 from binfmt_setup.system.registry import explained
 
 if TYPE_CHECKING:
-    from binfmt_setup.changes.steps import ChangeFile, ChangeLink
+    from binfmt_setup.changes.steps import ChangeFile, ChangeLink, Discard
+    from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.system.host import Host
 
 
@@ -16,7 +17,7 @@ def change_file(host: Host, step: ChangeFile) -> None:
     """Write or remove a file; raises EnvironmentUnfit or PrivilegesMissing."""
     try:
         if step.after is not None:
-            host.write_file(step.path, step.after, 0o755 if step.path == SCRIPT_PATH else 0o644)
+            host.write_file(step.path, step.after)
             return
         host.remove(step.path)
         if MADE_DIRECTORY in (step.before or ""):
@@ -35,3 +36,14 @@ def change_link(host: Host, step: ChangeLink) -> None:
         host.remove_empty(step.path.rpartition("/")[0])
     except OSError as error:
         raise explained(error, f"cannot write {step.path}") from error
+
+
+def discard_emulators(host: Host, step: Discard) -> BinfmtSetupError | None:
+    """Remove a directory of emulators; what went wrong, if anything did."""
+    from binfmt_setup.emulators import discard
+
+    try:
+        discard.remove(host, step.stored)
+    except OSError as error:
+        return explained(error, f"cannot remove {step.stored.directory}")
+    return None

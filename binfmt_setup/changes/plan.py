@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from binfmt_setup.boot import units
 from binfmt_setup.changes import boot_steps
 from binfmt_setup.changes.steps import (
+    BootPlan,
     ChangeEntry,
     ChangeFile,
     Discard,
@@ -117,15 +118,15 @@ def plan_install(
         else:
             if change.entry or change.files:
                 changes.append(change)
-    own = _own_after(facts, changes)
+    boot = boot_plan(facts, changes, wish)
+    return Plan(tuple(changes), boot, _leftovers(facts), problems=tuple(problems), wish=wish)
+
+
+def boot_plan(facts: HostFacts, reached: Sequence[TargetChange], wish: Wish) -> BootPlan:
+    """What units need once these changes are made: no other file will be there."""
+    own = _own_after(facts, reached)
     steps = boot_steps.boot_steps(facts, own, wish)
-    return Plan(
-        tuple(changes),
-        steps,
-        _leftovers(facts),
-        boot_steps.start_steps(facts, own, steps, wish),
-        problems=tuple(problems),
-    )
+    return BootPlan(steps, boot_steps.start_steps(facts, own, steps, wish))
 
 
 def _by_target(platforms: Iterable[Platform]) -> dict[Target, tuple[Platform, ...]]:
@@ -146,7 +147,7 @@ def _target_change(
     if facts.native is not None and target in (facts.native, *_family(facts.native)):
         _refuse_native(facts.native, target, results)
     entry = facts.entry(target.entry_name)
-    handler = facts.handler(target.magic)
+    handler = _standing_handler(facts, target)
     good = handler is not None and _good_handler(facts, handler, target, results, wish)
     if good and handler is not None:
         after, change = handler.registration, None
@@ -157,6 +158,15 @@ def _target_change(
         change = None
     files = _config_changes(facts, target, after, change, wish)
     return TargetChange(target, platforms, change, files)
+
+
+def _standing_handler(facts: HostFacts, target: Target) -> Entry | None:
+    """The entry that the kernel picks, if it is one that shall stay.
+
+    What covered a replacement goes, whatever works with it; what lies below was not proven.
+    """
+    handler = facts.handler(target.magic)
+    return None if handler is not None and handler.name.startswith(SWAP_PREFIX) else handler
 
 
 def _family(native: Target) -> tuple[Target, ...]:
@@ -244,7 +254,7 @@ def _config_changes(
         )
     text = units.config_text(
         after,
-        _what_stood_there(facts, target, change, own),
+        _what_stood_there(facts, target, change, own, wish),
         made_directory=path.rpartition("/")[0] in facts.missing_directories
         or (own is not None and MADE_DIRECTORY in own.text),
     )
@@ -274,7 +284,11 @@ def _kept_by_others(facts: HostFacts, target: Target, wish: Wish) -> bool:
 
 
 def _what_stood_there(
-    facts: HostFacts, target: Target, change: ChangeEntry | None, own: ConfigFile | None
+    facts: HostFacts,
+    target: Target,
+    change: ChangeEntry | None,
+    own: ConfigFile | None,
+    wish: Wish,
 ) -> Registration | None:
     """What uninstall shall put back: what was in the kernel before the first install."""
     if own is not None:
@@ -282,7 +296,17 @@ def _what_stood_there(
     entry = facts.entry(target.entry_name)
     if change is not None:
         return change.before
-    return entry.registration if entry else None
+    if entry is None or _is_what_we_write(facts, target, entry, wish):
+        return None
+    return entry.registration
+
+
+def _is_what_we_write(facts: HostFacts, target: Target, entry: Entry, wish: Wish) -> bool:
+    """Whether an entry without a file is ours: an install ended before it wrote the file."""
+    try:
+        return entry.registration == _registration_to_write(facts, target, wish)
+    except NoEmulator:
+        return False
 
 
 def _own_after(facts: HostFacts, changes: Sequence[TargetChange]) -> tuple[Registration, ...]:
@@ -320,11 +344,8 @@ def plan_uninstall(
         change = _removal(facts, target)
         if change.entry or change.files:
             changes.append(change)
-    own = _own_after(facts, changes)
-    steps = boot_steps.boot_steps(facts, own, Wish())
-    starts = boot_steps.start_steps(facts, own, steps, Wish())
     discards = _unneeded(facts, changes, kept, everything=not targets)
-    return Plan(tuple(changes), steps, _leftovers(facts), starts, discards)
+    return Plan(tuple(changes), boot_plan(facts, changes, Wish()), _leftovers(facts), discards)
 
 
 def _removal(facts: HostFacts, target: Target) -> TargetChange:

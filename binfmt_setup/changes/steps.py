@@ -116,20 +116,51 @@ BootStep = ChangeFile | ChangeLink | ControlUnit | Reload
 Step = Prepare | Unpack | Discard | ChangeEntry | ChangeFile | ChangeLink | ControlUnit | Reload
 
 
+class BootPlan(Record):
+    """What units need: files and links first, then what systemd is told, then what is started."""
+
+    steps: tuple[BootStep, ...] = ()
+    starts: tuple[ControlUnit, ...] = ()
+
+
 class Plan(Record):
-    """The steps in the order in which they are carried out, and what stands in the way."""
+    """What changes, and what stands in the way.
+
+    `boot` is what units need when every target is reached; it is made anew when one is not.
+    """
 
     targets: tuple[TargetChange, ...] = ()
-    boot: tuple[BootStep, ...] = ()
+    boot: BootPlan = BootPlan()
     leftovers: tuple[ChangeEntry, ...] = ()
-    starts: tuple[ControlUnit, ...] = ()
     discards: tuple[Discard, ...] = ()
     problems: tuple[tuple[Target, BinfmtSetupError], ...] = ()
+    wish: Wish = Wish()
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """Every single step."""
+        """Every single step, in the order in which they are told."""
         entries = [c.entry for c in self.targets if c.entry]
         files = [file for change in self.targets for file in change.files]
-        last: tuple[Step, ...] = (*self.leftovers, *self.starts, *self.discards)
-        return (*entries, *files, *self.boot, *last)
+        last: tuple[Step, ...] = (*self.leftovers, *self.boot.starts, *self.discards)
+        return (*entries, *files, *self.boot.steps, *last)
+
+
+Written = ChangeEntry | ChangeFile | ChangeLink
+"""A change that can be taken back: it says what stood before."""
+
+
+def reverse(step: Written) -> Written:
+    """The step that takes another one back."""
+    if isinstance(step, ChangeEntry):
+        return ChangeEntry(step.name, step.after, step.before)
+    if isinstance(step, ChangeFile):
+        return ChangeFile(step.path, step.after, step.before)
+    return ChangeLink(step.path, step.after, step.before)
+
+
+class Outcome(Record):
+    """What became of a step: `planned`, `done`, `failed` or `rolled-back`, and why."""
+
+    step: Step
+    result: str
+    error: BinfmtSetupError | None = None

@@ -1,312 +1,374 @@
-"""The only writer: carries out a plan's steps, proves them, and takes back what fails.
+"""The only writer: a transaction that tries out, begins, proves, commits, or rolls back.
 
-A replacement leaves no gap. A temporary entry with the new registration, which as the
-newest is matched first, covers the moment between deleting the old entry and writing the
-new one; it is also what is proven, so a bad emulator is seen before the old entry goes.
+What is written, in which order, and what a killed run leaves:
+
+- an emulator is tried out where nobody else meets it; until then nothing is written;
+- a new entry: its binfmt.d file, then the entry. Killed in between: a file without its entry,
+  which the next run registers;
+- a replacement: a covering entry with the new registration, which as the newest is matched
+  first; it is proven; the file; the old entry out, the new one in; the covering entry out.
+  Killed in between: the covering entry, by which `recovery` knows what to finish;
+- a removal: the entry, then its file. So this tool's file is there whenever its entry is;
+- units, their links and their script last, made from what was reached.
+
+Each write is noted before it is made and says what stood before, so that whatever ends a
+transaction early, it is taken back in reverse order. Signals wait while something is written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from binfmt_setup.changes import files
+from binfmt_setup.changes.plan import boot_plan
+from binfmt_setup.changes.recovery import covered_name
 from binfmt_setup.changes.steps import (
     ChangeEntry,
     ChangeFile,
     ChangeLink,
     ControlUnit,
     Discard,
-    Plan,
-    Prepare,
-    Step,
-    TargetChange,
+    Outcome,
+    reverse,
 )
+from binfmt_setup.changes.work import Work
 from binfmt_setup.model.errors import BinfmtSetupError, EnvironmentUnfit
-from binfmt_setup.model.facts import SWAP_PREFIX
-from binfmt_setup.model.records import NOTHING, Record, replace
-from binfmt_setup.system.registry import Registry, explained
+from binfmt_setup.model.records import NOTHING
+from binfmt_setup.system.registry import Registry
+from binfmt_setup.system.signals import undisturbed
+from binfmt_setup.system.trial import Candidate
 
 if TYPE_CHECKING:
-    from binfmt_setup.changes.steps import BootStep
-    from binfmt_setup.model.registration import Registration
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from binfmt_setup.changes.steps import BootStep, Plan, Step, Written
+    from binfmt_setup.changes.work import State
+    from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.system.host import Host
     from binfmt_setup.system.probes import ProbeResult
 
-Prover = Callable[[Sequence[str]], Mapping[str, "ProbeResult"]]
-_MODPROBE_SECONDS = 30.0
 _RELOAD_SECONDS = 60.0
 _UNIT_SECONDS = 120.0
 
 
-class Outcome(Record):
-    """What became of a step: `planned`, `done`, `failed` or `rolled-back`, and why."""
+class Transaction:
+    """A plan that is carried out: every target by itself, done or taken back.
 
-    step: Step
-    result: str
-    error: BinfmtSetupError | None = None
+    `probes` holds the newest result of each probe; one that was got before the last change of
+    its target is in `_stale` until it ran again. Left early, by whatever, it rolls back. While
+    probes run, `meanwhile` is called.
+    """
 
-
-class Applied:
-    """The outcomes so far, in order, and the newest result of each probe."""
-
-    def __init__(self, probes: Mapping[str, ProbeResult] = NOTHING) -> None:
+    def __init__(
+        self, host: Host, plan: Plan, facts: HostFacts,
+        found: Mapping[str, ProbeResult] = NOTHING, meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
         self.outcomes: list[Outcome] = []
-        self.probes = dict(probes)
-
-    def note(self, step: Step, result: str = "done", error: BinfmtSetupError | None = None) -> None:
-        """Write down what became of a step."""
-        self.outcomes.append(Outcome(step, result, error))
+        self.probes = dict(found)
+        self.works = [Work(change) for change in plan.targets]
+        self._host, self._plan, self._facts = host, plan, facts
+        self._registry = Registry(host)
+        self._meanwhile = meanwhile
+        self._before = dict(found)
+        self._stale: set[str] = set()
+        self._starts: Sequence[ControlUnit] = ()
 
     @property
     def errors(self) -> tuple[BinfmtSetupError, ...]:
         """What went wrong."""
         return tuple(o.error for o in self.outcomes if o.error is not None)
 
+    def __enter__(self) -> Self:
+        return self
 
-class _Swap:
-    """One entry on its way to a new registration.
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            for work in self._those("begun", "proven"):
+                self._roll_back(work)
 
-    `live` is the name it has in the kernel at the moment, `written` the files made so far.
-    """
+    def carry_out(self) -> None:
+        """Do all of it, up to what must be started without a lock."""
+        with self:
+            self.try_out()
+            self.begin()
+            self.prove()
+            self.commit()
+            self.settle()
+        self.write_boot_files()
+        self._discard()
 
-    def __init__(self, change: TargetChange, entry: ChangeEntry, after: Registration) -> None:
-        self.change = change
-        self.entry = entry
-        self.after = after
-        self.live = ""
-        self.written: list[ChangeFile] = []
+    # -- the phases --------------------------------------------------------------------
 
-    @property
-    def covered(self) -> bool:
-        """Whether an older entry of the name stays until the new registration is proven."""
-        return self.entry.before is not None
+    def try_out(self) -> None:
+        """Let nobody else meet an emulator that does not work; writes nothing."""
+        works = [w for w in self._those("planned") if self._needs_trial(w)]
+        candidates = [
+            Candidate(entry.after, tuple(p for p in work.probes if p in self._before))
+            for work in works
+            if (entry := work.change.entry) and entry.after
+        ]
+        if not candidates:
+            return
+        seen = self._host.try_out(candidates, self._meanwhile)
+        for work in works:
+            if why := self._disproof(work, seen):
+                work.state = "rolled back"
+                self._tell_failure(work, f"does not work and was not used ({why})")
 
+    def begin(self) -> None:
+        """Write what can be proven: new entries, and those that cover a replacement."""
+        for work in self._those("planned"):
+            self._write_all(work, work.beginning(), "begun")
 
-def prepare(host: Host, steps: Sequence[Prepare], *, private: bool = False) -> list[Outcome]:
-    """Load the module and mount the registry; raises EnvironmentUnfit or PrivilegesMissing."""
-    outcomes = []
-    for step in steps:
-        if step.kind == "load-module":
-            host.checked(("modprobe", step.target), _MODPROBE_SECONDS)
-            outcomes.append(Outcome(step, "done"))
-            continue
+    def prove(self) -> None:
+        """Run the probes of what was begun, in the registry that everybody uses."""
+        wanted = [w for w in self._those("begun") if w.change.prove and w.registers]
+        self._run_again([probe for work in wanted for probe in work.probes])
+        for work in self._those("begun"):
+            why = self._disproof(work, self.probes) if work in wanted else ""
+            if why:
+                self._fail(work, f"does not work and was taken back ({why})")
+            else:
+                work.state = "proven"
+
+    def commit(self) -> None:
+        """Write the rest of each target that was proven."""
+        for work in self._those("proven"):
+            self._write_all(work, work.rest(), "committed")
+        for leftover in self._plan.leftovers:
+            self._remove_leftover(leftover)
+
+    def settle(self) -> None:
+        """Prove once more what changed since its proof: the last proof follows the last change."""
+        self._run_again(sorted(self._stale))
+        for work in self._those("committed"):
+            if work.change.prove and work.registers and (why := self._disproof(work, self.probes)):
+                self._fail(work, f"does not work in its place and was taken back ({why})")
+        self._run_again(sorted(self._stale))
+        for work in self._those("committed"):
+            if work.change.entry:
+                self._note(work.change.entry)
+            for file in work.change.files:
+                self._note(file)
+
+    def write_boot_files(self) -> None:
+        """Bring units, links and script to what was reached; all of them, or none."""
+        reached = [work.change for work in self._those("committed")]
+        boot = self._plan.boot
+        if len(reached) < len(self.works):
+            boot = boot_plan(self._facts, reached, self._plan.wish)
+        done: list[BootStep] = []
         try:
-            new = Registry(host).mount(again=private)
-        except OSError as error:
-            raise explained(error, f"cannot mount binfmt_misc on {step.target}") from error
-        if new:
-            outcomes.append(Outcome(step, "done"))
-    return outcomes
-
-
-def carry_out(host: Host, plan: Plan, prove: Prover, before: Mapping[str, ProbeResult]) -> Applied:
-    """Carry out a plan: attempt every target, report each, take back those that fail.
-
-    `before` holds the probes' results before anything was changed: a replacement may not
-    break what ran.
-    """
-    done = Applied(before)
-    swaps = _start_swaps(host, plan.targets, done)
-    try:
-        _prove(swaps, prove, before, done)
-        swaps = [swap for swap in swaps if _keep_if_proven(host, swap, before, done)]
-        _finish_swaps(host, swaps, prove, done)
-    except BaseException:
-        for swap in swaps:
-            _withdraw(host, swap)
-        raise
-    for change in plan.targets:
-        if change.entry is None or change.entry.after is None:
-            _remove(host, change, done)
-    for step in plan.boot:
-        _boot_step(host, step, done)
-    for leftover in plan.leftovers:
-        _delete_noted(host, leftover, done)
-    for discard in plan.discards:
-        discard_emulators(host, discard, done)
-    return done
-
-
-def _start_swaps(host: Host, changes: Sequence[TargetChange], done: Applied) -> list[_Swap]:
-    """Register every new registration, beside the old entry where there is one."""
-    swaps = []
-    for change in changes:
-        if change.entry is None or change.entry.after is None:
-            continue
-        swap = _Swap(change, change.entry, change.entry.after)
-        name = SWAP_PREFIX + change.target.name if swap.covered else swap.after.name
-        try:
-            Registry(host).register(replace(swap.after, name=name))
+            for step in boot.steps:
+                done.append(step)  # before it is done: so it is taken back for sure
+                self._boot_step(step)
         except BinfmtSetupError as error:
-            done.note(change.entry, "failed", error)
+            self._take_back_boot(done)
+            self._note(done[-1], "failed", error)
+        except BaseException:
+            self._take_back_boot(done)
+            raise
         else:
-            swap.live = name
-            swaps.append(swap)
-    return swaps
+            for step in boot.steps:
+                self._note(step)
+            self._starts = boot.starts
 
+    def start_units(self) -> None:
+        """Start what is to run from now on: when no lock on the registry is held any more.
 
-def _prove(
-    swaps: Sequence[_Swap], prove: Prover, before: Mapping[str, ProbeResult], done: Applied
-) -> None:
-    """Run the probes of everything that was just registered, all at once."""
-    wanted = [p.probe for s in swaps if s.change.prove for p in s.change.platforms]
-    if wanted:
-        done.probes.update(prove([probe for probe in wanted if probe in before]))
+        The units write to the registry themselves, and wait for that lock; so all is proven
+        once more after them.
+        """
+        for step in self._starts:
+            try:
+                self._control(step)
+            except BinfmtSetupError as error:
+                self._note(step, "failed", error)
+            else:
+                self._note(step)
+        if self._starts:
+            self._run_again([probe for work in self.works for probe in work.probes])
 
+    # -- their parts -------------------------------------------------------------------
 
-def _keep_if_proven(
-    host: Host, swap: _Swap, before: Mapping[str, ProbeResult], done: Applied
-) -> bool:
-    """Write the files of a proven registration; withdraw one that failed."""
-    why = _disproof(swap, before, done.probes) if swap.change.prove else ""
-    if why:
-        _withdraw(host, swap)
-        done.probes.update(
-            {p.probe: before[p.probe] for p in swap.change.platforms if p.probe in before}
-        )
-        error = EnvironmentUnfit(
-            f"{swap.after.interpreter} does not work and was taken back ({why})",
-            hint="the host is as it was; try another QEMU with --qemu DIR",
-            code="probe-failed",
-        )
-        done.note(swap.entry, "rolled-back", error)
-        return False
-    for file in swap.change.files:
-        try:
-            files.change_file(host, file)
-        except BinfmtSetupError as error:
-            _withdraw(host, swap)
-            done.note(file, "failed", error)
-            done.note(swap.entry, "rolled-back")
+    def _those(self, *states: State) -> list[Work]:
+        return [work for work in self.works if work.state in states]
+
+    def _needs_trial(self, work: Work) -> bool:
+        """Whether nobody knows yet that this very file does this: most that is registered.
+
+        Where the same file serves already and works, and the program's name is passed on in the
+        same way, a registration that differs in other flags needs no trial.
+        """
+        entry = work.change.entry
+        if not (work.change.prove and entry and entry.after):
             return False
-        swap.written.append(file)
-    return True
+        disk = self._facts.interpreter(entry.after.interpreter).identity
+        known = [self._before[probe] for probe in work.probes if probe in self._before]
+        serves = entry.before is not None and ("P" in entry.before.flags) is (
+            "P" in entry.after.flags
+        )
+        return bool(known) and not (serves and all(r.ok and r.pinned == disk for r in known))
 
+    def _disproof(self, work: Work, now: Mapping[str, ProbeResult]) -> str:
+        """Why a registration must go: it breaks what ran, or nothing runs with it."""
+        probes = [probe for probe in work.probes if probe in now and probe in self._before]
+        broken = [probe for probe in probes if not now[probe].ok]
+        if broken and (len(broken) == len(probes) or any(self._before[p].ok for p in broken)):
+            return "; ".join(f"{probe}: {now[probe].why()}" for probe in broken)
+        return ""
 
-def _disproof(
-    swap: _Swap, before: Mapping[str, ProbeResult], now: Mapping[str, ProbeResult]
-) -> str:
-    """Why a new registration must go: it breaks what ran, or nothing runs with it."""
-    probes = [p.probe for p in swap.change.platforms if p.probe in now]
-    broken = [probe for probe in probes if not now[probe].ok]
-    if len(broken) == len(probes) or any(before[probe].ok for probe in broken):
-        return "; ".join(f"{probe}: {now[probe].why()}" for probe in broken)
-    return ""
+    def _run_again(self, probes: Sequence[str]) -> None:
+        wanted = [probe for probe in dict.fromkeys(probes) if probe in self._before]
+        if wanted:
+            with self._host.prove(wanted) as results:
+                self._meanwhile()
+                self.probes.update(results())
+        self._stale.difference_update(probes)
 
+    def _write_all(self, work: Work, steps: Sequence[Written], state: State) -> None:
+        """Write all of it, or take back what the target has got so far."""
+        if steps:
+            self._stale.update(work.probes)
+        step = None
+        with undisturbed():
+            try:
+                for step in steps:
+                    work.written.append(step)  # before it is done: so it is taken back for sure
+                    self._write(step)
+            except BinfmtSetupError as error:
+                self._roll_back(work)
+                self._tell_stop(work, step, error)
+            else:
+                work.state = state
 
-def _finish_swaps(host: Host, swaps: Sequence[_Swap], prove: Prover, done: Applied) -> None:
-    """Give every proven registration its own name, still without a gap."""
-    again: list[str] = []
-    for swap in swaps:
-        try:
-            if swap.covered:
-                _exchange(host, swap)
-                again += [p.probe for p in swap.change.platforms if p.probe in done.probes]
-        except BinfmtSetupError as error:
-            _withdraw(host, swap)
-            done.note(swap.entry, "failed", error)
-        else:
-            swap.live = ""
-            done.note(swap.entry)
-            while swap.written:
-                done.note(swap.written.pop(0))
-    if again:
-        done.probes.update(prove(again))
-
-
-def _exchange(host: Host, swap: _Swap) -> None:
-    """Old entry out, new entry in, temporary entry out.
-
-    Whatever stops it, even a signal: the temporary entry serves until the old one is back.
-    """
-    before = swap.entry.before
-    try:
-        Registry(host).delete(swap.entry.name)
-        Registry(host).register(swap.after)
-    except BaseException:
-        Registry(host).delete(swap.entry.name)
-        if before is not None:
-            Registry(host).register(before)
-        raise
-    temporary, swap.live = swap.live, ""
-    Registry(host).delete(temporary)
-
-
-def _withdraw(host: Host, swap: _Swap) -> None:
-    """Take back what was done so far; the entry that stood before was never touched."""
-    while swap.written:
-        file = swap.written.pop()
-        files.change_file(host, ChangeFile(file.path, file.after, file.before))
-    if swap.live:
-        live, swap.live = swap.live, ""
-        Registry(host).delete(live)
-
-
-def _remove(host: Host, change: TargetChange, done: Applied) -> None:
-    """Carry out a change that registers nothing: an entry goes, files come or go."""
-    if change.entry is not None:
-        _delete_noted(host, change.entry, done)
-    for file in change.files:
-        try:
-            files.change_file(host, file)
-        except BinfmtSetupError as error:
-            done.note(file, "failed", error)
-        else:
-            done.note(file)
-
-
-def _delete_noted(host: Host, entry: ChangeEntry, done: Applied) -> None:
-    try:
-        Registry(host).delete(entry.name)
-    except BinfmtSetupError as error:
-        done.note(entry, "failed", error)
-    else:
-        done.note(entry)
-
-
-def _boot_step(host: Host, step: BootStep, done: Applied) -> None:
-    try:
+    def _write(self, step: Written) -> None:
         if isinstance(step, ChangeFile):
-            files.change_file(host, step)
+            files.change_file(self._host, step)
         elif isinstance(step, ChangeLink):
-            files.change_link(host, step)
-        elif isinstance(step, ControlUnit):
-            _control_unit(host, step)
+            files.change_link(self._host, step)
+        elif step.after is None:
+            self._registry.delete(step.name)
         else:
-            host.checked(("systemctl", "daemon-reload"), _RELOAD_SECONDS)
-    except BinfmtSetupError as error:
-        done.note(step, "failed", error)
-    else:
-        done.note(step)
+            self._registry.register(step.after)
 
+    def _fail(self, work: Work, words: str) -> None:
+        self._roll_back(work)
+        self._tell_failure(work, words)
 
-def start_units(host: Host, plan: Plan, done: Applied) -> None:
-    """Start what a plan starts: after `carry_out`, and when no lock on the registry is held.
+    def _roll_back(self, work: Work) -> None:
+        with undisturbed():
+            self._stale.update(work.probes)
+            work.state = "rolled back"
+            self._take_back(work.written)
 
-    The units write to the registry themselves, and wait for that lock.
-    """
-    for step in plan.starts:
-        _boot_step(host, step, done)
+    def _take_back(self, written: list[Written]) -> None:
+        """Undo in reverse order, each step only where it was really done."""
+        while written:
+            step = reverse(written.pop())
+            if self._stands(step.after, step):
+                continue
+            if isinstance(step, ChangeEntry) and not self._stands(step.before, step):
+                continue  # someone else's by now, or it never came
+            try:
+                self._write(step)
+            except BinfmtSetupError as error:
+                self._note(step, "failed", error)
+                if isinstance(step, ChangeEntry) and step.after is not None:
+                    return  # what covers it stays: the next run brings it to an end
 
+    def _stands(self, wanted: object, step: Written) -> bool:
+        """Whether what a step is about is in this state already."""
+        if isinstance(step, ChangeEntry):
+            entry = self._registry.entry(step.name)
+            return (entry.registration if entry else None) == wanted
+        if isinstance(step, ChangeLink):
+            return (self._host.link_target(step.path) or None) == wanted
+        there = self._host.text(step.path) if self._host.exists(step.path) else None
+        return there == wanted
 
-def _control_unit(host: Host, step: ControlUnit) -> None:
-    host.checked(
-        ("systemctl", step.kind.removesuffix("-unit"), step.target),
-        _UNIT_SECONDS,
-        hint=f"see why: systemctl status {step.target}",
-    )
+    def _remove_leftover(self, leftover: ChangeEntry) -> None:
+        """What a killed run left goes once something else does its work, and not before."""
+        if self._registry.entry(covered_name(leftover.name)) is None:
+            return
+        self._stale.update(self._before)
+        try:
+            self._registry.delete(leftover.name)
+        except BinfmtSetupError as error:
+            self._note(leftover, "failed", error)
+        else:
+            self._note(leftover)
 
+    def _boot_step(self, step: BootStep) -> None:
+        if isinstance(step, ChangeFile | ChangeLink):
+            with undisturbed():
+                self._write(step)
+        elif isinstance(step, ControlUnit):
+            self._control(step)
+        else:
+            self._host.checked(("systemctl", "daemon-reload"), _RELOAD_SECONDS)
 
-def discard_emulators(host: Host, step: Discard, done: Applied) -> None:
-    """Remove a directory of emulators, unless something could not be freed of it before."""
-    if done.errors:
-        return
-    from binfmt_setup.emulators import discard
+    def _take_back_boot(self, done: Sequence[BootStep]) -> None:
+        """Have the files as they were; a unit that was stopped runs on, without waiting for it."""
+        with undisturbed():
+            self._take_back([step for step in done if isinstance(step, ChangeFile | ChangeLink)])
+        for step in done:
+            if isinstance(step, ControlUnit):
+                self._host.run(("systemctl", "--no-block", "start", step.target), _UNIT_SECONDS)
 
-    try:
-        discard.remove(host, step.stored)
-    except OSError as error:
-        done.note(step, "failed", explained(error, f"cannot remove {step.stored.directory}"))
-    else:
-        done.note(step)
+    def _control(self, step: ControlUnit) -> None:
+        self._host.checked(
+            ("systemctl", step.kind.removesuffix("-unit"), step.target),
+            _UNIT_SECONDS,
+            hint=f"see why: systemctl status {step.target}",
+        )
+
+    def _discard(self) -> None:
+        for discard in self._plan.discards:
+            if not self.errors:
+                self._outcome_of_discard(discard)
+
+    def _outcome_of_discard(self, discard: Discard) -> None:
+        if error := files.discard_emulators(self._host, discard):
+            self._note(discard, "failed", error)
+        else:
+            self._note(discard)
+
+    # -- telling -----------------------------------------------------------------------
+
+    def _note(
+        self, step: Step, result: str = "done", error: BinfmtSetupError | None = None
+    ) -> None:
+        self.outcomes.append(Outcome(step, result, error))
+
+    def _tell_failure(self, work: Work, words: str) -> None:
+        entry = work.change.entry
+        if entry and entry.after:
+            error = EnvironmentUnfit(
+                f"{entry.after.interpreter} {words}",
+                hint="the host is as it was; try another QEMU with --qemu DIR",
+                code="probe-failed",
+            )
+            self._note(entry, "rolled-back", error)
+
+    def _tell_stop(self, work: Work, step: Written | None, error: BinfmtSetupError) -> None:
+        """A step failed, and with it went its target."""
+        entry = work.change.entry
+        if isinstance(step, ChangeFile):
+            self._note(step, "failed", self._persistence(error))
+            if entry:
+                self._note(entry, "rolled-back")
+        elif entry:
+            self._note(entry, "failed", error)
+
+    def _persistence(self, error: BinfmtSetupError) -> BinfmtSetupError:
+        """What to do where a binfmt.d file cannot be written, for a wish that asked for one."""
+        if self._plan.wish.persist and error.code in ("read-only", "no-space"):
+            hint = "use --no-persist to register until the next reboot only"
+            return EnvironmentUnfit(error.message, hint=f"{error.hint}; or {hint}", code=error.code)
+        return error

@@ -188,7 +188,7 @@ def check(  # noqa: PLR0913 - one parameter is one option
                 "--security looks at all entries, whatever their platform",
                 hint="leave the platforms out",
             )
-        result = check_security(host, strict=strict)
+        _finish(check_security(host, strict=strict), format_.value, quiet=quiet)
     else:
         from binfmt_setup.commands.check import check as do_check
 
@@ -196,7 +196,7 @@ def check(  # noqa: PLR0913 - one parameter is one option
         versions = format_ is CheckFormat.json or (len(platforms or []) == 1 and not quiet)
         engines = _engine_calls(host, engine) if engine else None
         result = do_check(host, platforms or [], strict=strict, versions=versions, engines=engines)
-    _finish(result, format_.value, quiet=quiet)
+        _finish(result, format_.value, quiet=quiet)
 
 
 @app.command(short_help="Show every entry of the registry.")
@@ -268,15 +268,15 @@ def unit(
     verbose: Verbose = False,
 ) -> None:
     """Print what install would write so that registrations survive a reboot."""
-    from binfmt_setup.commands.dry_run import unit as unit_texts
+    from binfmt_setup.commands.unit import unit as unit_texts
 
     options = _install_options(**_qemu_options(qemu))
     facts, text, files = unit_texts(host_at(root, verbose=verbose), platforms or [], options)
     if format_ is Format.json:
         from binfmt_setup.report import text_report
-        from binfmt_setup.report.result import Result
+        from binfmt_setup.report.result import UnitResult
 
-        sys.stdout.write(text_report.json_report(Result("unit", facts), unit=text, files=files))
+        sys.stdout.write(text_report.json_report(UnitResult(facts), unit=text, files=files))
         return
     # As comments, so that the output is a unit file that systemd accepts.
     lines = (line for path, body in files.items() for line in (path, *body.splitlines()))

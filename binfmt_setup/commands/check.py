@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from binfmt_setup.engines.ask import EngineCalls
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.targets import Platform
-    from binfmt_setup.report.result import Result
+    from binfmt_setup.report.result import CheckResult
     from binfmt_setup.system.host import Host
     from binfmt_setup.system.probes import ProbeResult
 
@@ -26,7 +26,7 @@ def check(
     strict: bool = False,
     versions: bool = False,
     engines: EngineCalls | None = None,
-) -> Result:
+) -> CheckResult:
     """Whether the platforms work, and what is wrong if not; changes nothing."""
     asked = asked_for(names)
     with proving(host, asked.platforms) as results:
@@ -34,7 +34,7 @@ def check(
         from binfmt_setup.diagnosis.judge import judge
         from binfmt_setup.inspect.snapshot import snapshot, with_digests, with_versions
         from binfmt_setup.report import text_report  # noqa: F401 - for who shows the result
-        from binfmt_setup.report.result import Result
+        from binfmt_setup.report.result import CheckResult
 
         facts = snapshot(host, asked.platforms)
         found = results()
@@ -45,11 +45,11 @@ def check(
     verdict = judge(with_digests(host, facts), wished, found)
     if not wished:
         verdict = replace(verdict, findings=(*verdict.findings, _nothing_to_emulate(facts)))
-    result = Result("check", facts, verdict, strict=strict)
+    result = CheckResult(facts, verdict, strict=strict)
     return _with_engines(result, engines, named=asked.named) if engines else result
 
 
-def _with_engines(result: Result, calls: EngineCalls, *, named: bool) -> Result:
+def _with_engines(result: CheckResult, calls: EngineCalls, *, named: bool) -> CheckResult:
     """The same check, answered by builds with container engines."""
     from binfmt_setup.engines.answers import Question
     from binfmt_setup.engines.ask import ask_engines, with_engines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,6 @@ from binfmt_setup.explain.specimen import Specimen, look_at
 from binfmt_setup.inspect.snapshot import snapshot
 from binfmt_setup.model.errors import BinfmtSetupError, PrivilegesMissing, UsageProblem
 from binfmt_setup.report.document import SCHEMA_VERSION, Json, entry_row, host_row
-from binfmt_setup.system import probes
 from binfmt_setup.system.host import Host
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def explained(host: Host, file: str, chroot: str = "") -> tuple[HostFacts, Expla
 
     seen = explain(
         facts, path, look=look, look_on_host=lambda wanted: look_at(host, wanted),
-        prove=_prove, tree=str(tree.root),
+        prove=partial(_prove, host), tree=str(tree.root),
     )  # fmt: skip
     if seen.failure is not None and seen.failure.code == "unreadable":
         raise PrivilegesMissing(seen.failure.message, hint="run it with sudo")
@@ -77,11 +77,12 @@ def _placed(host: Host, tree: Host, file: str) -> tuple[str, Host]:
     return file, tree
 
 
-def _prove(target: Target) -> ProbeResult | None:
+def _prove(host: Host, target: Target) -> ProbeResult | None:
     """What the probe of a target did; None where probes cannot run."""
     name = target.platforms[0].probe
     try:
-        return probes.run_probes([name]).get(name)
+        with host.prove([name]) as results:
+            return results().get(name)
     except BinfmtSetupError:
         return None
 

@@ -9,14 +9,16 @@ from binfmt_setup.commands.request import asked_for, probe
 from binfmt_setup.diagnosis.judge import judge
 from binfmt_setup.inspect.snapshot import snapshot, with_digests, with_versions
 from binfmt_setup.model.errors import UsageProblem
-from binfmt_setup.report.result import Result
+from binfmt_setup.report import result
+from binfmt_setup.report.result import SecurityResult, StatusResult
 
 if TYPE_CHECKING:
     from binfmt_setup.model.errors import BinfmtSetupError
+    from binfmt_setup.report.result import Result
     from binfmt_setup.system.host import Host
 
 
-def check_security(host: Host, *, strict: bool = False) -> Result:
+def check_security(host: Host, *, strict: bool = False) -> SecurityResult:
     """Whether the entries of a host can be trusted; runs no probe and changes nothing.
 
     Raises UsageProblem for an offline tree, which has none.
@@ -30,16 +32,16 @@ def check_security(host: Host, *, strict: bool = False) -> Result:
             hint="run it on the live host",
         )
     facts = with_provenance(host, snapshot(host))
-    return Result("check", facts, security_verdict(facts), strict=strict, security=True)
+    return SecurityResult(facts, security_verdict(facts), strict=strict)
 
 
 def stopped(host: Host, command: str, error: BinfmtSetupError, *, check: bool) -> Result:
     """The result of a command that an error stopped: the host as it is, and what is wrong."""
     facts = snapshot(host)
-    return Result(command, facts, judge(facts, (), {}), errors=(error,), check=check)
+    return result.stopped(command, facts, judge(facts, (), {}), error, check=check)
 
 
-def status(host: Host) -> Result:
+def status(host: Host) -> StatusResult:
     """Every entry of the host."""
     facts = snapshot(host)
     if host.live:
@@ -52,4 +54,4 @@ def status(host: Host) -> Result:
         if (handler := facts.handler(platform.target.magic)) and handler.registration.magic
     ]
     found = with_pinned_versions(host, facts, served, probe(host, served))
-    return Result("status", facts, judge(facts, served, found))
+    return StatusResult(facts, judge(facts, served, found))

@@ -1,39 +1,49 @@
-"""What `install` does once it may: read, plan, apply, prove, and tell what came of it."""
+"""What `install` does once it may: read, plan, carry out, and tell what came of it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from binfmt_setup.changes import conditions, plan, transaction
-from binfmt_setup.changes.steps import Plan, Prepare, Wish
-from binfmt_setup.changes.transaction import Applied, Outcome
+from binfmt_setup.changes import conditions, plan, recovery
+from binfmt_setup.changes.steps import Outcome, Plan, Prepare, Wish
+from binfmt_setup.changes.transaction import Transaction
 from binfmt_setup.commands.request import Asked, probe, selected
 from binfmt_setup.emulators import choice
 from binfmt_setup.inspect.snapshot import looked_again, snapshot, with_versions
-from binfmt_setup.model.errors import NoEmulator
+from binfmt_setup.model.errors import EnvironmentUnfit, NoEmulator
 from binfmt_setup.model.records import Record, replace
 from binfmt_setup.model.targets import targets_of
-from binfmt_setup.system import probes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from binfmt_setup.commands.ground import Ground
     from binfmt_setup.commands.request import InstallOptions
     from binfmt_setup.diagnosis.verdict import Verdict
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.targets import Platform
-    from binfmt_setup.report.result import Result
+    from binfmt_setup.report.result import InstallResult
     from binfmt_setup.system.host import Host
     from binfmt_setup.system.probes import ProbeResult
 
 
-class Provided(Record):
-    """The platforms that were meant, the host before, what was planned, and what was done."""
+class Reading(Record):
+    """The host, what its probes said, the platforms that are meant, and what is to change."""
 
+    facts: HostFacts
+    found: Mapping[str, ProbeResult]
     platforms: tuple[Platform, ...]
-    before: HostFacts
     plan: Plan
-    applied: Applied
+    recovered: tuple[Outcome, ...] = ()
+
+
+class Done(Record):
+    """What was read, what was done around the plan, and the transaction; none under --check."""
+
+    reading: Reading
+    options: InstallOptions
+    around: tuple[Outcome, ...]
+    transaction: Transaction | None
 
 
 def provide(
@@ -41,58 +51,138 @@ def provide(
     asked: Asked,
     options: InstallOptions,
     results: Callable[[], Mapping[str, ProbeResult]],
-    prepared: list[Outcome],
-) -> Provided:
-    """Plan and carry out the plan; `results` waits for the probes, which run already.
+    ground: Ground,
+) -> Done:
+    """Read and plan; unless only the plan is wanted, carry it out.
 
-    Raises the typed error for whatever makes it pointless to try.
+    `results` waits for the probes, which run already. Raises the typed error for whatever makes
+    it pointless to try.
     """
-    facts = snapshot(host, asked.platforms, qemu_directory=options.qemu_directory)
-    conditions.require_registry(facts)
-    found = results()
-    wished = selected(facts, asked, found)
-    todo = planned(host, facts, wished, found, options)
-    lacking = without_emulator(todo, wished, asked)
+    reading = _read(host, asked, options, results, ground)
+    around = [*ground.outcomes, *reading.recovered]
+    lacking = _without_emulator(reading, asked)
     if lacking and options.install_qemu:
-        prepared.append(_install_packages(host, facts, lacking))
-        facts = snapshot(host, asked.platforms, qemu_directory=options.qemu_directory)
-        found = probe(host, asked.platforms)
-        wished = selected(facts, asked, found)
-        todo = planned(host, facts, wished, found, options)
-    if not wished:
-        raise choice.missing(facts, targets_of(asked.platforms))
-    for change in todo.targets:
+        around.append(_package_outcome(host, reading.facts, lacking, options))
+        if options.check:
+            return Done(_without_no_emulator(reading), options, tuple(around), None)
+        again = probe(host, asked.platforms)
+        reading = _read(host, asked, options, lambda: again, ground)
+    if not reading.platforms:
+        raise choice.missing(reading.facts, targets_of(asked.platforms))
+    if options.check:
+        _require_f(reading.facts, reading.found)
+        return Done(reading, options, tuple(around), None)
+    for change in reading.plan.targets:
         if change.entry is not None and change.entry.after is not None:
-            host.say(choice.choice_explained(facts, change.target))
-    return Provided(wished, facts, todo, transaction.carry_out(host, todo, _prove, found))
+            host.say(choice.choice_explained(reading.facts, change.target))
+    work = Transaction(host, reading.plan, reading.facts, reading.found, _import_what_judges)
+    work.carry_out()
+    return Done(reading, options, tuple(around), work)
 
 
-def _prove(names: Sequence[str]) -> Mapping[str, ProbeResult]:
-    """Run probes; what judges and prints is imported in the time that they take."""
-    with probes.running_probes(names) as results:
-        from binfmt_setup.diagnosis import judge  # noqa: F401 - for those who need them next
-        from binfmt_setup.report import text_report  # noqa: F401
+def _read(
+    host: Host, asked: Asked, options: InstallOptions,
+    results: Callable[[], Mapping[str, ProbeResult]], ground: Ground,
+) -> Reading:  # fmt: skip
+    """Read the host and plan; what a killed run left is brought to an end first."""
+    facts = ground.seen(snapshot(host, asked.platforms, qemu_directory=ground.qemu_directory))
+    if not (options.check and ground.outcomes):
+        conditions.require_registry(facts)
+    found = results()
+    ended: list[Outcome] = []
+    ending = recovery.steps(facts) if facts.live else ()
+    if ending and options.check:
+        ended = [Outcome(step, "planned") for step in ending]
+        found = recovery.still_known(facts, dict(found), ending)
+        facts = recovery.foreseen(facts, ending)
+    elif ending:
+        ended = recovery.finish(host, ending)
+        facts, found = looked_again(host, facts), probe(host, asked.platforms)
+    wished = selected(facts, asked, found)
+    facts = _with_needed_versions(host, facts, wished)
+    todo = plan.plan_install(facts, wished, found, wish_of(options, ground.qemu_directory))
+    return Reading(facts, found, wished, todo, tuple(ended))
 
-        return results()
+
+def wish_of(options: InstallOptions, qemu_directory: str) -> Wish:
+    """What the plan depends on of the switches of `install`."""
+    return Wish(options.persist, options.credentials, bool(qemu_directory), options.take_over)
 
 
-def concluded(
-    host: Host, provided: Provided, prepared: Sequence[Outcome], *, persist: bool
-) -> Result:
+def _with_needed_versions(host: Host, facts: HostFacts, wished: Sequence[Platform]) -> HostFacts:
+    """QEMU is asked for its version only where the P flag depends on it."""
+    chosen = (choice.choose(facts, target) for target in targets_of(wished))
+    unsure = [c.path for c in chosen if c is not None and not c.needs_binfmt_flags]
+    return with_versions(host, facts, unsure) if facts.live else facts
+
+
+def _import_what_judges() -> None:
+    """Load what comes next in the time that probes take."""
+    from binfmt_setup.diagnosis import judge  # noqa: F401 - for those who need them next
+    from binfmt_setup.report import text_report  # noqa: F401
+
+
+def _without_emulator(reading: Reading, asked: Asked) -> tuple[Platform, ...]:
+    """The platforms that wait for a package: without names, all container platforms."""
+    if not reading.platforms:
+        return asked.platforms
+    problems = reading.plan.problems
+    lacking = {target for target, error in problems if isinstance(error, NoEmulator)}
+    return tuple(platform for platform in reading.platforms if platform.target in lacking)
+
+
+def _without_no_emulator(reading: Reading) -> Reading:
+    """The same once a package has brought the emulators."""
+    problems = tuple(p for p in reading.plan.problems if not isinstance(p[1], NoEmulator))
+    return replace(reading, plan=replace(reading.plan, problems=problems))
+
+
+def _package_outcome(
+    host: Host, facts: HostFacts, lacking: Sequence[Platform], options: InstallOptions
+) -> Outcome:
+    """Install the package that brings what these platforms lack, or only name it."""
+    from binfmt_setup.emulators.packages import install_packages, package_command
+
+    step = Prepare("install-package", package_command(facts, targets_of(lacking)))
+    if options.check:
+        return Outcome(step, "planned")
+    install_packages(host, facts, targets_of(lacking))
+    return Outcome(step, "done")
+
+
+def _require_f(facts: HostFacts, found: Mapping[str, ProbeResult]) -> None:
+    """What --check can foresee of a kernel without F; install itself tries, and sees."""
+    from binfmt_setup.diagnosis.judge import knows_f
+
+    emulated = any(probe.ok and not probe.native for probe in found.values())
+    if facts.live and facts.kernel and not knows_f(facts, emulated=emulated):
+        raise EnvironmentUnfit(
+            f"Linux {facts.kernel} has no F flag, without which nothing works in containers",
+            hint="update the kernel: Linux 4.8 or newer is needed", code="kernel-too-old",
+        )  # fmt: skip
+
+
+def concluded(host: Host, done: Done) -> InstallResult:
     """Start what is to run from now on, look at the host again, and judge it."""
     from binfmt_setup.boot.survival import no_init
     from binfmt_setup.diagnosis.judge import judge
-    from binfmt_setup.report.result import Result
+    from binfmt_setup.report.result import InstallResult
 
-    facts, done = provided.before, provided.applied
-    transaction.start_units(host, provided.plan, done)
-    if prepared or done.outcomes:
+    facts, todo, work = done.reading.facts, done.reading.plan, done.transaction
+    problems = tuple(error for _, error in todo.problems)
+    if work is None:
+        verdict = judge(facts, done.reading.platforms, done.reading.found)
+        outcomes = (*done.around, *(Outcome(step, "planned") for step in todo.steps))
+        return InstallResult(facts, verdict, problems, outcomes, check=True)
+    work.start_units()
+    outcomes = (*done.around, *work.outcomes)
+    if outcomes:
         facts = looked_again(host, facts)
-    verdict = judge(facts, provided.platforms, done.probes)
-    errors = (*done.errors, *(error for _, error in provided.plan.problems))
-    if persist and not errors and (why := no_init(facts)):
+    verdict = judge(facts, done.reading.platforms, work.probes)
+    errors = (*work.errors, *problems)
+    if done.options.persist and not errors and (why := no_init(facts)):
         verdict = _lost_at_reboot(verdict, why)
-    return Result("install", facts, verdict, (*prepared, *done.outcomes), errors)
+    return InstallResult(facts, verdict, errors, outcomes)
 
 
 def _lost_at_reboot(verdict: Verdict, why: str) -> Verdict:
@@ -108,48 +198,3 @@ def _lost_at_reboot(verdict: Verdict, why: str) -> Verdict:
         for state in verdict.platforms
     )
     return replace(verdict, platforms=states, findings=(*verdict.findings, lost))
-
-
-def wish_of(options: InstallOptions) -> Wish:
-    """What the plan depends on of the switches of `install`."""
-    return Wish(
-        options.persist, options.credentials, bool(options.qemu_directory), options.take_over
-    )
-
-
-def planned(
-    host: Host,
-    facts: HostFacts,
-    wished: Sequence[Platform],
-    found: Mapping[str, ProbeResult],
-    options: InstallOptions,
-) -> Plan:
-    """The plan; QEMU is asked for its version only where the P flag depends on it."""
-    chosen = (choice.choose(facts, target) for target in targets_of(wished))
-    unsure = [c.path for c in chosen if c is not None and not c.needs_binfmt_flags]
-    if facts.live:
-        facts = with_versions(host, facts, unsure)
-    return plan.plan_install(facts, wished, found, wish_of(options))
-
-
-def without_emulator(todo: Plan, wished: Sequence[Platform], asked: Asked) -> tuple[Platform, ...]:
-    """The platforms that wait for a package: without names, all container platforms."""
-    if not wished:
-        return asked.platforms
-    lacking = {target for target, error in todo.problems if isinstance(error, NoEmulator)}
-    return tuple(platform for platform in wished if platform.target in lacking)
-
-
-def package_step(facts: HostFacts, lacking: Sequence[Platform]) -> Prepare:
-    """The step that brings what these platforms lack."""
-    from binfmt_setup.emulators.packages import package_command
-
-    return Prepare("install-package", package_command(facts, targets_of(lacking)))
-
-
-def _install_packages(host: Host, facts: HostFacts, lacking: Sequence[Platform]) -> Outcome:
-    from binfmt_setup.emulators.packages import install_packages
-
-    step = package_step(facts, lacking)
-    install_packages(host, facts, targets_of(lacking))
-    return Outcome(step, "done")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from binfmt_setup.changes import conditions, plan, transaction
-from binfmt_setup.changes.transaction import Outcome
-from binfmt_setup.commands.request import asked_for
+from binfmt_setup.changes import conditions, plan, recovery
+from binfmt_setup.changes.steps import Outcome
+from binfmt_setup.changes.transaction import Transaction
+from binfmt_setup.commands.request import asked_for, probe
 from binfmt_setup.emulators import store
 from binfmt_setup.inspect.snapshot import snapshot
 from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.model.targets import targets_of
-from binfmt_setup.report.result import Result
-from binfmt_setup.system import locks, probes
+from binfmt_setup.report.result import UninstallResult
+from binfmt_setup.system import locks
 from binfmt_setup.system.registry import Registry
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 def uninstall(
     host: Host, names: Sequence[str], *, check_only: bool = False, force: bool = False,
     private: bool = False,
-) -> Result:  # fmt: skip
+) -> UninstallResult:  # fmt: skip
     """Remove exactly what this tool made for these platforms (all: none named)."""
     targets = targets_of(asked_for(names).platforms) if names else []
     facts = snapshot(host)
@@ -35,16 +36,20 @@ def uninstall(
     todo = plan.plan_uninstall(facts, targets, kept)
     if check_only:
         planned = tuple(Outcome(step, "planned") for step in todo.steps)
-        return Result("uninstall", facts, outcomes=planned, check=True)
+        return UninstallResult(facts, outcomes=planned, check=True)
     conditions.require_root(facts)
-    with locks.locked(host, private=private), Registry(host).locked(alone=private):
+    with locks.locked(host, private=private), Registry(host).locked():
         facts = snapshot(host)
+        ended = recovery.finish(host, recovery.steps(facts)) if facts.live else []
+        facts = snapshot(host) if ended else facts
         todo = plan.plan_uninstall(facts, targets, _kept(host, facts))
         if not force:
             _refuse_while_in_use(host, facts, todo)
-        done = transaction.carry_out(host, todo, lambda _: {}, {})
-    transaction.start_units(host, todo, done)
-    return Result("uninstall", snapshot(host), outcomes=tuple(done.outcomes), errors=done.errors)
+        work = Transaction(host, todo, facts)
+        work.carry_out()
+    work.start_units()
+    outcomes = (*ended, *work.outcomes)
+    return UninstallResult(snapshot(host), errors=work.errors, outcomes=outcomes)
 
 
 def _kept(host: Host, facts: HostFacts) -> list[store.Stored]:
@@ -60,7 +65,7 @@ def _refuse_while_in_use(host: Host, facts: HostFacts, todo: Plan) -> None:
     paths = [c.entry.before.interpreter for c in todo.targets if c.entry and c.entry.before]
     if not going or not host.live:
         return
-    pinned = probes.run_probes([p.probe for target in going for p in target.platforms])
+    pinned = probe(host, [platform for target in going for platform in target.platforms])
     identities = {result.pinned for result in pinned.values() if result.pinned}
     identities |= {facts.interpreter(path).identity for path in paths}
     running = host.processes_of({i for i in identities if i != (0, 0)})

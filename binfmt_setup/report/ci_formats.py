@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from binfmt_setup.report.result import CheckResult, Result
 from binfmt_setup.report.text_report import plain, platform_verdict, remedies
 
 if TYPE_CHECKING:
     from binfmt_setup.diagnosis.verdict import Finding, PlatformState
     from binfmt_setup.model.errors import BinfmtSetupError
-    from binfmt_setup.report.result import Result
 
 _LEVELS = {"error": "error", "warning": "warning", "info": "notice"}
 
@@ -90,14 +90,15 @@ def junit_report(result: Result) -> str:
             message = errors[0].message if errors else "does not run"
             failure = ET.SubElement(case, "failure", message=_xml(message))
             failure.text = _xml("\n".join(_told(f) for f in errors))
-    for report in result.engines:
+    engines = result.engines if isinstance(result, CheckResult) else ()
+    for report in engines:
         case = ET.SubElement(suite, "testcase", classname="binfmt-setup.engine", name=report.name)
         if report.error:
             problem = ET.SubElement(case, "error", message=report.error.code)
             problem.text = _xml(report.error.message)
         elif report.output:
             ET.SubElement(case, "system-out").text = _xml(report.output)
-    broken = {report.error for report in result.engines}
+    broken = {report.error for report in engines}
     for error in result.errors:
         if error not in broken:
             case = ET.SubElement(suite, "testcase", classname="binfmt-setup.check", name=error.code)

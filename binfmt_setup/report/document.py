@@ -18,6 +18,7 @@ from binfmt_setup.changes.steps import (
 )
 from binfmt_setup.diagnosis.ownership import origin
 from binfmt_setup.model.targets import target_of_entry
+from binfmt_setup.report.result import TYPES, ChangeResult, CheckResult, ExplainResult, Result
 
 if TYPE_CHECKING:
     from binfmt_setup.diagnosis.judge import Finding, PlatformState
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Entry
-    from binfmt_setup.report.result import Result
 
 SCHEMA_VERSION = 1
 Json = dict[str, object]
@@ -48,11 +48,11 @@ def document(result: Result) -> Json:
         "findings": [finding_row(f) for f in result.verdict.all_findings],
         "errors": [error_row(error) for error in result.errors],
     }
-    if result.engines:
+    if isinstance(result, CheckResult) and result.engines:
         data["engines"] = [engine_row(report) for report in result.engines]
-    if result.command == "explain":  # it was stopped: otherwise it writes its own document
+    if isinstance(result, ExplainResult):
         data["explanation"] = None
-    if result.command in ("install", "uninstall"):
+    if isinstance(result, ChangeResult):
         data["check"] = result.check
         data["changed"] = result.changed
         data["actions"] = [action_row(o.step, o.result, o.error) for o in result.outcomes]
@@ -72,9 +72,10 @@ def failure(command: str, error: BinfmtSetupError) -> Json:
         "findings": [],
         "errors": [error_row(error)],
     }
-    if command == "explain":
+    kind = TYPES.get(command, Result)
+    if issubclass(kind, ExplainResult):
         data["explanation"] = None
-    if command in ("install", "uninstall"):
+    if issubclass(kind, ChangeResult):
         data |= {"check": False, "changed": False, "actions": []}
     return data
 

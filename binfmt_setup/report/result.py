@@ -1,4 +1,4 @@
-"""What a command has to say, whatever the format it is said in."""
+"""What a command has to say, one type a command, whatever the format it is said in."""
 
 from __future__ import annotations
 
@@ -9,38 +9,116 @@ from binfmt_setup.model.errors import BinfmtSetupError, ExitCode
 from binfmt_setup.model.records import Record
 
 if TYPE_CHECKING:
-    from binfmt_setup.changes.transaction import Outcome
+    from binfmt_setup.changes.steps import Outcome
     from binfmt_setup.engines.answers import EngineReport
     from binfmt_setup.model.facts import HostFacts
 
 
 class Result(Record):
-    """The answer; `outcomes` are planned steps under --check."""
+    """The answer of a command that reports what it read; `command` is its name in JSON."""
 
-    command: str
+    command = ""
     facts: HostFacts
     verdict: Verdict = Verdict()
-    outcomes: tuple[Outcome, ...] = ()
     errors: tuple[BinfmtSetupError, ...] = ()
-    check: bool = False
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The answer as an exit status."""
+        return self.errors[0].exit_code if self.errors else self._reached()
+
+    def _reached(self) -> ExitCode:
+        """The exit status where nothing stopped the command."""
+        return ExitCode.OK
+
+
+class CheckResult(Result):
+    """Whether platforms work."""
+
+    command = "check"
     strict: bool = False
     engines: tuple[EngineReport, ...] = ()
-    security: bool = False
+
+    def _reached(self) -> ExitCode:
+        good = self.verdict.good(strict=self.strict)
+        return ExitCode.OK if good else ExitCode.ANSWER_IS_NO
+
+
+class SecurityResult(CheckResult):
+    """Whether the entries of a host can be trusted: `check --security`."""
+
+    def _reached(self) -> ExitCode:
+        return ExitCode.OK if self.verdict.clean(strict=True) else ExitCode.ANSWER_IS_NO
+
+
+class StatusResult(Result):
+    """Every entry of a host."""
+
+    command = "status"
+
+
+class UnitResult(Result):
+    """What install would write for the boot, which is printed beside it."""
+
+    command = "unit"
+
+
+class ExplainResult(Result):
+    """An explanation that was stopped; otherwise it makes its own document."""
+
+    command = "explain"
+
+
+class RunResult(Result):
+    """A command that could not be started; otherwise there is nothing to report."""
+
+    command = "run"
+
+
+class ChangeResult(Result):
+    """What a command changed, or under `check` would change."""
+
+    outcomes: tuple[Outcome, ...] = ()
+    check: bool = False
 
     @property
     def changed(self) -> bool:
         """Whether something was changed, or would be."""
         return any(outcome.result in ("done", "planned") for outcome in self.outcomes)
 
-    @property
-    def exit_code(self) -> ExitCode:
-        """The answer as an exit status."""
-        if self.errors:
-            return self.errors[0].exit_code
-        prepared = self.command == "install" and not self.facts.live
-        if self.check or prepared or self.command in ("status", "uninstall", "unit"):
+
+class InstallResult(ChangeResult):
+    """Whether the wished state was reached."""
+
+    command = "install"
+
+    def _reached(self) -> ExitCode:
+        # What was planned, or prepared in an offline tree, could not be proven.
+        if self.check or not self.facts.live or self.verdict.good():
             return ExitCode.OK
-        good = self.verdict.good(strict=self.strict)
-        if self.security:
-            good = self.verdict.clean(strict=True)
-        return ExitCode.OK if good else ExitCode.ANSWER_IS_NO
+        return ExitCode.ANSWER_IS_NO
+
+
+class UninstallResult(ChangeResult):
+    """What was removed."""
+
+    command = "uninstall"
+
+
+TYPES: dict[str, type[Result]] = {
+    kind.command: kind
+    for kind in (
+        CheckResult, StatusResult, UnitResult, ExplainResult, RunResult, InstallResult,
+        UninstallResult,
+    )
+}  # fmt: skip
+"""The result's type by the name of the command."""
+
+
+def stopped(command: str, facts: HostFacts, verdict: Verdict, error: BinfmtSetupError, *,
+            check: bool) -> Result:  # fmt: skip
+    """The result of a command that an error stopped: the host as it is, and what is wrong."""
+    kind = TYPES.get(command, Result)
+    if issubclass(kind, ChangeResult):
+        return kind(facts, verdict, (error,), check=check)
+    return kind(facts, verdict, (error,))

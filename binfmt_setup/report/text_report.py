@@ -9,6 +9,15 @@ from binfmt_setup.boot.survival import persistence_problem
 from binfmt_setup.model.records import Record
 from binfmt_setup.model.targets import parse_platform, target_of_entry
 from binfmt_setup.report.check_rows import host_rows, platform_rows
+from binfmt_setup.report.result import (
+    ChangeResult,
+    CheckResult,
+    InstallResult,
+    Result,
+    SecurityResult,
+    StatusResult,
+    UninstallResult,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +26,6 @@ if TYPE_CHECKING:
     from binfmt_setup.engines.answers import EngineReport
     from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.model.facts import HostFacts
-    from binfmt_setup.report.result import Result
 
 _COLUMNS = 80
 _INSTALL = "run: binfmt-setup install"
@@ -52,17 +60,23 @@ def text_report(result: Result, style: Style, *, diff: bool = False, quiet: bool
     """
     if quiet:
         return _verdict_line(result, style) + "\n"
-    if result.command == "status":
+    if isinstance(result, StatusResult):
         return "\n".join(_status_lines(result, style)) + "\n"
     lines: list[str] = []
-    if result.command in ("install", "uninstall"):
+    if isinstance(result, ChangeResult):
         lines += _action_lines(result, style, diff=diff)
-    if not (result.check or result.command == "uninstall"):
+    if not isinstance(result, ChangeResult) or _tells_facts(result):
         lines += _fact_lines(result, style)
-        lines += [line for report in result.engines for line in _engine_lines(report, style)]
+        engines = result.engines if isinstance(result, CheckResult) else ()
+        lines += [line for report in engines for line in _engine_lines(report, style)]
         lines += _finding_lines(result.verdict, style)
     lines += [line for error in result.errors for line in error_lines(error, style)]
     return "\n".join([*lines, _verdict_line(result, style)]) + "\n"
+
+
+def _tells_facts(result: ChangeResult) -> bool:
+    """Whether the host is described behind the changes: once something was installed."""
+    return isinstance(result, InstallResult) and not result.check
 
 
 def plain(text: str) -> str:
@@ -100,7 +114,7 @@ def error_lines(error: BinfmtSetupError, style: Style) -> Iterator[str]:
 
 def _fact_lines(result: Result, style: Style) -> Iterator[str]:
     """One line for each fact; where one platform is asked for, for each of its facts."""
-    if result.security:
+    if isinstance(result, SecurityResult):
         count = len(result.facts.entries)
         words = "1 entry and its interpreter" if count == 1 else f"{count} entries"
         unmounted = result.facts.mount.state != "mounted"
@@ -110,7 +124,7 @@ def _fact_lines(result: Result, style: Style) -> Iterator[str]:
     states = result.verdict.platforms
     emulated = any(state.ran and state.how == "emulated" for state in states)
     rows = list(host_rows(result.facts, emulated=emulated))
-    if len(states) == 1 and result.command == "check":
+    if len(states) == 1 and isinstance(result, CheckResult):
         rows += platform_rows(result.facts, states[0])
         for row in rows:
             yield from _marked(style, row.mark, f"{row.topic:<9} {row.words}", 14)
@@ -203,7 +217,7 @@ def _contained(command: str, commands: Sequence[str]) -> bool:
     return bare and any(c.startswith(command + " ") for c in commands)
 
 
-def _action_lines(result: Result, style: Style, *, diff: bool) -> Iterator[str]:
+def _action_lines(result: ChangeResult, style: Style, *, diff: bool) -> Iterator[str]:
     from binfmt_setup.changes.steps import ChangeEntry
     from binfmt_setup.report.document import described
 
@@ -233,12 +247,12 @@ def _diff(target: str, before: str | None, after: str | None) -> Iterable[str]:
 
 
 def _verdict_line(result: Result, style: Style) -> str:
-    if result.command == "uninstall":
+    if isinstance(result, UninstallResult):
         words = "would be removed" if result.check else "removed"
         done = [o for o in result.outcomes if o.result in ("done", "planned")]
         good = not result.errors
         text = f"{len(done)} things {words}" if done else "nothing of binfmt-setup's is here"
-    elif result.check:
+    elif isinstance(result, InstallResult) and result.check:
         good = not result.errors
         text = "would change this host" if result.changed else "nothing would change"
     else:
@@ -248,14 +262,15 @@ def _verdict_line(result: Result, style: Style) -> str:
 
 def platform_verdict(result: Result) -> tuple[str, bool]:
     """What the platforms come to, in one line, and whether that is good."""
-    if result.security:
+    if isinstance(result, SecurityResult):
         found = [f for f in result.verdict.findings if f.severity != "info"]
         return ("not trustworthy as it is" if found else "nothing to object to"), not found
     states = result.verdict.platforms
     working = [state.platform.name for state in states if state.ok]
     failing = [state.platform.name for state in states if not (state.ok or state.unproven)]
     good = result.exit_code == 0
-    if result.command == "install" and not result.facts.live and good:
+    install = result if isinstance(result, InstallResult) else None
+    if install and not result.facts.live and good:
         text = f"prepared: {', '.join(state.platform.name for state in states)}"
     elif failing or not working:
         text = f"does not work: {', '.join(failing) or 'nothing is proven'}"
@@ -263,12 +278,12 @@ def platform_verdict(result: Result) -> tuple[str, bool]:
         text = "works, but not everything is as it should be"
     else:
         text = f"works: {', '.join(working)}"
-    if result.command == "install":
-        text += "; changed" if result.changed else "; nothing changed"
+    if install:
+        text += "; changed" if install.changed else "; nothing changed"
     return text, good
 
 
-def _status_lines(result: Result, style: Style) -> Iterator[str]:
+def _status_lines(result: StatusResult, style: Style) -> Iterator[str]:
     from binfmt_setup.report.document import owner_words
 
     facts = result.facts
@@ -344,7 +359,7 @@ def _source_lines(facts: HostFacts) -> Iterator[str]:
             yield f"    sha256 {file.digest or 'unknown: cannot be read'}"
 
 
-def _status_verdict(result: Result) -> str:
+def _status_verdict(result: StatusResult) -> str:
     working = sum(state.ok for state in result.verdict.platforms)
     if result.facts.mount.state != "mounted":
         return "no registry to see here"

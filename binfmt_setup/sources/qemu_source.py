@@ -8,9 +8,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
-from binfmt_setup.changes import transaction
-from binfmt_setup.changes.steps import Discard, Unpack
-from binfmt_setup.changes.transaction import Applied, Outcome
+from binfmt_setup.changes import files
+from binfmt_setup.changes.steps import Discard, Outcome, Unpack
 from binfmt_setup.emulators import store
 from binfmt_setup.emulators.store import STORE, Stored
 from binfmt_setup.inspect.snapshot import snapshot
@@ -117,7 +116,7 @@ def at_hand(host: Host, facts: HostFacts, source: Source, prepared: list[Outcome
         stored = store.stored_at(host, brought.directory) if brought.new else None
         if stored and stored.directory not in store.referenced(snapshot(host)):
             host.log(f"nothing uses {stored.directory}: removed again")
-            transaction.discard_emulators(host, Discard(stored), Applied())
+            files.discard_emulators(host, Discard(stored))
 
 
 def unpack_step(source: Source, brought: Brought) -> Unpack:

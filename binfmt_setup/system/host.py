@@ -6,16 +6,22 @@ an image offline and working on the live system differ in these two alone.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import shlex
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import OtherProgramFailed
 from binfmt_setup.system.probes import ProbeResult, running_probes, with_pinned_versions
 from binfmt_setup.system.programs import Completed, Runner, run_program
 from binfmt_setup.system.tree import Tree
+
+if TYPE_CHECKING:
+    from binfmt_setup.system.trial import Candidate
 
 Prober = Callable[[Sequence[str]], AbstractContextManager[Callable[[], Mapping[str, ProbeResult]]]]
 """Runs the probes of these names on the host, beside whatever is done until one asks for the
@@ -36,6 +42,14 @@ class Host(Tree):
     def live(self) -> bool:
         """Whether there is a kernel to ask: this is the running system, no offline tree."""
         return self.in_place
+
+    def try_out(
+        self, candidates: Sequence[Candidate], meanwhile: Callable[[], None]
+    ) -> Mapping[str, ProbeResult]:
+        """What probes say of emulators that nobody else meets yet; see `trial`."""
+        from binfmt_setup.system import trial  # most commands try nothing out
+
+        return trial.tried(self, candidates, meanwhile)
 
     def user_and_machine(self) -> tuple[int, str]:
         """The effective user id and `uname -m`; both unknown to an offline tree."""
@@ -101,3 +115,26 @@ class Host(Tree):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
             stream.settimeout(2.0)
             return stream.connect_ex(self.path(socket_path))
+
+    def try_lock(self, inside: str) -> int | None:
+        """Take an exclusive lock on a file, made where missing, or on a directory.
+
+        Gives what `unlock` takes, or None when another process has it. Raises OSError.
+        """
+        where = self.path(inside)
+        try:
+            descriptor = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            descriptor = os.open(where, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno == errno.EAGAIN:
+                return None
+            raise
+        return descriptor
+
+    def unlock(self, descriptor: int) -> None:
+        """Let go of a lock."""
+        os.close(descriptor)

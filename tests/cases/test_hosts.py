@@ -22,7 +22,7 @@ from binfmt_setup.model.errors import BinfmtSetupError
 from binfmt_setup.model.facts import HostFacts
 from binfmt_setup.model.records import replace
 from binfmt_setup.report import ci_formats, text_report
-from binfmt_setup.report.result import Result
+from binfmt_setup.report.result import CheckResult, Result
 from binfmt_setup.report.text_report import Style
 from tests import judged, recorded
 
@@ -46,7 +46,7 @@ class Host:
         self.status = self.placed(look.status(self.host))
         # An offline tree has no kernel whose entries could be looked at.
         self.security = (
-            look.check_security(self.host) if self.host.live else Result("check", HostFacts("/"))
+            look.check_security(self.host) if self.host.live else CheckResult(HostFacts("/"))
         )
 
     def placed(self, result: Result) -> Result:
@@ -134,6 +134,7 @@ def test_without_unicode_a_report_is_ascii_and_says_the_same(host: Host) -> None
 
 def test_json_of_install_check_is_complete_whether_it_could_be_done_or_not(host: Host) -> None:
     options = InstallOptions(check=True)
+    result: Result
     try:
         result = install(host.host, host.case.ask, options)
     except BinfmtSetupError as error:

@@ -118,7 +118,14 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def system() -> Iterator[Sandbox]:
-    """A namespace with an own, empty registry that owns its files, too, as a container does.
+    """A namespace with an own, empty registry that owns its files, too, as a container does."""
+    with held_system() as held:
+        yield held
+
+
+@contextmanager
+def held_system() -> Iterator[Sandbox]:
+    """The same, for whoever is no test.
 
     A namespace between the tester's and this one sees to it that its root is not the host's.
     """

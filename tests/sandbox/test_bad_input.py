@@ -53,7 +53,8 @@ def test_a_read_only_tree(sandbox: Sandbox, tmp_path: Path) -> None:
 
 VANISHING = """
 import sys
-from binfmt_setup.changes.transaction import carry_out
+from binfmt_setup.changes.transaction import Transaction
+from binfmt_setup.inspect.snapshot import snapshot
 from binfmt_setup.system.host import Host
 from binfmt_setup.changes.steps import ChangeEntry, Plan, TargetChange
 from binfmt_setup.model.registration import Registration
@@ -65,7 +66,8 @@ def change(name, interpreter):
     return TargetChange(target, target.platforms, ChangeEntry(target.entry_name, None, after))
 
 plan = Plan((change("aarch64", "/gone/qemu-aarch64"), change("riscv64", sys.argv[1])))
-done = carry_out(Host(), plan, lambda probes: {}, {})
+done = Transaction(Host(), plan, snapshot(Host()))
+done.carry_out()
 print([(o.result, int(o.error.exit_code) if o.error else 0) for o in done.outcomes])
 """
 

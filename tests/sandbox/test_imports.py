@@ -25,8 +25,8 @@ def test_an_install_imports_nothing_that_costs(registry: Sandbox) -> None:
     order = [name.strip() for _, _, name in rows]
     assert COSTLY & set(order) == set()
     own = [name.partition(".")[2] for name in order if name.startswith("binfmt_setup.")]
-    assert not {"cli", "engines", "explain", "run"} & set(own)
+    assert not {"cli.app", "engines", "explain", "sources", "userns"} & set(own)
     # What judges and prints comes after what registers: while the emulators start.
-    assert max(map(own.index, ("apply", "plan", "snapshot"))) < min(
-        map(own.index, ("findings", "report", "verdict"))
+    assert max(map(own.index, ("changes.transaction", "changes.plan", "inspect.snapshot"))) < min(
+        map(own.index, ("diagnosis.judge", "report.text_report", "diagnosis.verdict"))
     )

@@ -279,7 +279,7 @@ def test_a_killed_replacement_leaves_a_working_entry_that_the_next_run_cleans_up
 
 
 def test_terminated_midway_it_takes_back_what_it_did(registry: Sandbox, emulators: Path) -> None:
-    """An interpreter that never ends holds the proof open until SIGTERM comes."""
+    """An emulator that never ends holds its trial open until SIGTERM comes."""
     registry.json("install", "arm64", *HERE)
     before = registry.entries()
     source = emulators / "forever.c"
@@ -291,7 +291,7 @@ def test_terminated_midway_it_takes_back_what_it_did(registry: Sandbox, emulator
     with subprocess.Popen(
         [*argv, "--qemu", str(emulators)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as install:
-        while SWAP_PREFIX + ARM64.name not in registry.entries():
+        while str(image) not in running_programs():
             assert install.poll() is None
         install.send_signal(signal.SIGTERM)
         assert install.wait(120) == 128 + signal.SIGTERM

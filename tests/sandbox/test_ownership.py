@@ -78,7 +78,7 @@ def test_an_equivalent_entry_of_the_distribution_is_left_alone(system: Sandbox) 
 
 
 def test_an_entry_that_no_file_keeps_gets_one_and_stays_as_it_is(system: Sandbox) -> None:
-    theirs = by_the_package(system, flags="POF")
+    theirs = by_the_package(system, flags="OF")
     system.sh(f"rm {PACKAGED}")
     done = system.json("install", "arm64", "--private")
     kinds = {row["kind"] for row in cast("list[dict[str, object]]", done["actions"])}

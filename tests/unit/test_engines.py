@@ -29,7 +29,7 @@ from binfmt_setup.model.errors import OtherProgramFailed, TookTooLong, UsageProb
 from binfmt_setup.model.facts import HostFacts
 from binfmt_setup.model.targets import Platform, parse_platform
 from binfmt_setup.report.ci_formats import junit_report
-from binfmt_setup.report.result import Result
+from binfmt_setup.report.result import CheckResult
 from binfmt_setup.report.text_report import Style, text_report
 from binfmt_setup.system.host import Host
 from binfmt_setup.system.programs import Completed, run_program
@@ -243,7 +243,7 @@ def test_engines_that_fail_are_errors_in_a_junit_report() -> None:
     failed = EngineReport("docker", error=OtherProgramFailed("x", code="engine-failed"))
     verdict = Verdict((state(ARM64, ok=True),))
     assert failed.error is not None
-    result = Result("check", HostFacts("/"), verdict, errors=(failed.error,), engines=(failed,))
+    result = CheckResult(HostFacts("/"), verdict, errors=(failed.error,), engines=(failed,))
     suite = ET.fromstring(junit_report(result))  # noqa: S314 - made a line above
     assert (suite.get("tests"), suite.get("errors")) == ("2", "1")
     assert [case.get("message") for case in suite.iter("error")] == ["engine-failed"]
@@ -350,7 +350,7 @@ def test_what_only_an_engine_runs_is_not_said_to_run_on_this_host() -> None:
 
 def said_of(verdict: Verdict) -> str:
     facts = HostFacts("/", kernel="6.1.0", machine="x86_64")
-    return text_report(Result("check", facts, verdict), Style())
+    return text_report(CheckResult(facts, verdict), Style())
 
 
 def test_an_engine_that_failed_to_answer_leaves_the_verdict_on_this_host() -> None:

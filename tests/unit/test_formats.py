@@ -18,7 +18,7 @@ from binfmt_setup.model.mountinfo import BinfmtMount
 from binfmt_setup.model.registration import Entry, Registration
 from binfmt_setup.model.targets import target_named
 from binfmt_setup.report.ci_formats import github_summary, junit_report
-from binfmt_setup.report.result import Result
+from binfmt_setup.report.result import Result, SecurityResult
 from binfmt_setup.report.text_report import Style, text_report
 
 SCHEMA = json.loads((Path(binfmt_setup.__file__).parent / "data/schema.json").read_text())
@@ -121,7 +121,7 @@ def hostile(name: str) -> Result:
         "/", "6.1.0", "x86_64", "present", BinfmtMount("mounted"), enabled=True,
         entries=(entry,), interpreters={entry.interpreter: Interpreter(entry.interpreter)},
     )  # fmt: skip
-    return Result("check", facts, security_verdict(facts), security=True)
+    return SecurityResult(facts, security_verdict(facts))
 
 
 @pytest.mark.parametrize("name", ["a\x1b[31mb", "x|y`<b>[z](u)", "\x00\ufffe", "a\n::error::b"])

@@ -99,27 +99,6 @@ def test_an_existing_binfmt_d_stays(tree: Path) -> None:
     assert contents(tree) == before
 
 
-@pytest.mark.parametrize("mask", ["0", "027", "077", "0777"])
-def test_modes_are_the_tools_own_and_not_the_callers(tree: Path, mask: str) -> None:
-    before = set(tree.rglob("*"))
-    # The tree has none of these, so that each directory is made.
-    shutil.rmtree(tree / "etc/systemd")
-    command = f'umask {mask}; exec "$0" -m binfmt_setup install s390x --root "$1"'
-    done = subprocess.run(
-        ["sh", "-c", command, sys.executable, tree],
-        capture_output=True, text=True, timeout=60, check=False,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    made = [path for path in tree.rglob("*") if path not in before and not path.is_symlink()]
-    modes = {str(path.relative_to(tree)): path.stat().st_mode & 0o7777 for path in made}
-    script = "etc/binfmt-setup/register"
-    assert modes[script] == 0o755
-    for path, mode in modes.items():
-        assert path == script or mode == (0o755 if (tree / path).is_dir() else 0o644), path
-    assert {"etc/binfmt.d", "etc/binfmt.d/qemu-s390x.conf"} <= modes.keys()
-
-
 def test_check_and_diff_write_nothing(tree: Path) -> None:
     before = contents(tree)
     done = tool(tree, "install", "s390x", "--check", "--diff")

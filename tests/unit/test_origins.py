@@ -16,7 +16,7 @@ from binfmt_setup.model.records import replace
 from binfmt_setup.model.registration import Entry, Registration
 from binfmt_setup.model.targets import parse_platform, target_named
 from binfmt_setup.report.document import entry_row
-from binfmt_setup.report.result import Result
+from binfmt_setup.report.result import StatusResult
 from binfmt_setup.report.text_report import Style, text_report
 from binfmt_setup.system.probes import ProbeResult
 from tests.own_namespace import PROBES
@@ -115,7 +115,7 @@ def host_with(registration: Registration, *, directory: str = "", owned: bool = 
 
 def test_status_names_who_left_an_entry() -> None:
     facts = host_with(arm64("/usr/bin/qemu-aarch64", "OCF"))
-    assert "tonistiigi-binfmt" in text_report(Result("status", facts), Style())
+    assert "tonistiigi-binfmt" in text_report(StatusResult(facts), Style())
     row = entry_row(facts, facts.entries[0])
     assert (row["owner"], row["origin"]) == ("unknown", "tonistiigi-binfmt")
 

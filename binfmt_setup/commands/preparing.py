@@ -1,0 +1,59 @@
+"""What `install` needs on some hosts before it can read them: the registry, and a source's QEMU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from binfmt_setup.changes import preparation
+from binfmt_setup.changes.steps import Outcome
+from binfmt_setup.commands.ground import Ground
+from binfmt_setup.model.records import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import ExitStack
+
+    from binfmt_setup.changes.steps import Prepare
+    from binfmt_setup.commands.request import InstallOptions
+    from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.system.host import Host
+
+
+def ground(
+    host: Host, facts: HostFacts, options: InstallOptions, steps: Sequence[Prepare],
+    held: ExitStack,
+) -> Ground:  # fmt: skip
+    """Do it; under --check foresee what it brings."""
+    if options.check:
+        return foreseen(host, facts, options, steps)
+    outcomes = preparation.make(host, steps, private=options.private)
+    directory = options.qemu_directory
+    if options.source is not None:
+        from binfmt_setup.sources import qemu_source  # archive formats cost start-up time
+
+        directory = held.enter_context(qemu_source.at_hand(host, facts, options.source, outcomes))
+    return Ground(tuple(outcomes), directory, lambda seen: seen)
+
+
+def foreseen(
+    host: Host, facts: HostFacts, options: InstallOptions, steps: Sequence[Prepare] = ()
+) -> Ground:
+    """What it would bring; nothing is mounted, nothing unpacked."""
+    outcomes = [Outcome(step, "planned") for step in steps]
+
+    def mounted(seen: HostFacts) -> HostFacts:
+        # What a registry holds that is yet to be mounted is not known: it is taken for empty.
+        return replace(seen, entries=()) if steps else seen
+
+    if options.source is None:
+        return Ground(tuple(outcomes), options.qemu_directory, mounted)
+    from binfmt_setup.sources import qemu_source
+
+    source = options.source
+    brought = qemu_source.bring(host, facts, source, write=False)
+    if brought.new:
+        outcomes.append(Outcome(qemu_source.unpack_step(source, brought), "planned"))
+    return Ground(
+        tuple(outcomes), brought.directory,
+        lambda seen: qemu_source.foreseen(mounted(seen), brought, source),
+    )  # fmt: skip

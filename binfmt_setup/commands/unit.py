@@ -1,0 +1,49 @@
+"""`unit`: what `install` would write so that registrations survive a reboot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from binfmt_setup.boot import units
+from binfmt_setup.changes import plan
+from binfmt_setup.commands import preparing
+from binfmt_setup.commands.provision import wish_of
+from binfmt_setup.commands.request import asked_for, probe, selected
+from binfmt_setup.emulators import choice
+from binfmt_setup.inspect.process import standing
+from binfmt_setup.inspect.snapshot import snapshot, with_versions
+from binfmt_setup.model.facts import OWN_DIRECTORY, SCRIPT_PATH, UNIT_PATH, HostFacts
+from binfmt_setup.model.targets import targets_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from binfmt_setup.commands.request import InstallOptions
+    from binfmt_setup.system.host import Host
+
+
+def unit(
+    host: Host, names: Sequence[str], options: InstallOptions
+) -> tuple[HostFacts, str, dict[str, str]]:
+    """The unit that install would write, and the texts of all other files by their paths."""
+    asked = asked_for(names)
+    ground = preparing.foreseen(host, standing(host), options)
+    facts = ground.seen(snapshot(host, asked.platforms, qemu_directory=ground.qemu_directory))
+    wish = wish_of(options, ground.qemu_directory)
+    registrations = []
+    for target in targets_of(selected(facts, asked, probe(host, asked.platforms))):
+        chosen = choice.choose(facts, target)
+        if chosen is None:
+            raise choice.missing(facts, [target])
+        facts = with_versions(host, facts, [] if chosen.needs_binfmt_flags else [chosen.path])
+        chosen = facts.interpreter(chosen.path)
+        registrations.append(plan.wished_registration(facts, target, chosen, wish))
+    if not registrations:
+        raise choice.missing(facts, targets_of(asked.platforms))
+    files = {f"{OWN_DIRECTORY}/{r.name}.conf": units.config_text(r, None) for r in registrations}
+    files[SCRIPT_PATH] = units.script_text()
+    for group in units.unit_groups(facts, registrations):
+        files |= units.render_units(group)
+    main = UNIT_PATH if UNIT_PATH in files else next(p for p in files if p.endswith(".service"))
+    text = files.pop(main)
+    return facts, text, files
