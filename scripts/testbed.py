@@ -28,6 +28,7 @@ MOST_SECONDS = 900
 # Debian and Ubuntu packages, each with what it is for.
 PACKAGES = {
     "python3-venv": "virtual environments of the system's Python",
+    "strace": "faults at each system call of a run",
     "shellcheck": "lints the shell scripts",
     "qemu-user-static": "the emulators that are registered and run",
     "busybox-static": "a program without libraries for chroots",

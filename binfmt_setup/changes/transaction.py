@@ -59,7 +59,7 @@ class Transaction:
 
     `probes` holds the newest result of each probe; one that was got before the last change of
     its target is in `_stale` until it ran again. Left early, by whatever, it rolls back. While
-    probes run, `meanwhile` is called.
+    probes run, `meanwhile` is called: one piece of other work each time.
     """
 
     def __init__(
@@ -227,6 +227,7 @@ class Transaction:
         wanted = [probe for probe in dict.fromkeys(probes) if probe in self._before]
         if wanted:
             with self._host.prove(wanted) as results:
+                self._meanwhile()
                 self._meanwhile()
                 self.probes.update(results())
         self._stale.difference_update(probes)

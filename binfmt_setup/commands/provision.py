@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from binfmt_setup.changes import conditions, plan, recovery
@@ -15,7 +16,7 @@ from binfmt_setup.model.records import Record, replace
 from binfmt_setup.model.targets import targets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from binfmt_setup.commands.ground import Ground
     from binfmt_setup.commands.request import InstallOptions
@@ -75,7 +76,13 @@ def provide(
     for change in reading.plan.targets:
         if change.entry is not None and change.entry.after is not None:
             host.say(choice.choice_explained(reading.facts, change.target))
-    work = Transaction(host, reading.plan, reading.facts, reading.found, _import_what_judges)
+    work = Transaction(
+        host,
+        reading.plan,
+        reading.facts,
+        reading.found,
+        partial(next, _imports_of_what_judges(), None),
+    )
     work.carry_out()
     return Done(reading, options, tuple(around), work)
 
@@ -116,10 +123,14 @@ def _with_needed_versions(host: Host, facts: HostFacts, wished: Sequence[Platfor
     return with_versions(host, facts, unsure) if facts.live else facts
 
 
-def _import_what_judges() -> None:
-    """Load what comes next in the time that probes take."""
+def _imports_of_what_judges() -> Iterator[None]:
+    """Load what comes next in the time that probes take, in two pieces."""
     from binfmt_setup.diagnosis import judge  # noqa: F401 - for those who need them next
+
+    yield
     from binfmt_setup.report import text_report  # noqa: F401
+
+    yield
 
 
 def _without_emulator(reading: Reading, asked: Asked) -> tuple[Platform, ...]:

@@ -46,7 +46,8 @@ def tried(
 ) -> Mapping[str, ProbeResult]:
     """What the probes say of the candidates; nothing of it is seen by anybody else.
 
-    `meanwhile` is called while they run. Raises EnvironmentUnfit when the trial itself dies.
+    `meanwhile` is called twice: while the namespace is made, and while they run. Raises
+    EnvironmentUnfit when the trial itself dies.
     """
     found = _in_namespace(host, candidates, meanwhile)
     return _directly(candidates) if found is None else found
@@ -70,6 +71,7 @@ def _in_namespace(
     try:
         with os.fdopen(answer, "rb") as pipe:
             try:
+                meanwhile()
                 if os.read(entered, 1):
                     _map_everybody(host, child)
                     os.write(let_go, b"1")
