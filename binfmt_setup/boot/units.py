@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.model.facts import (
     MADE_DIRECTORY,
     MARKER,
@@ -22,6 +23,7 @@ from binfmt_setup.model.facts import (
 from binfmt_setup.model.mount_order import late_mount, unit_escape
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.records import Record
+from binfmt_setup.model.registration import control_characters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,14 +58,20 @@ def config_text(
 ) -> str:
     """A binfmt.d file that systemd-binfmt and OpenRC read alike (its last line ends).
 
-    Comments keep what uninstall needs to know.
+    Comments keep what uninstall needs to know. Raises EnvironmentUnfit, see `one_line`.
     """
     lines = [MARKER]
     if made_directory:
         lines.append(MADE_DIRECTORY)
     if replaced is not None:
-        lines.append(REPLACED + replaced.line)
-    return "\n".join([*lines, registration.line, ""])
+        lines.append(REPLACED + _line(replaced))
+    return "\n".join([*lines, _line(registration), ""])
+
+
+def _line(registration: Registration) -> str:
+    for field in (registration.name, registration.extension, registration.interpreter):
+        one_line(field)
+    return registration.line
 
 
 class UnitGroup(Record):
@@ -190,10 +198,30 @@ def render_units(group: UnitGroup) -> dict[str, str]:
 
 def unit_word(text: str) -> str:
     """One word of a unit file, quoted and escaped where systemd.syntax(7) asks for it."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    escaped = (
+        one_line(text)
+        .replace("\\", "\\\\")
+        .replace('"', '\\"')
+        .replace("%", "%%")
+        .replace("$", "$$")
+    )
     return f'"{escaped}"' if set(text) & set(" \t;'\"\\") else escaped
 
 
 def unit_text(text: str) -> str:
     """The whole value of a setting that is not split into words; `%` starts a specifier."""
-    return text.replace("%", "%%")
+    return one_line(text).replace("%", "%%")
+
+
+def one_line(text: str) -> str:
+    """A text that is written into a file made of lines, as it is.
+
+    Raises EnvironmentUnfit for control characters: the rest would be a line of its own, and no
+    such file has a way to write them that all its readers understand.
+    """
+    if broken := control_characters(text):
+        raise EnvironmentUnfit(
+            f"{text!r} cannot be named in a file for the boot: it holds {broken!r}",
+            hint="give that file, directory or mount another name",
+        )
+    return text

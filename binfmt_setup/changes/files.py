@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from binfmt_setup.model.facts import MADE_DIRECTORY
+from binfmt_setup.model.facts import MADE_DIRECTORY, SCRIPT_PATH
 from binfmt_setup.system.registry import explained
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def change_file(host: Host, step: ChangeFile) -> None:
     """Write or remove a file; raises EnvironmentUnfit or PrivilegesMissing."""
     try:
         if step.after is not None:
-            host.write_file(step.path, step.after)
+            host.write_file(step.path, step.after, 0o755 if step.path == SCRIPT_PATH else 0o644)
             return
         host.remove(step.path)
         if MADE_DIRECTORY in (step.before or ""):

@@ -255,14 +255,22 @@ def _config_changes(
     text = units.config_text(
         after,
         _what_stood_there(facts, target, change, own, wish),
-        made_directory=path.rpartition("/")[0] in facts.missing_directories
-        or (own is not None and MADE_DIRECTORY in own.text),
+        made_directory=_made_by_us(facts, path.rpartition("/")[0]),
     )
     if current is not None and current.text == text:
         return ()
     before = current.text if current else None
     other = _other_own_file(facts, target, path) if not volatile else ()
     return (ChangeFile(path, before, text), *other)
+
+
+def _made_by_us(facts: HostFacts, directory: str) -> bool:
+    """Whether a directory was, or will be, made by this tool.
+
+    Every file of ours in it says so, as nobody knows which one is removed last.
+    """
+    own = (c for c in facts.configs if c.owned and c.path.startswith(f"{directory}/"))
+    return directory in facts.missing_directories or any(MADE_DIRECTORY in c.text for c in own)
 
 
 def _other_own_file(facts: HostFacts, target: Target, path: str) -> tuple[ChangeFile, ...]:

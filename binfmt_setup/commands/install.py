@@ -37,11 +37,14 @@ def install(host: Host, names: Sequence[str], options: InstallOptions) -> Instal
     with ExitStack() as held:
         if not options.check:
             conditions.require_root(facts)
-            held.enter_context(locks.locked(host, private=options.private))
+            if held.enter_context(locks.locked(host, private=options.private)):
+                from binfmt_setup.changes.leftovers import remove_leftovers
+
+                remove_leftovers(host)
         with ExitStack() as inner:
             ground = _ground(host, facts, options, inner)
             if not options.check:
-                inner.enter_context(Registry(host).locked())
+                inner.enter_context(Registry(host).locked(alone=options.private))
             results = inner.enter_context(proving(host, asked.platforms))
             from binfmt_setup.commands import provision
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from binfmt_setup.changes import conditions, plan, recovery
+from binfmt_setup.changes.leftovers import remove_leftovers
 from binfmt_setup.changes.steps import Outcome
 from binfmt_setup.changes.transaction import Transaction
 from binfmt_setup.commands.request import asked_for, probe
@@ -38,7 +39,9 @@ def uninstall(
         planned = tuple(Outcome(step, "planned") for step in todo.steps)
         return UninstallResult(facts, outcomes=planned, check=True)
     conditions.require_root(facts)
-    with locks.locked(host, private=private), Registry(host).locked():
+    with locks.locked(host, private=private) as interrupted, Registry(host).locked(alone=private):
+        if interrupted:
+            remove_leftovers(host)
         facts = snapshot(host)
         ended = recovery.finish(host, recovery.steps(facts)) if facts.live else []
         facts = snapshot(host) if ended else facts

@@ -7,6 +7,7 @@ whole host is named once, and the platforms it breaks do not repeat it.
 from __future__ import annotations
 
 import shlex
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from binfmt_setup.boot.survival import (
@@ -20,12 +21,13 @@ from binfmt_setup.diagnosis.failed_probes import install, install_command, no_em
 from binfmt_setup.diagnosis.verdict import Finding, How, PlatformState, Severity, Verdict
 from binfmt_setup.diagnosis.working_entries import handler_findings
 from binfmt_setup.emulators import choice
+from binfmt_setup.model.facts import PROBLEMS_KEPT
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.facts import ConfigFile, HostFacts
     from binfmt_setup.model.registration import Entry
     from binfmt_setup.model.targets import Platform
     from binfmt_setup.system.probes import ProbeResult
@@ -80,23 +82,44 @@ def _host_findings(facts: HostFacts, probes: Sequence[ProbeResult]) -> Iterator[
             "this is a user namespace of its own: what is said holds here, not for the host",
             evidence="/proc/self/uid_map does not map all users",
         )  # fmt: skip
-    for name, problem in facts.bad_entries:
+    yield from _bad_entries(facts.bad_entries)
+    for code, message, hint in boot_troubles(facts):
+        yield Finding(
+            code, "warning", message, hint, evidence="the files and units that the next boot reads"
+        )
+    yield from chain.from_iterable(map(_invalid_lines, facts.configs))
+
+
+def _bad_entries(bad: Sequence[tuple[str, str]]) -> Iterator[Finding]:
+    """Entries that cannot be read; beyond some only how many."""
+    for name, problem in bad[:PROBLEMS_KEPT]:
         yield Finding(
             "entry-unreadable", "warning", f"entry {name} makes no sense: {problem}",
             f"look at it: cat {shlex.quote(f'{BINFMT_MISC}/{name}')}",
             evidence=f"{BINFMT_MISC}/{name}",
         )  # fmt: skip
-    for code, message, hint in boot_troubles(facts):
+    if more := len(bad[PROBLEMS_KEPT:]):
         yield Finding(
-            code, "warning", message, hint, evidence="the files and units that the next boot reads"
-        )
-    for config in facts.configs:
-        for number, problem in config.problems:
-            yield Finding(
-                "config-invalid", "warning", f"{config.path}:{number}: {problem}",
-                f"correct or remove line {number} of {config.path}",
-                evidence=config.text.splitlines()[number - 1],
-            )  # fmt: skip
+            "entry-unreadable", "warning", f"and {more:,} more entries make no sense",
+            f"look at them: ls {BINFMT_MISC}", evidence=f"{len(bad):,} entries",
+        )  # fmt: skip
+
+
+def _invalid_lines(config: ConfigFile) -> Iterator[Finding]:
+    """What is wrong with a binfmt.d file, line by line; beyond some lines only how many."""
+    lines = config.text.split("\n") if config.problems else []
+    for number, problem in config.problems:
+        yield Finding(
+            "config-invalid", "warning", f"{config.path}:{number}: {problem}",
+            f"correct or remove line {number} of {config.path}",
+            evidence=lines[number - 1],
+        )  # fmt: skip
+    if config.more_problems:
+        yield Finding(
+            "config-invalid", "warning",
+            f"{config.path}: and {config.more_problems:,} more lines that register nothing",
+            f"correct or remove {config.path}", evidence=f"{len(lines):,} lines",
+        )  # fmt: skip
 
 
 def _kernel_findings(

@@ -6,6 +6,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import NoEmulator
+from binfmt_setup.model.registration import control_characters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,8 +40,10 @@ def refusal(facts: HostFacts, found: Interpreter) -> tuple[str, str]:
     dynamically linked one finds no loader, and for every user, so nobody else may change it.
     """
     path = found.path
-    if found.problem or not found.executable:
-        problem = found.problem.replace("-", " ") or "not executable"
+    broken = control_characters(path + found.real_path)
+    if found.problem or not found.executable or broken:
+        behind = "behind a name with control characters" if broken else "not executable"
+        problem = found.problem.replace("-", " ") or behind
         return "interpreter-missing", f"{path} is {problem}"
     if found.elf is None:
         return "interpreter-wrong-architecture", f"{path} is no ELF program"

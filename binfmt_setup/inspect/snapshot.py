@@ -230,14 +230,15 @@ def _boot(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
         init = "openrc"
     elif host.text("/proc/1/comm").strip() in ("init", "runit", "s6-svscan", "launchd"):
         init = "other"
-    files = _boot_files(host)
+    names = host.names(UNIT_DIRECTORY)
+    files = _boot_files(host, names)
     return BootFacts(
         init=init,
         running=running,
         systemd_binfmt=helper,
         openrc_enabled=any(host.exists(f"/etc/runlevels/{level}/binfmt") for level in levels),
         files=files,
-        unit_links=_unit_links(host),
+        unit_links=_unit_links(host, names),
         masked=frozenset(unit for unit in _MASKABLE if _is_masked(host, unit)),
         active=_active_units(host, files),
         fstab=parse_fstab(host.text("/etc/fstab")),
@@ -245,17 +246,17 @@ def _boot(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
     )
 
 
-def _boot_files(host: Host) -> dict[str, str]:
+def _boot_files(host: Host, names: Sequence[str]) -> dict[str, str]:
     """Units and script that bear this tool's mark."""
-    names = (n for n in host.names(UNIT_DIRECTORY) if n.startswith(UNIT_STEM))
-    paths = [SCRIPT_PATH, *(f"{UNIT_DIRECTORY}/{n}" for n in names if "." in n)]
+    own = (n for n in names if n.startswith(UNIT_STEM) and not n.endswith(".wants"))
+    paths = [SCRIPT_PATH, *(f"{UNIT_DIRECTORY}/{n}" for n in own if "." in n)]
     texts = {path: host.text(path) for path in paths if not host.link_target(path)}
     return {path: text for path, text in texts.items() if MARKER in text.splitlines()[:2]}
 
 
-def _unit_links(host: Host) -> tuple[str, ...]:
+def _unit_links(host: Host, names: Sequence[str]) -> tuple[str, ...]:
     """The links in systemd's `.wants` directories to units of this tool's name."""
-    folders = (f"{UNIT_DIRECTORY}/{n}" for n in host.names(UNIT_DIRECTORY) if n.endswith(".wants"))
+    folders = (f"{UNIT_DIRECTORY}/{n}" for n in names if n.endswith(".wants"))
     links = (f"{d}/{name}" for d in folders for name in host.names(d) if name.startswith(UNIT_STEM))
     return tuple(link for link in links if host.link_target(link))
 

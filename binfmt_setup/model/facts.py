@@ -31,6 +31,8 @@ MARKER = "# Written by binfmt-setup, which removes it again: binfmt-setup uninst
 """The first line of every binfmt.d file this tool writes; it is how ownership is known."""
 REPLACED = "# Stood here before: "
 MADE_DIRECTORY = "# Made this directory, too"
+PROBLEMS_KEPT = 10
+"""Of what is wrong with one file so many are told one by one; the rest is counted."""
 SWAP_PREFIX = "binfmt-setup-swap-"
 """Names the entries that cover a replacement; one left over belongs to a killed run."""
 UNIT_DIRECTORY = "/etc/systemd/system"
@@ -48,7 +50,8 @@ class ConfigFile(Record):
     """One binfmt.d file.
 
     `replaced` is the registration that stood in the kernel when this tool wrote the file;
-    `problems` are (line number, what is wrong) pairs.
+    `problems` are (line number, what is wrong) pairs, of which the first are kept, and
+    `more_problems` counts the rest.
     """
 
     path: str
@@ -57,6 +60,7 @@ class ConfigFile(Record):
     problems: tuple[tuple[int, str], ...] = ()
     replaced: Registration | None = None
     text: str = ""
+    more_problems: int = 0
 
     @property
     def file_name(self) -> str:
@@ -269,7 +273,7 @@ def parse_config(path: str, text: str) -> ConfigFile:
     """Read a binfmt.d file; bad lines become problems, as systemd-binfmt reports them."""
     registrations, problems = [], []
     replaced: Registration | None = None
-    lines = text.splitlines()
+    lines = text.split("\n")  # as systemd does: no other character ends a line
     for number, line in enumerate(lines, 1):
         if line.startswith(REPLACED):
             replaced = _registration_or_none(line.removeprefix(REPLACED))
@@ -280,8 +284,10 @@ def parse_config(path: str, text: str) -> ConfigFile:
             registrations.append(parse_line(stripped))
         except BadRegistration as error:
             problems.append((number, str(error)))
-    owned = bool(lines) and lines[0] == MARKER
-    return ConfigFile(path, owned, tuple(registrations), tuple(problems), replaced, text)
+    kept = tuple(problems[:PROBLEMS_KEPT])
+    more = len(problems) - len(kept)
+    owned = lines[0] == MARKER
+    return ConfigFile(path, owned, tuple(registrations), kept, replaced, text, more)
 
 
 def _registration_or_none(line: str) -> Registration | None:

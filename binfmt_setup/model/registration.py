@@ -21,6 +21,7 @@ FLAG_ORDER = "POCF"
 _DELIMITERS = ":|,;!~^@+=\x01"  # the first that no field holds; paths may hold colons
 _ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})|\\(.)", re.DOTALL)
 _ESCAPES_ALONE = re.compile(r"(?:\\x[0-9a-fA-F]{2})+")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _RESERVED_NAMES = frozenset({"", ".", "..", "register", "status"})
 
 
@@ -102,6 +103,12 @@ class Entry(Record):
     def interpreter(self) -> str:
         """The path the entry was registered with; what F pinned may be older."""
         return self.registration.interpreter
+
+
+def control_characters(text: str) -> str:
+    """The first control characters of a text, and what else ends a line somewhere; or none."""
+    found = _CONTROL.search(text)
+    return found[0] if found else ""
 
 
 def canonical_flags(flags: str) -> str:

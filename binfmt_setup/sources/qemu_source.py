@@ -16,6 +16,7 @@ from binfmt_setup.inspect.snapshot import snapshot
 from binfmt_setup.model.errors import NoEmulator, UsageProblem
 from binfmt_setup.model.facts import Interpreter
 from binfmt_setup.model.records import NOTHING, Record, replace
+from binfmt_setup.model.registration import control_characters
 from binfmt_setup.sources import archives, streams
 from binfmt_setup.sources.unpack import unpacking
 
@@ -62,6 +63,12 @@ def parse_source(
     text: str, keep_in: str = "", environment: Mapping[str, str] | None = None
 ) -> Source | None:
     """Read the value of --qemu; None for an empty one. Raises UsageProblem."""
+    for option, value in (("--qemu", text), ("--qemu-store", keep_in)):
+        if control_characters(value):
+            raise UsageProblem(
+                f"{option} {value!r}: a name with control characters",
+                hint="entries and units are lines of text: give the directory another name",
+            )
     if keep_in and not Path(keep_in).is_absolute():
         raise UsageProblem(
             f"--qemu-store {keep_in}: not an absolute path",

@@ -6,8 +6,6 @@ an image offline and working on the live system differ in these two alone.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import shlex
 import sys
@@ -115,26 +113,3 @@ class Host(Tree):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
             stream.settimeout(2.0)
             return stream.connect_ex(self.path(socket_path))
-
-    def try_lock(self, inside: str) -> int | None:
-        """Take an exclusive lock on a file, made where missing, or on a directory.
-
-        Gives what `unlock` takes, or None when another process has it. Raises OSError.
-        """
-        where = self.path(inside)
-        try:
-            descriptor = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            descriptor = os.open(where, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(descriptor)
-            if error.errno == errno.EAGAIN:
-                return None
-            raise
-        return descriptor
-
-    def unlock(self, descriptor: int) -> None:
-        """Let go of a lock."""
-        os.close(descriptor)

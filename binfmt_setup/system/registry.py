@@ -9,12 +9,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import (
     BinfmtSetupError,
+    Busy,
     EnvironmentUnfit,
     NoEmulator,
     PrivilegesMissing,
@@ -34,7 +34,6 @@ _ENTRY_BYTES = 8192  # an entry's text is at most a name, two hex fields and 192
 _MOUNT_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
 _THAW = 0xC0045878  # FITHAW (linux/fs.h)
 _LOCK_SECONDS = 5.0
-_LOCK_POLL = 0.1
 
 Entries = tuple[tuple[Entry, ...], tuple[tuple[str, str], ...]]
 """Entries in match order, and (name, problem) of those that make no sense."""
@@ -230,24 +229,37 @@ class Registry:
                 raise explained(error, f"cannot remove entry {name}") from error
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep the boot units' script, which locks the registry's directory, from joining in.
+    def locked(self, *, alone: bool = False) -> Iterator[None]:
+        """Keep others from joining in, above all the script that the boot units run.
 
-        It holds the lock for milliseconds and does not wait for ever; nor does this.
+        The lock is on `register`, which its owner alone can open: it is there wherever the
+        registry is, and nowhere else. The script holds it for milliseconds and does not wait for
+        ever; nor does this, unless it is the only lock (`alone`): then it raises Busy.
         """
-        held = None
-        deadline = time.monotonic() + _LOCK_SECONDS
+        from binfmt_setup.system.locks import LOCK_SECONDS, held  # for those who write alone
+
+        seconds = LOCK_SECONDS if alone else _LOCK_SECONDS
+        lock = None
         # Without a registry there is nothing to lock, and nobody to keep out.
         with suppress(OSError):
-            while self._host.live and held is None and time.monotonic() < deadline:
-                held = self._host.try_lock(BINFMT_MISC)
-                if held is None:
-                    time.sleep(_LOCK_POLL)
-        try:
+            if self._host.live:
+                lock = self._host.open(f"{BINFMT_MISC}/register", os.O_WRONLY)
+        with held(lock):
+            if lock is not None:
+                self._wait(lock, seconds, alone=alone)
             yield
-        finally:
-            if held is not None:
-                self._host.unlock(held)
+
+    def _wait(self, lock: int, seconds: float, *, alone: bool) -> None:
+        from binfmt_setup.system.locks import taken, wait_for
+
+        try:
+            wait_for(
+                self._host, lambda: lock if taken(lock) else None,
+                f"{BINFMT_MISC}/register", seconds,
+            )  # fmt: skip
+        except Busy:
+            if alone:
+                raise
 
     @contextmanager
     def _opened(self) -> Iterator[int]:

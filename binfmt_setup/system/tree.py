@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from binfmt_setup.system.beneath import Root
 
 _CHUNK = 65536  # bytes; files below /proc/sys refuse reads of megabytes with ENOMEM
-_READ_LIMIT = 16 * 1024 * 1024  # bytes; no file this tool reads whole is larger
+TEXT_LIMIT = 1024 * 1024
+"""Bytes of a file that is read as text: no configuration is longer."""
+_LONG_LIMIT = 16 * 1024 * 1024
+_LONG = ("/proc/", "/lib/modules/")  # what the kernel and depmod write grows with the machine
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -60,10 +63,18 @@ class Tree(Record):
     # -- reading ---------------------------------------------------------------------
 
     def text(self, inside: str) -> str:
-        """A file's text; empty when it is missing or may not be read."""
+        """A file's text; empty when it is missing, too long, or may not be read."""
         with suppress(OSError):
-            return self.head(inside, _READ_LIMIT).decode("utf-8", "surrogateescape")
+            return self.whole_text(inside)
         return ""
+
+    def whole_text(self, inside: str) -> str:
+        """The same; raises OSError, EFBIG for a text that is longer than any may be."""
+        limit = _LONG_LIMIT if inside.startswith(_LONG) else TEXT_LIMIT
+        data = self.head(inside, limit + 1)
+        if len(data) > limit:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        return data.decode("utf-8", "surrogateescape")
 
     def head(self, inside: str, size: int) -> bytes:
         """The first `size` bytes of a regular file; raises OSError."""

@@ -203,10 +203,10 @@ def test_entries_of_others_and_bad_lines_are_left_alone(
 def test_it_waits_while_install_is_at_work(
     registry: Sandbox, shell: list[str], config: Path, tmp_path: Path
 ) -> None:
-    """Both lock the registry's directory."""
+    """Both lock the registry's own file `register`."""
     over = tmp_path / "over"
     hold = f"echo held; sleep 1; touch {over}"
-    argv = [*registry.inside, "flock", REGISTRY, "sh", "-c", hold]
+    argv = [*registry.inside, "flock", f"{REGISTRY}/register", "sh", "-c", hold]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"

@@ -99,6 +99,116 @@ def test_an_existing_binfmt_d_stays(tree: Path) -> None:
     assert contents(tree) == before
 
 
+@pytest.mark.parametrize("order", [("s390x", "riscv64"), ("riscv64", "s390x")])
+def test_a_directory_that_install_made_goes_with_the_last_file(
+    tree: Path, order: tuple[str, str]
+) -> None:
+    shutil.copy(tree / "usr/bin/qemu-s390x-static", tree / "usr/bin/qemu-riscv64-static")
+    before = contents(tree)
+    for removal in ((), order, order[::-1]):
+        for platform in order:
+            assert tool(tree, "install", platform).returncode == 0
+        for names in ((name,) for name in removal) if removal else ((),):
+            assert tool(tree, "uninstall", *names).returncode == 0
+        assert contents(tree) == before
+
+
+@pytest.mark.parametrize("command", [("install", "s390x"), ("uninstall",)])
+def test_what_killed_runs_left_is_removed_and_nothing_else(
+    tree: Path, command: tuple[str, ...]
+) -> None:
+    tool(tree, "install", "s390x")
+    for path in (*ours(tree), *others(tree)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix in (".wants", ".4242") or ".wants" in str(path):
+            path.symlink_to(f"/etc/systemd/system/{path.name}")
+        else:
+            path.write_text("x")
+    done = tool(tree, *command)
+    assert done.returncode == 0, done.stderr
+    assert [path for path in ours(tree) if os.path.lexists(path)] == []
+    assert [path for path in others(tree) if not os.path.lexists(path)] == []
+    assert done.stderr.count("removed what a killed run left") == len(ours(tree)) - 1
+
+
+def ours(tree: Path) -> list[Path]:
+    """What killed runs of this and of earlier versions leave; two lie in one directory."""
+    store = tree / "usr/local/lib/binfmt-setup/qemu/.new-a1b2c3d4"
+    system = tree / "etc/systemd/system"
+    return [
+        tree / "etc/binfmt.d/.binfmt-setup-ab_12xyz", system / ".binfmt-setup-01234567",
+        system / "basic.target.wants/.binfmt-setup.service.4242",
+        system / "opt.mount.wants/binfmt-setup-opt.service",
+        store / "0-qemu-s390x", store / "1-qemu-arm",
+    ]  # fmt: skip
+
+
+def others(tree: Path) -> list[Path]:
+    """Names that are nearly those."""
+    store = tree / "usr/local/lib/binfmt-setup/qemu"
+    return [
+        tree / "etc/binfmt.d/.binfmt-setup-toolong123", tree / "etc/binfmt.d/.binfmt-setup-note",
+        tree / "etc/systemd/system/.binfmt-setup.service.swp", tree / "etc/.binfmt-setup-01234567",
+        tree / "etc/systemd/system/opt.mount.wants/binfmt-setuper.service",
+        store / ".new-mine/file", store / "new-a1b2c3d4/file",
+    ]  # fmt: skip
+
+
+def test_names_with_control_characters_get_into_no_file(tree: Path, tmp_path: Path) -> None:
+    evil = tmp_path / "a\nExecStartPre=/bin/evil"
+    evil.mkdir(parents=True)
+    shutil.copy(tree / "usr/bin/qemu-s390x-static", evil)
+    before = contents(tree)
+    for arguments in (
+        ("--qemu", str(evil)),
+        ("--qemu", "x\ry"),
+        ("--qemu", "/", "--qemu-store", "/a\nb"),
+    ):
+        done = tool(tree, "install", "s390x", *arguments)
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+        assert "control characters" in done.stderr
+    assert contents(tree) == before
+    # A link that root of the tree planted, and a mount that its fstab names.
+    inside = tree / "opt/a\n[Service]\nExecStart=evil"
+    inside.mkdir(parents=True)
+    (tree / "usr/bin/qemu-s390x-static").rename(inside / "q")
+    (tree / "usr/bin/qemu-s390x-static").symlink_to(f"/{inside.relative_to(tree)}/q")
+    before = contents(tree)
+    done = tool(tree, "install", "s390x")
+    assert (done.returncode, "Traceback" in done.stderr) == (5, False)
+    assert contents(tree) == before
+
+
+def test_a_mount_point_with_a_newline_gets_into_no_unit(tree: Path) -> None:
+    (tree / "etc/fstab").write_text("/dev/sdb1 /usr/bin\\012ExecStart=evil ext4 noauto 0 0\n")
+    (tree / "usr/bin\nExecStart=evil").mkdir()
+    before = contents(tree)
+    done = tool(tree, "unit", "s390x", "--qemu", "/usr/bin\nExecStart=evil")
+    assert done.returncode == 2
+    assert contents(tree) == before
+
+
+@pytest.mark.parametrize("mask", ["0", "027", "077", "0777"])
+def test_modes_are_the_tools_own_and_not_the_callers(tree: Path, mask: str) -> None:
+    before = set(tree.rglob("*"))
+    # The tree has none of these, so that each directory is made.
+    shutil.rmtree(tree / "etc/systemd")
+    command = f'umask {mask}; exec "$0" -m binfmt_setup install s390x --root "$1"'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, tree],
+        capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    made = [path for path in tree.rglob("*") if path not in before and not path.is_symlink()]
+    modes = {str(path.relative_to(tree)): path.stat().st_mode & 0o7777 for path in made}
+    script = "etc/binfmt-setup/register"
+    assert modes[script] == 0o755
+    for path, mode in modes.items():
+        assert path == script or mode == (0o755 if (tree / path).is_dir() else 0o644), path
+    assert {"etc/binfmt.d", "etc/binfmt.d/qemu-s390x.conf"} <= modes.keys()
+
+
 def test_check_and_diff_write_nothing(tree: Path) -> None:
     before = contents(tree)
     done = tool(tree, "install", "s390x", "--check", "--diff")

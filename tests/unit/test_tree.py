@@ -199,6 +199,27 @@ def _acts(tree: Tree) -> tuple[Callable[[], object], ...]:
     )
 
 
+def test_a_write_that_breaks_off_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    """The limit makes the first write a short one, and lets the second one fail (setrlimit(2))."""
+    code = (
+        "import os, resource, sys\nfrom binfmt_setup.system.tree import Tree\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"
+        "for act in (lambda t: t.write_file('/etc/unit', 'x' * 100),\n"
+        "            lambda t: t.write_file('/new/directory/unit', 'x' * 100)):\n"
+        "    try:\n        act(Tree(sys.argv[1]))\n"
+        "    except OSError as error:\n        print(error.errno)\n"
+    )
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/unit").write_text("old")
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == [str(errno.EFBIG)] * 2
+    assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["etc", "unit"]
+    assert (tmp_path / "etc/unit").read_text() == "old"
+
+
 def test_both_ways_agree(tmp_path: Path) -> None:
     place = Place(tmp_path, beneath.walk)
     kernel = beneath.Root(place.root, beneath.by_kernel)
