@@ -161,8 +161,11 @@ class _Tree:
                 self._made(path + "x")
             else:
                 self._file(path, text.encode("utf-8"))
+        printed = dict(_rows(self.case, "commands"))
         for path, spec in _rows(self.case, "elf"):
-            self._file(path, elf_program(spec), 0o755)
+            # What QEMU prints of itself is a constant: it stands in the program as well.
+            said = printed.get(f"{path} --version", "").encode()
+            self._file(path, elf_program(spec) + said, 0o755)
         for path, spec in _rows(self.case, "binfmt_d"):
             entry = registration(spec.removeprefix("ours: "))
             marker = MARKER + "\n" if spec.startswith("ours: ") else ""

@@ -5,11 +5,11 @@ Nothing here changes anything, not even by looking: an untouched automount stays
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.emulators.choice import candidates, may_register
 from binfmt_setup.emulators.store import file_digest, stored_at
+from binfmt_setup.emulators.version_line import version_in_file
 from binfmt_setup.inspect.interpreters import Interpreters
 from binfmt_setup.inspect.process import machine_of_tree, standing_among
 from binfmt_setup.model.facts import (
@@ -23,7 +23,6 @@ from binfmt_setup.model.facts import (
     ConfigFile,
     Distribution,
     HostFacts,
-    Interpreter,
     container_kind,
     parse_config,
     parse_os_release,
@@ -32,7 +31,6 @@ from binfmt_setup.model.mount_order import parse_fstab
 from binfmt_setup.model.mountinfo import BinfmtMount, Mount, parse_mountinfo
 from binfmt_setup.model.records import replace
 from binfmt_setup.model.targets import TARGETS, Platform, Target, targets_of
-from binfmt_setup.system.probes import version_of
 from binfmt_setup.system.registry import Registry
 
 if TYPE_CHECKING:
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
     from binfmt_setup.system.host import Host
     from binfmt_setup.system.registry import Entries
 
-_VERSION_SECONDS = 2.0  # QEMU takes milliseconds; what takes longer is none
 _HELPERS = ("/usr/lib/systemd/systemd-binfmt", "/lib/systemd/systemd-binfmt")
 _MASKABLE = ("systemd-binfmt.service", f"{REGISTRY_UNIT}.mount", f"{REGISTRY_UNIT}.automount")
 _CONTAINER_MARKERS = ("/.dockerenv", "/run/.containerenv")
@@ -152,12 +149,12 @@ def _kept_choice(host: Host, facts: HostFacts, target: Target) -> tuple[str, ...
 
 
 def with_versions(host: Host, facts: HostFacts, paths: Iterable[str]) -> HostFacts:
-    """Ask the interpreters at these paths for their version (a few ms each)."""
+    """Read the version out of the interpreters at these paths (a few ms each)."""
     read = dict(facts.interpreters)
     for path in sorted(set(paths)):
         found = read.get(path)
         if found and not found.problem and found.elf and not found.version:
-            read[path] = replace(found, version=_version(host, found))
+            read[path] = replace(found, version=version_in_file(host, found.real_path))
     return replace(facts, interpreters=read)
 
 
@@ -168,16 +165,6 @@ def with_digests(host: Host, facts: HostFacts) -> HostFacts:
         if found.sha256 and not found.problem:
             read[path] = replace(found, digest=file_digest(host, path))
     return replace(facts, interpreters=read)
-
-
-def _version(host: Host, interpreter: Interpreter) -> str:
-    """QEMU's word for its version, as in `qemu-arm version 7.2.22 (Debian …)`.
-
-    Asked by the real name: Debian's -binfmt-P names refuse to run by hand.
-    """
-    with suppress(Exception):
-        return version_of(host.run((interpreter.real_path, "--version"), _VERSION_SECONDS).output)
-    return ""
 
 
 def _entries(host: Host, mount: BinfmtMount) -> Entries:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
+from binfmt_setup.emulators.version_line import OVERLAP, version_in
 from binfmt_setup.model.elf import HEADER_BYTES, ElfFacts, identify
 from binfmt_setup.model.errors import NoEmulator, UsageProblem
 from binfmt_setup.model.records import Record
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from binfmt_setup.sources.image_manifests import Descriptor
 
 _NAME = re.compile(r"qemu-([a-z0-9_]+?)(-static)?")
-_VERSION = re.compile(rb"\0?qemu-[a-z0-9_]+ version (\d[^\n\0]{0,150})\n")
-_OVERLAP = 256  # bytes; the version line is shorter, and may lie across two chunks
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _DOCUMENTS_MOST = 32 * 1024 * 1024  # bytes of all JSON files of one archive
@@ -161,9 +160,8 @@ class _Facts:
         digest, before, piece = hashlib.sha256(), b"", head
         while piece:
             digest.update(piece)
-            if not self.version and (said := _VERSION.search(before + piece)):
-                self.version = said[1].decode("ascii", "replace")
-            before = piece[-_OVERLAP:]
+            self.version = self.version or version_in(before + piece)
+            before = piece[-OVERLAP:]
             yield piece
             piece = content.read(CHUNK)
         self.sha256 = digest.hexdigest()

@@ -1,0 +1,52 @@
+"""The version of an emulator is read out of its file."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from binfmt_setup.emulators.version_line import OVERLAP, version_among, version_in, version_in_file
+from binfmt_setup.system.host import Host
+
+LINE = b"qemu-aarch64_be version 10.0.2 (Debian 1:10.0.2+ds-2)\nCopyright (c)"
+EMULATORS = sorted(Path("/usr/bin").glob("qemu-*-static"))
+
+
+@pytest.mark.skipif(not EMULATORS, reason="qemu-user-static is not installed")
+def test_it_is_what_the_emulator_itself_says() -> None:
+    for emulator in EMULATORS:
+        said = subprocess.run([emulator, "--version"], capture_output=True, text=True, check=True)
+        words = said.stdout.partition(" version ")[2].splitlines()[0]
+        assert version_in_file(Host(), str(emulator)) == words, emulator
+
+
+@pytest.mark.parametrize("cut", range(0, len(LINE), 7))
+def test_the_line_may_lie_across_two_pieces(cut: int) -> None:
+    before, behind = b"\0" * 1000 + LINE[:cut], LINE[cut:] + b"\0" * 1000
+    assert version_among([before, behind]) == "10.0.2 (Debian 1:10.0.2+ds-2)"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"qemu version 1\n", b"qemu-arm version 1.2", b"qemu-arm version %s\n",
+     b"qemu-arm version 1\0.2\n", b"qemu-a b version 1.2\n", b" version " * 3],
+)  # fmt: skip
+def test_other_words_are_no_version(text: bytes) -> None:
+    assert not version_in(text)
+
+
+def test_what_is_said_before_does_not_hide_it() -> None:
+    assert version_in(b"a version of\0" + LINE) == "10.0.2 (Debian 1:10.0.2+ds-2)"
+    assert len(LINE) < OVERLAP
+
+
+def test_no_file_makes_it_wait(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    start = time.monotonic()
+    for path in (tmp_path / "fifo", tmp_path / "missing", tmp_path, Path("/dev/zero")):
+        assert not version_in_file(Host(), str(path))
+    assert time.monotonic() - start < 5
