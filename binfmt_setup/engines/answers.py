@@ -5,15 +5,15 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from binfmt_setup.diagnosis.verdict import Finding
-from binfmt_setup.engines.build_log import ProbeFailure, probe_failure, targets_that_ran
-from binfmt_setup.engines.call import engine_failed
+from binfmt_setup.engines import findings
+from binfmt_setup.engines.build_log import probe_failure, targets_that_ran
 from binfmt_setup.model.records import Record
 from binfmt_setup.system.programs import Completed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from binfmt_setup.diagnosis.verdict import Finding
     from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.model.targets import Platform
 
@@ -93,55 +93,20 @@ def _judged(
     if done.status:
         failure = probe_failure(log, token)
         if failure is None:
-            raise engine_failed((engine, "build"), done)
+            raise findings.engine_failed((engine, "build"), done)
         if not final:
             return None
-        finding = _did_not_run(engine, platforms[0], failure)
+        finding = findings.did_not_run(engine, platforms[0], failure)
         return EngineReport(engine, output=log.strip(), findings=(finding,))
     ran = targets_that_ran(log, token)
     if not ran:
-        raise engine_failed((engine, "build"), done, "showed no output of the build")
-    wrong = [_built_natively(engine, p, ran) for p in platforms if p.probe not in ran]
+        raise findings.engine_failed((engine, "build"), done, "showed no output of the build")
+    wrong = [findings.built_natively(engine, p, ran) for p in platforms if p.probe not in ran]
     good = frozenset(p.name for p in platforms if p.probe in ran)
     if index is not None:
-        wrong += [_not_in_index(engine, p, index) for p in platforms if p.name not in index]
+        wrong += [findings.not_in_index(engine, p, index) for p in platforms if p.name not in index]
         good &= index
     return EngineReport(engine, built=good, index=index or frozenset(), findings=tuple(wrong))
-
-
-def _did_not_run(engine: str, platform: Platform, failure: ProbeFailure) -> Finding:
-    name = platform.name
-    hints = {
-        "ENOEXEC": f"run: binfmt-setup install {name}",
-        "ENOENT": f"run: binfmt-setup install {name}",
-        "EACCES": "look for SELinux or AppArmor denials: journalctl -k -g denied",
-        "EPERM": "the engine's seccomp profile or security options forbid it",
-    }
-    hint = hints.get(failure.errno, f"run the same build by hand: {engine} build --platform {name}")
-    if failure.blocked_call:
-        hint = "the engine's seccomp profile refuses a system call that the emulator makes"
-    return Finding(
-        "engine-build-failed", "error",
-        f"{name}: {engine} cannot run its programs in a build: {failure}", hint, name,
-    )  # fmt: skip
-
-
-def _built_natively(engine: str, platform: Platform, ran: frozenset[str]) -> Finding:
-    return Finding(
-        "built-natively", "error",
-        f"{platform.name}: {engine} built for {', '.join(sorted(ran))} instead and said nothing",
-        f"see what {engine} makes of --platform: it may be too old, or the builder fixed to one",
-        platform.name,
-    )  # fmt: skip
-
-
-def _not_in_index(engine: str, platform: Platform, index: frozenset[str]) -> Finding:
-    holds = ", ".join(sorted(index)) or "no platform at all"
-    return Finding(
-        "index-incomplete", "error",
-        f"{platform.name}: the index that {engine} wrote holds {holds}",
-        f"update {engine}", platform.name,
-    )  # fmt: skip
 
 
 def new_token() -> str:

@@ -1,29 +1,29 @@
 """What container engines answer to: would a build for these platforms work here, now.
 
-The question is answered by doing it. This module knows which engines there are, asks them, and
-changes the verdict by their answers; `docker` and `podman` know their engines, `callers` how
-these are called, and `trials` what their builds prove.
+The question is answered by doing it. This module asks the engines and changes the verdict by
+their answers; `interface` says which there are and what each offers, `call` how they are called,
+`answers` what their builds prove, and `findings` has the words.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from binfmt_setup.diagnosis.verdict import Finding, PlatformState, Verdict
+from binfmt_setup.diagnosis.verdict import Verdict
+from binfmt_setup.engines import findings
 from binfmt_setup.engines.answers import EngineReport
 from binfmt_setup.engines.build_log import buildable
-from binfmt_setup.model.errors import BinfmtSetupError, OtherProgramFailed, UsageProblem
+from binfmt_setup.engines.interface import ENGINES, Engine, engine_named
+from binfmt_setup.model.errors import BinfmtSetupError
 from binfmt_setup.model.records import Record, replace
 from binfmt_setup.system.programs import SAFE_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from binfmt_setup.diagnosis.verdict import Finding, PlatformState
     from binfmt_setup.engines.answers import Question
     from binfmt_setup.engines.call import Caller
-    from binfmt_setup.system.host import Host
-
-ENGINES = ("docker", "podman", "buildah")
 
 
 class EngineCalls(Record):
@@ -37,56 +37,42 @@ def asked_engines(words: str) -> tuple[str, ...]:
     """Read --engine; `auto` stays as it is. Raises UsageProblem for an unknown engine."""
     names = tuple(dict.fromkeys(word for word in words.lower().split(",") if word))
     for name in names:
-        if name not in (*ENGINES, "auto"):
-            raise UsageProblem(
-                f"unknown engine {name!r}", hint=f"engines are {', '.join(ENGINES)}, or auto"
-            )
+        if name != "auto":
+            engine_named(name)
     return names
-
-
-def installed(host: Host, engine: str) -> bool:
-    """Whether an engine's program is in one of the directories that programs are run from."""
-    return any(host.exists(f"{directory}/{engine}") for directory in SAFE_PATH.split(":"))
 
 
 def ask_engines(calls: EngineCalls, question: Question) -> tuple[EngineReport, ...]:
     """Ask each engine; one that fails does not keep the others from answering."""
-    caller, names = calls.caller, calls.names
-    there = [engine for engine in ENGINES if installed(caller.host, engine)]
-    if "auto" in names and not (there or set(names) - {"auto"}):
-        return (EngineReport("auto", findings=(_missing("no container engine is"),)),)
-    wanted = [e for e in ENGINES if e in names or ("auto" in names and e in there)]
+    named = {name: engine_named(name) for name in calls.names if name != "auto"}
+    wanted = [named[name] for name in ENGINES if name in named]
+    if "auto" in calls.names:
+        every = map(engine_named, ENGINES)
+        wanted = [e for e in every if e.name in named or e.installed(calls.caller.host)]
+    if not wanted:
+        return (EngineReport("auto", findings=(findings.none_installed(ENGINES, SAFE_PATH),)),)
+    return ask_with(wanted, calls, question)
+
+
+def ask_with(
+    engines: Sequence[Engine], calls: EngineCalls, question: Question
+) -> tuple[EngineReport, ...]:
+    """Ask these engines about the platforms that there is something to build for."""
     question = replace(question, platforms=buildable(question.platforms))
-    return tuple(_ask(caller, name, question, there) for name in wanted)
+    return tuple(_ask(engine, calls.caller, question) for engine in engines)
 
 
-def _missing(what: str) -> Finding:
-    return Finding(
-        "engine-missing", "error", f"{what} installed in {SAFE_PATH}",
-        f"install one of {', '.join(ENGINES)}",
-    )  # fmt: skip
-
-
-def _ask(caller: Caller, name: str, question: Question, there: Sequence[str]) -> EngineReport:
-    if name not in there:
-        finding = replace(_missing(f"{name} is not"), hint=f"install {name}")
-        return EngineReport(name, findings=(finding,))
+def _ask(engine: Engine, caller: Caller, question: Question) -> EngineReport:
+    if not engine.installed(caller.host):
+        missing = findings.not_installed(engine.name, SAFE_PATH)
+        return EngineReport(engine.name, findings=(missing,))
     try:
-        if name == "docker":
-            from binfmt_setup.engines.docker import ask_docker
-
-            return ask_docker(caller, question)
-        from binfmt_setup.engines.podman import ask_podman
-
-        return ask_podman(caller, name, question)
+        return engine.ask(caller, question)
     except BinfmtSetupError as error:
-        return EngineReport(name, error=error)
+        return EngineReport(engine.name, error=error)
     except OSError as error:
-        failure = OtherProgramFailed(
-            f"cannot prepare a build for {name}: {error.filename or name}: {error.strerror}",
-            hint="make room there, or leave it out of --engine", code="engine-failed",
-        )  # fmt: skip
-        return EngineReport(name, error=failure)
+        failure = findings.no_preparation(engine.name, error)
+        return EngineReport(engine.name, error=failure)
 
 
 def with_engines(verdict: Verdict, reports: Sequence[EngineReport]) -> Verdict:
@@ -95,11 +81,11 @@ def with_engines(verdict: Verdict, reports: Sequence[EngineReport]) -> Verdict:
     A platform is ok when every engine that was asked built it. Where all did, what is wrong
     with this host (another machine built it, or a registry of the engine's own) is no error.
     """
-    findings = [f for r in reports for f in r.findings if not f.platform]
+    general = [f for r in reports for f in r.findings if not f.platform]
     states = tuple(_state(state, reports) for state in verdict.platforms)
     served = bool(states) and all(state.ok for state in states)
     host = tuple(_eased(f) if served else f for f in verdict.findings)
-    return Verdict(states, (*host, *findings))
+    return Verdict(states, (*host, *general))
 
 
 def _state(state: PlatformState, reports: Sequence[EngineReport]) -> PlatformState:
@@ -113,8 +99,8 @@ def _state(state: PlatformState, reports: Sequence[EngineReport]) -> PlatformSta
     own = tuple(_eased(f) if built else f for f in state.findings)
     more = tuple(f for report in reports for f in report.findings if f.platform == name)
     if not built and all(finding.severity != "error" for finding in own + more):
-        missing = ", ".join(report.name for report in answered if name not in report.built)
-        own = (Finding("not-built", "error", f"{name}: not built by {missing}", "", name), *own)
+        missing = [report.name for report in answered if name not in report.built]
+        own = (findings.not_built(state.platform, missing), *own)
     how = state.how if state.how != "none" or not built else "emulated"
     return replace(state, built=built, how=how, findings=own + more)
 

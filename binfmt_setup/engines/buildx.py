@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from binfmt_setup.diagnosis.judge import Finding
+from binfmt_setup.engines import findings
 from binfmt_setup.model.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from binfmt_setup.diagnosis.verdict import Finding, Severity
     from binfmt_setup.engines.answers import Question
     from binfmt_setup.model.targets import Platform
 
@@ -99,17 +100,9 @@ def reason_not_to_ask(builder: Builder) -> Finding | None:
     """A builder that does not run: starting it may pull an image, which is not ours to do."""
     broken = next((node for node in builder.nodes if node.error), None)
     if broken is not None:
-        return Finding(
-            "builder-unsuitable", "error",
-            f"docker: node {broken.name} of builder {builder.name} does not answer: {broken.error}",
-            f"repair it, or choose another builder: docker buildx use NAME ({broken.endpoint})",
-        )  # fmt: skip
+        return findings.node_broken(builder.name, broken.name, broken.endpoint, broken.error)
     if builder.nodes and all(node.status != "running" for node in builder.nodes):
-        return Finding(
-            "builder-unsuitable", "error",
-            f"docker: builder {builder.name} is {builder.nodes[0].status or 'not running'}",
-            f"run: docker buildx inspect --bootstrap {builder.name}",
-        )  # fmt: skip
+        return findings.builder_stopped(builder.name, builder.nodes[0].status)
     return None
 
 
@@ -119,13 +112,8 @@ def builder_findings(
     """What can be told of a builder before it builds."""
     found: list[Finding] = []
     if builder.driver == "docker" and not containerd_store and len(question.platforms) > 1:
-        found.append(Finding(
-            "builder-unsuitable", "error" if question.named else "warning",
-            f"docker: builder {builder.name} (driver docker, without the containerd image store) "
-            "makes no image of several platforms",
-            "run: docker buildx create --use --driver docker-container, or switch the containerd "
-            "image store on",
-        ))  # fmt: skip
+        severity: Severity = "error" if question.named else "warning"
+        found.append(findings.builder_for_one(builder.name, severity))
     found += _stale(builder, question)
     found += _nodes(builder, question.platforms)
     return tuple(found)
@@ -139,15 +127,10 @@ def _stale(builder: Builder, question: Question) -> Iterator[Finding]:
     asked = [platform.name for platform in question.platforms if platform.name in DETECTED]
     unlisted = [n for n in asked if n in question.running and not builder.node_for(n)]
     vanished = [n for n in asked if n not in question.running and builder.node_for(n)]
-    for names, what in ((unlisted, "does not list"), (vanished, "still lists")):
+    refresh = refresh_command(builder)
+    for names, listed in ((unlisted, False), (vanished, True)):
         if names:
-            can = "runs" if names is unlisted else "does not run"
-            yield Finding(
-                "builder-stale", "warning",
-                f"docker: builder {builder.name} {what} {', '.join(names)}, "
-                f"which this kernel {can}",
-                refresh_command(builder),
-            )  # fmt: skip
+            yield findings.builder_stale(builder.name, names, refresh, listed=listed)
 
 
 def refresh_command(builder: Builder) -> str:
@@ -168,11 +151,8 @@ def _nodes(builder: Builder, platforms: Sequence[Platform]) -> Iterator[Finding]
         node = builder.node_for(platform.name)
         if node is None or not builder.remote(node):
             continue
-        where = f"node {node.name} at {node.endpoint}"
-        words = "lists it first, as its own: no emulation is needed for it here"
-        if node.native != platform.name:
-            words = "emulates it: this host's registry has no part in it"
-        yield Finding("builder-node", "info", f"{platform.name}: {where} {words}")
+        native = node.native == platform.name
+        yield findings.built_by_node(platform.name, node.name, node.endpoint, native=native)
 
 
 def built_elsewhere(builder: Builder, platforms: Sequence[Platform]) -> frozenset[str]:

@@ -7,10 +7,10 @@ outputs in tests/cases/engines.
 from __future__ import annotations
 
 import errno
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from binfmt_setup.diagnosis.judge import Finding
-from binfmt_setup.engines.answers import EngineReport, try_builds
+from binfmt_setup.engines import findings
 from binfmt_setup.engines.build_log import as_list, as_object, as_text, object_in
 from binfmt_setup.engines.buildx import (
     Builder,
@@ -19,17 +19,20 @@ from binfmt_setup.engines.buildx import (
     parse_builder,
     reason_not_to_ask,
 )
-from binfmt_setup.engines.call import engine_failed
 from binfmt_setup.engines.docker_build import DockerBuild, own_settings
+from binfmt_setup.engines.interface import SETTINGS_VARIABLES, Engine, Session
 from binfmt_setup.model.facts import version_pair
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.records import Record, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
-    from binfmt_setup.engines.answers import Question
+    from binfmt_setup.diagnosis.verdict import Finding, Severity
+    from binfmt_setup.engines.answers import Build, Question
     from binfmt_setup.engines.call import Caller
+    from binfmt_setup.model.targets import Platform
 
 OLDEST = (19, 3)
 """The first Docker with BuildKit and `docker buildx` (release notes of 19.03)."""
@@ -38,6 +41,9 @@ FIRST_WITHOUT_EXPERIMENTAL = (20, 10)
 FIRST_BUILDKIT_IN_BUILDX = (23, 0)
 """From here on `docker build` has no BuildKit of its own (release notes of 23.0)."""
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
+_ENTER_ROOTLESS = (
+    "nsenter -U -m --preserve-credentials -t $(cat $XDG_RUNTIME_DIR/dockerd-rootless/child_pid)"
+)
 
 
 class DockerFacts(Record):
@@ -79,88 +85,116 @@ def parse_info(facts: DockerFacts, answer: Mapping[str, object]) -> DockerFacts:
 
 def version_findings(facts: DockerFacts) -> tuple[Finding, ...]:
     """What a Docker of these versions cannot do at all."""
-    for who, version in (("client", facts.client), ("daemon", facts.server)):
+    for who, version in (("the client", facts.client), ("the daemon", facts.server)):
         if (0, 0) < version_pair(version) < OLDEST:
-            return (Finding(
-                "engine-too-old", "error",
-                f"docker: the {who} is {version}; 19.03 is the first that builds for a platform",
-                "update Docker",
-            ),)  # fmt: skip
+            return (findings.too_old("docker", who, version, "19.03"),)
     old = version_pair(facts.server) < FIRST_WITHOUT_EXPERIMENTAL
     if old and not facts.server_experimental:
-        return (Finding(
-            "experimental-off", "error",
-            f"docker: {facts.server} takes --platform only with experimental features on",
-            'put {"experimental": true} into /etc/docker/daemon.json and restart Docker',
-        ),)  # fmt: skip
+        return (findings.experimental_off(facts.server),)
     return ()
 
 
 def without_buildx(facts: DockerFacts, *, several: bool, named: bool) -> Finding | None:
     """What the lack of buildx means for a client of this version."""
     if version_pair(facts.client) >= FIRST_BUILDKIT_IN_BUILDX:
-        return Finding(
-            "buildx-missing", "error",
-            f"docker: the client {facts.client} builds with BuildKit through buildx alone, "
-            "which is not there",
-            "install docker-buildx (Debian, Ubuntu) or docker-buildx-plugin (Docker's packages)",
-        )  # fmt: skip
+        return findings.buildx_needed(facts.client)
     if not several:
         return None
-    hint = "install buildx, or build for each platform alone"
-    if version_pair(facts.client) < FIRST_WITHOUT_EXPERIMENTAL and not facts.client_experimental:
-        hint += "; this client shows buildx only with DOCKER_CLI_EXPERIMENTAL=enabled"
-    return Finding(
-        "buildx-missing", "error" if named else "warning",
-        "docker: without buildx no build makes one image of several platforms", hint,
-    )  # fmt: skip
+    old = version_pair(facts.client) < FIRST_WITHOUT_EXPERIMENTAL
+    severity: Severity = "error" if named else "warning"
+    return findings.buildx_for_several(severity, hidden=old and not facts.client_experimental)
 
 
-def ask_docker(caller: Caller, question: Question) -> EngineReport:
-    """Ask Docker; raises OtherProgramFailed when it fails to answer."""
-    with own_settings(caller) as (own, workspace):
-        facts = parse_version(_version(own))
-        report = EngineReport("docker", version=facts.server or facts.client)
-        if not facts.server:
-            return replace(report, findings=(_why_unreachable(own),))
-        facts = parse_info(facts, own.ask_for_json(("docker", "info", "--format", "{{json .}}")))
-        stop = version_findings(facts)
-        if stop:
-            return replace(report, findings=stop)
-        builder = _builder(own)
-        stop, findings = _before_building(facts, builder, question)
-        if stop:
-            return replace(report, findings=stop)
-        capable = builder is not None and (builder.driver != "docker" or facts.containerd_store)
-        with DockerBuild(own, workspace, builder is not None, capable).cleaned_up() as build:
-            built = try_builds("docker", question.platforms, build.run, together=capable)
-        more = tuple(_explained(own, facts, question, finding) for finding in built.findings)
-    return replace(
-        built, version=facts.server, findings=findings + more, details=_details(facts, builder),
-        elsewhere=built_elsewhere(builder, question.platforms) if builder else frozenset(),
-    )  # fmt: skip
+class Docker(Engine):
+    """Docker, with buildx or with the BuildKit in its daemon."""
+
+    name = "docker"
+    oldest = OLDEST
+    variables = (
+        *SETTINGS_VARIABLES,
+        # Which daemon, and how to be let in.
+        *("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH"),
+        *("DOCKER_TLS_VERIFY", "DOCKER_API_VERSION", "DOCKER_CLI_EXPERIMENTAL", "SSH_AUTH_SOCK"),
+        # Which builder, with its settings.
+        *("BUILDX_BUILDER", "BUILDX_CONFIG"),
+    )
+
+    @contextmanager
+    def session(self, caller: Caller) -> Iterator[DockerSession]:
+        """Ask for version and settings; the client works on a copy of the user's settings."""
+        with own_settings(caller) as (own, workspace):
+            facts = parse_version(_version(own))
+            if facts.server:
+                argv = ("docker", "info", "--format", "{{json .}}")
+                facts = parse_info(facts, own.ask_for_json(argv))
+            # A daemon that is not there, or too old, cannot be asked for its builder.
+            answers = facts.server and not version_findings(facts)
+            yield DockerSession(own, workspace, facts, _builder(own) if answers else None)
 
 
-def _details(facts: DockerFacts, builder: Builder | None) -> str:
-    kind = "rootless, " if facts.rootless else ""
-    if builder is None:
-        return f"{kind}its built-in BuildKit"
-    return f"{kind}builder {builder.name}, driver {builder.driver}"
+ENGINE = Docker()
 
 
-def _before_building(
-    facts: DockerFacts, builder: Builder | None, question: Question
-) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
-    """What keeps from building at all, and what else can be told without it."""
-    if builder is not None:
-        stop = reason_not_to_ask(builder)
-        store = facts.containerd_store
-        return (stop,) if stop else (), builder_findings(builder, question, containerd_store=store)
-    several = len(question.platforms) > 1
-    missing = without_buildx(facts, several=several, named=question.named)
-    found = (missing,) if missing else ()
-    needed = version_pair(facts.client) >= FIRST_BUILDKIT_IN_BUILDX
-    return (found, ()) if needed else ((), found)
+class DockerSession(Session):
+    """A Docker that has answered, and the builder in use; None without buildx."""
+
+    def __init__(
+        self, caller: Caller, workspace: Path, facts: DockerFacts, builder: Builder | None
+    ) -> None:
+        self._caller, self._workspace = caller, workspace
+        self._facts, self._builder = facts, builder
+        # Only an image store of containerd, or a builder of its own, holds several platforms.
+        self.together = builder is not None and (
+            builder.driver != "docker" or facts.containerd_store
+        )
+        self.version = facts.server or facts.client
+        kind = "rootless, " if facts.rootless else ""
+        used = f"builder {builder.name}, driver {builder.driver}" if builder else ""
+        self.details = f"{kind}{used or 'its built-in BuildKit'}"
+
+    def obstacles(self, question: Question) -> tuple[Finding, ...]:
+        """No daemon, one that is too old, or no builder."""
+        if not self._facts.server:
+            return (_why_unreachable(self._caller),)
+        if self._builder is not None:
+            stop = reason_not_to_ask(self._builder)
+            return (stop,) if stop else ()
+        return version_findings(self._facts) or self._without_buildx(question, needed=True)
+
+    def remarks(self, question: Question) -> tuple[Finding, ...]:
+        """What can be told of the builder, or of the lack of one."""
+        if self._builder is None:
+            return self._without_buildx(question, needed=False)
+        store = self._facts.containerd_store
+        return builder_findings(self._builder, question, containerd_store=store)
+
+    def _without_buildx(self, question: Question, *, needed: bool) -> tuple[Finding, ...]:
+        if needed is not (version_pair(self._facts.client) >= FIRST_BUILDKIT_IN_BUILDX):
+            return ()
+        several = len(question.platforms) > 1
+        missing = without_buildx(self._facts, several=several, named=question.named)
+        return (missing,) if missing else ()
+
+    @contextmanager
+    def builds(self) -> Iterator[Callable[[Sequence[Platform], str], Build]]:
+        """Builds into a file; cache records and history of theirs are removed."""
+        build = DockerBuild(self._caller, self._workspace, self._builder is not None, self.together)
+        with build.cleaned_up():
+            yield build.run
+
+    def explained(self, question: Question, finding: Finding) -> Finding:
+        """A failed build of a platform that runs outside: then the cause lies with Docker."""
+        if finding.code != "engine-build-failed" or finding.platform not in question.running:
+            return finding
+        if self._facts.rootless and _own_registry(self._caller):
+            return findings.own_registry(finding, "rootless Docker", _ENTER_ROOTLESS)
+        options = [o.removeprefix("name=") for o in self._facts.security if "cgroupns" not in o]
+        enforcing = ", ".join(options) or "no security options"
+        return findings.runs_outside(finding, f"{finding.hint}; in force are: {enforcing}")
+
+    def elsewhere(self, platforms: Sequence[Platform]) -> frozenset[str]:
+        """The platforms that a node on another machine builds."""
+        return built_elsewhere(self._builder, platforms) if self._builder else frozenset()
 
 
 def _version(caller: Caller) -> Mapping[str, object]:
@@ -169,7 +203,7 @@ def _version(caller: Caller) -> Mapping[str, object]:
     done = caller.ask(argv)
     answer = object_in(done.output)
     if not as_object(answer.get("Client")):
-        raise engine_failed(argv, done, "gave no JSON object")
+        raise findings.engine_failed(argv, done, "gave no JSON object")
     return answer
 
 
@@ -179,16 +213,9 @@ def _why_unreachable(caller: Caller) -> Finding:
     path = endpoint.removeprefix("unix://")
     number = caller.host.connect_errno(path) if path.startswith("/") else 0
     if number in (errno.EACCES, errno.EPERM):
-        return Finding(
-            "access-denied", "error",
-            f"docker: this user may not speak to the daemon at {endpoint}",
-            "run as root, or as a member of the group docker (which is as good as root)",
-        )  # fmt: skip
-    why = f": {errno.errorcode.get(number, number)}" if number else ""
-    return Finding(
-        "daemon-unreachable", "error", f"docker: no daemon answers at {endpoint}{why}",
-        "start it: systemctl start docker; or say where it is: docker context use NAME",
-    )  # fmt: skip
+        return findings.daemon_denies(endpoint)
+    name = errno.errorcode.get(number, str(number)) if number else ""
+    return findings.daemon_unreachable(endpoint, name)
 
 
 def _endpoint(caller: Caller, context: str = "") -> str:
@@ -210,10 +237,10 @@ def _builder(caller: Caller) -> Builder | None:
     if done.status:
         if caller.ask(("docker", "buildx", "version")).status:
             return None
-        raise engine_failed(argv, done)
+        raise findings.engine_failed(argv, done)
     builder = parse_builder(done.output)
     if builder is None:
-        raise engine_failed(argv, done, "described no builder")
+        raise findings.engine_failed(argv, done, "described no builder")
     nodes = tuple(
         replace(node, endpoint=_endpoint(caller, node.endpoint))
         if "://" not in node.endpoint and builder.driver in ("docker", "docker-container")
@@ -221,26 +248,6 @@ def _builder(caller: Caller) -> Builder | None:
         for node in builder.nodes
     )
     return replace(builder, nodes=nodes)
-
-
-def _explained(caller: Caller, facts: DockerFacts, question: Question, finding: Finding) -> Finding:
-    """A failed build of a platform that runs outside: then the cause lies with the engine."""
-    if finding.code != "engine-build-failed" or finding.platform not in question.running:
-        return finding
-    if facts.rootless and _own_registry(caller):
-        return replace(
-            finding, code="engine-own-registry",
-            message=f"{finding.message}: rootless Docker has a registry of its own, "
-            "which hides this host's",
-            hint="register inside it: nsenter -U -m --preserve-credentials -t $(cat "
-            "$XDG_RUNTIME_DIR/dockerd-rootless/child_pid) binfmt-setup install --private "
-            f"--no-persist {finding.platform}",
-        )  # fmt: skip
-    enforcing = ", ".join(o.removeprefix("name=") for o in facts.security if "cgroupns" not in o)
-    return replace(
-        finding, message=f"{finding.message}, though they run on this host",
-        hint=f"{finding.hint}; in force are: {enforcing or 'no security options'}",
-    )  # fmt: skip
 
 
 def _own_registry(caller: Caller) -> bool:

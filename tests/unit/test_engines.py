@@ -25,6 +25,7 @@ from binfmt_setup.engines.build_log import (
 from binfmt_setup.engines.call import Caller
 from binfmt_setup.engines.docker import DockerFacts, version_findings, without_buildx
 from binfmt_setup.engines.docker_build import CacheRecord, left_by, parse_du, parse_system_df
+from binfmt_setup.engines.interface import engine_named
 from binfmt_setup.model.errors import OtherProgramFailed, TookTooLong, UsageProblem
 from binfmt_setup.model.facts import HostFacts
 from binfmt_setup.model.targets import Platform, parse_platform
@@ -230,7 +231,8 @@ def test_engines_see_the_variables_of_the_list_and_no_others() -> None:
         "DOCKER_HOST": "unix:///x", "HOME": "/home/u", "LD_PRELOAD": "/evil.so",
         "PATH": "/evil", "QEMU_LOG": "1", "DOCKER_CONTEXT": "",
     }  # fmt: skip
-    Caller(Host(run=run), environment).ask(("docker", "info"))
+    caller = Caller(Host(run=run), environment, engine_named("docker").variables)
+    caller.ask(("docker", "info"))
     assert seen == [("env", "HOME=/home/u", "DOCKER_HOST=unix:///x", "docker", "info")]
 
 
