@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
+import re
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from binfmt_setup.emulators.discard import remove_directories
@@ -25,73 +24,119 @@ if TYPE_CHECKING:
     from binfmt_setup.sources.archives import Emulator
     from binfmt_setup.system.host import Host
 
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_KILLED = re.compile(rf"{re.escape(UNFINISHED)}[a-z0-9_]{{8}}")
+
 
 class Unpacking:
-    """A directory of emulators that is being written."""
+    """A directory of emulators that is being written.
 
-    def __init__(self, host: Host, store: str, folder: Path, made: tuple[str, ...]) -> None:
+    It and the store that it lies in are held open, and all is named in them: whatever happens to
+    the path meanwhile, nothing is written elsewhere.
+    """
+
+    def __init__(self, host: Host, store: int, made: tuple[str, ...]) -> None:
         self._host = host
         self._store = store
-        self._folder = folder
-        self._names: dict[str, Path] = {}
+        self._name = _unused_name()
+        os.mkdir(self._name, 0o700, dir_fd=store)
+        self._folder = os.open(self._name, _DIRECTORY, dir_fd=store)
+        self._names: dict[str, str] = {}
         self.made = made
 
     def sink(self, path: str, name: str, pieces: Iterator[bytes]) -> None:
         """Write one emulator under a name of its own, whatever the archive calls it."""
         self._host.show_progress(f"unpacking {path[:60]}")
-        where = self._folder / f"{len(self._names)}-{name}"
-        with where.open("xb") as file:
+        unique = f"{len(self._names)}-{name}"
+        with self._new_file(unique, 0o755) as file:
             for piece in pieces:
                 file.write(piece)
-        self._names[path] = where
+        self._names[path] = unique
 
     @contextmanager
     def scratch(self) -> Iterator[IO[bytes]]:
         """A file without a name for what is only passing through."""
-        with tempfile.TemporaryFile(dir=self._folder) as file:
+        with self._new_file("scratch", 0o600) as file:
+            os.unlink("scratch", dir_fd=self._folder)
+            yield file
+
+    @contextmanager
+    def _new_file(self, name: str, mode: int) -> Iterator[IO[bytes]]:
+        with os.fdopen(os.open(name, _NEW, 0o600, dir_fd=self._folder), "w+b") as file:
+            os.fchmod(file.fileno(), mode)
             yield file
 
     def finish(self, stored: Stored, emulators: Mapping[str, Emulator]) -> None:
-        """Give the files their names and modes, the manifest, and then all of it its place."""
+        """Give the files their names, the manifest, and then all of it its place."""
+        here = self._folder
         for emulator in emulators.values():
-            final = self._folder / emulator.name
-            self._names.pop(emulator.path).rename(final)
-            final.chmod(0o755)
+            unique = self._names.pop(emulator.path)
+            os.rename(unique, emulator.name, src_dir_fd=here, dst_dir_fd=here)
         for rest in self._names.values():
-            rest.unlink()
-        (self._folder / MANIFEST).write_text(manifest_text(stored), encoding="utf-8")
-        (self._folder / MANIFEST).chmod(0o644)
-        self._folder.chmod(0o755)
-        _flush(self._folder)
-        self._put_in_place(Path(self._host.path(stored.directory)))
+            os.unlink(rest, dir_fd=here)
+        with self._new_file(MANIFEST, 0o644) as file:
+            file.write(manifest_text(stored).encode())
+        os.fchmod(here, 0o755)
+        _flush(here)
+        self._put_in_place(stored.directory.rpartition("/")[2])
 
-    def _put_in_place(self, place: Path) -> None:
-        if not os.path.lexists(place):
-            self._folder.rename(place)
-            return
-        # A damaged one of the same name: its files may be pinned, so it moves out of the way.
-        old = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=place.parent))
-        place.rename(old)
-        self._folder.rename(place)
-        _empty(old)
+    def _put_in_place(self, name: str) -> None:
+        try:
+            os.stat(name, dir_fd=self._store, follow_symlinks=False)
+        except FileNotFoundError:
+            self._rename(self._name, name)
+        else:
+            # A damaged one of the same name: its files may be pinned, so it moves out of the way.
+            old = _unused_name()
+            self._rename(name, old)
+            self._rename(self._name, name)
+            _empty(self._store, old)
+            with suppress(FileNotFoundError):  # it is there yet if it was no directory
+                os.unlink(old, dir_fd=self._store)
+        os.fsync(self._store)
+
+    def _rename(self, old: str, new: str) -> None:
+        os.rename(old, new, src_dir_fd=self._store, dst_dir_fd=self._store)
+
+    def close(self) -> None:
+        """Remove what did not get its place."""
+        os.close(self._folder)
+        _empty(self._store, self._name)
 
 
-def _flush(folder: Path) -> None:
+def _unused_name() -> str:
+    return UNFINISHED + os.urandom(4).hex()
+
+
+def _flush(folder: int) -> None:
     """Bring a directory and its files to the disk, before a name says that they are whole."""
-    for path in (*folder.iterdir(), folder):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    for name in os.listdir(folder):
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    os.fsync(folder)
 
 
-def _empty(folder: Path) -> None:
-    """Remove a directory that this module made: the files in it, and then itself."""
-    with suppress(FileNotFoundError):
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
+def _empty(store: int, name: str) -> None:
+    """Remove a directory that this module made: the files in it, and then itself.
+
+    A link of that name is none of ours, and nothing behind it is touched.
+    """
+    try:
+        folder = os.open(name, _DIRECTORY, dir_fd=store)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        if os.stat(folder).st_uid != os.geteuid():
+            return
+        for file in os.listdir(folder):
+            os.unlink(file, dir_fd=folder)
+    finally:
+        os.close(folder)
+    os.rmdir(name, dir_fd=store)
 
 
 @contextmanager
@@ -103,17 +148,18 @@ def unpacking(host: Host, store: str) -> Iterator[Unpacking]:
     made: tuple[str, ...] = ()
     try:
         with _explained(store):
-            made = _make_directories(host, store)
-            with store_locked(host, store):
-                for name in host.names(store):
-                    if name.startswith(UNFINISHED):  # of a run that was killed: the lock is ours
-                        _empty(Path(host.path(f"{store}/{name}")))
-                folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=host.path(store)))
+            made = host.make_directories(store)
+            with store_locked(host, store), host.directory(store) as directory:
+                # Of a run that was killed: the lock is ours.
+                for name in filter(_KILLED.fullmatch, os.listdir(directory)):
+                    with suppress(OSError):
+                        _empty(directory, name)
+                new = Unpacking(host, directory, made)
                 try:
-                    yield Unpacking(host, store, folder, made)
+                    yield new
                 finally:
                     host.show_progress("")
-                    _empty(folder)
+                    new.close()
     except BaseException:
         remove_directories(host, made)
         raise
@@ -132,22 +178,3 @@ def _explained(store: str) -> Iterator[None]:
             code, hint = "interpreter-missing", "name another place: --qemu-store DIR"
         words = os.strerror(error.errno or errno.EIO)
         raise NoEmulator(f"cannot unpack QEMU to {store}: {words}", hint=hint, code=code) from error
-
-
-def _make_directories(host: Host, store: str) -> tuple[str, ...]:
-    """Make a store with what is missing above it; the ones that were made."""
-    missing = []
-    path = store
-    while path.strip("/") and not Path(host.path(path)).is_dir():
-        missing.append(path)
-        path = path.rpartition("/")[0]
-    made: list[str] = []
-    try:
-        for directory in reversed(missing):
-            with suppress(FileExistsError):  # another run was faster
-                Path(host.path(directory)).mkdir(mode=0o755)
-                made.append(directory)
-    except OSError:
-        remove_directories(host, tuple(made))
-        raise
-    return tuple(made)

@@ -340,7 +340,7 @@ def test_unit_names_the_file_that_install_would_unpack(
 def test_what_a_killed_run_left_is_swept(
     registry: Sandbox, archives: tuple[Path, Path], kept: tuple[str, ...], tmp_path: Path
 ) -> None:
-    left = tmp_path / "store/qemu/.new-abc"
+    left = tmp_path / "store/qemu/.new-abcd_123"
     left.mkdir(parents=True)
     (left / "0-qemu-aarch64").write_bytes(b"half")
     registry.json("install", *HERE, "--qemu", str(archives[0]), *kept)

@@ -17,7 +17,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from binfmt_setup.emulators.store import Stored
+from binfmt_setup.model.errors import NoEmulator
+from binfmt_setup.sources.unpack import unpacking
 from binfmt_setup.system import beneath
+from binfmt_setup.system.host import Host
 from binfmt_setup.system.tree import Tree
 from tests.own_namespace import PROBES
 
@@ -197,6 +201,43 @@ def _acts(tree: Tree) -> tuple[Callable[[], object], ...]:
         lambda: tree.remove("/etc/d/victim"),
         lambda: tree.remove_empty("/etc/d/empty"),
     )
+
+
+STORE = "/usr/local/lib/binfmt-setup/qemu"
+STORED = Stored(f"{STORE}/1.0-abc", "x", "sha256:abc", "1.0")
+
+
+def _unpacked(root: Path) -> None:
+    with unpacking(Host(root), STORE) as new:
+        new.sink("bin/qemu-arm", "qemu-arm", iter([b"1", b"2"]))
+        with new.scratch() as scratch:
+            scratch.write(b"passing")
+        new.finish(STORED, {})
+
+
+@pytest.mark.parametrize("planted", ["usr", "usr/local/lib", STORE[1:]])
+def test_nothing_is_unpacked_outside(place: Place, planted: str) -> None:
+    path = place.root / planted
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(place.outside)
+    with pytest.raises(NoEmulator):
+        _unpacked(place.root)
+    (place.root / str(place.outside)[1:]).mkdir(parents=True)
+    _unpacked(place.root)  # the link means a directory in the tree, which is there now
+
+
+def test_unpacking_follows_no_link_that_looks_like_a_leftover(place: Place) -> None:
+    store = place.root / STORE[1:]
+    store.mkdir(parents=True)
+    (store / ".new-evil0000").symlink_to(place.outside)
+    (store / "1.0-abc").symlink_to(place.outside)
+    killed = store / ".new-abcd1234"
+    killed.mkdir()
+    (killed / "0-qemu-arm").symlink_to(place.outside / "victim")
+    _unpacked(place.root)
+    assert sorted(path.name for path in store.iterdir()) == [".new-evil0000", "1.0-abc"]
+    assert [path.name for path in (store / "1.0-abc").iterdir()] == ["binfmt-setup.json"]
+    assert not (store / "1.0-abc").is_symlink()
 
 
 def test_a_write_that_breaks_off_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
