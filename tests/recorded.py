@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 import tomli
 
+from binfmt_setup.model.binfmt_d import MARKER
 from binfmt_setup.model.errors import OtherProgramFailed
-from binfmt_setup.model.facts import MARKER
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.registration import Registration, canonical_flags
 from binfmt_setup.model.targets import target_named
@@ -103,12 +103,9 @@ class RecordedHost(Host):
         """Whether the case is about a running host; its paths still lie below the root."""
         return self.case.live
 
-    def status_of(self, inside: str) -> os.stat_result | None:
+    def stat(self, inside: str, *, follow: bool = True) -> os.stat_result:
         """What lies in the tree, owned by root (whoever made the tree) unless the case says."""
-        found = super().status_of(inside)
-        if found is None:
-            return None
-        fields = list(found)
+        fields = list(super().stat(inside, follow=follow))
         fields[stat.ST_UID] = int(self.case.tables["owners"].get(inside, "0"))
         return os.stat_result(fields)
 

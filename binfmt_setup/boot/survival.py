@@ -9,13 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from binfmt_setup.boot import units
-from binfmt_setup.model.facts import REGISTRY_UNIT, VOLATILE_DIRECTORY
+from binfmt_setup.model.binfmt_d import VOLATILE_DIRECTORY
+from binfmt_setup.model.boot_facts import REGISTRY_UNIT
 from binfmt_setup.model.mountinfo import BINFMT_MISC
+from binfmt_setup.model.reading import Absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from binfmt_setup.model.facts import ConfigFile, HostFacts
+    from binfmt_setup.model.binfmt_d import ConfigFile
+    from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Registration
 
 NOT_MOUNTED = "binfmt_misc is not mounted"
@@ -30,14 +33,14 @@ def no_init(facts: HostFacts) -> str:
     """Why nothing at all can survive here; empty where some init reads binfmt.d."""
     if not facts.live or facts.boot.init in ("systemd", "openrc"):
         return ""
-    where = f"in this {facts.container} container " if facts.container else ""
+    where = f"in this {facts.process.container} container " if facts.process.container else ""
     return f"{where}no init that reads binfmt.d runs here"
 
 
 def persistence_problem(facts: HostFacts, entry_name: str) -> str:
     """Why an entry will not be there after a reboot; empty when it will."""
-    config = facts.config_of(entry_name)
-    if config is None and entry_name in facts.update_binfmts:
+    config = facts.boot.config_of(entry_name)
+    if config is None and entry_name in facts.boot.update_binfmts:
         return ""  # binfmt-support.service registers it at boot, under any init of Debian's
     if config is None:
         return "no binfmt.d file registers it"
@@ -89,12 +92,12 @@ def boot_troubles(facts: HostFacts) -> Iterator[tuple[str, str, str]]:
 
     The same facts that the script meets at boot, in its words. Only for files of this tool.
     """
-    own = [c for c in facts.configs if c.owned and not c.path.startswith(VOLATILE_DIRECTORY)]
+    own = [c for c in facts.boot.configs if c.owned and not c.path.startswith(VOLATILE_DIRECTORY)]
     rules = [rule for config in own for rule in config.registrations]
-    lost = [rule for rule in rules if facts.live and facts.entry(rule.name) is None]
+    lost = [rule for rule in rules if facts.live and facts.registry.entry(rule.name) is None]
     if not lost or facts.boot.init == "none":
         return
-    if facts.mount.state == "absent" and facts.support != "absent":
+    if facts.registry.mount.state == "absent" and facts.kernel.support != "absent":
         yield "not-persistent", NOT_MOUNTED, UNMASK_REGISTRY
         return
     for rule in lost:
@@ -102,7 +105,7 @@ def boot_troubles(facts: HostFacts) -> Iterator[tuple[str, str, str]]:
 
 
 def _missing(facts: HostFacts, rule: Registration) -> Iterator[tuple[str, str, str]]:
-    if facts.interpreter(rule.interpreter).problem != "missing":
+    if not isinstance(facts.emulators.at(rule.interpreter), Absent):
         return
     mount = units.waits_for(facts, rule.interpreter)
     code = "boot-order" if mount else "not-persistent"
@@ -111,7 +114,7 @@ def _missing(facts: HostFacts, rule: Registration) -> Iterator[tuple[str, str, s
 
 def order_problem(facts: HostFacts, entry_name: str) -> str:
     """Why an entry may come late in a boot; empty when it is there before anybody needs it."""
-    config = facts.config_of(entry_name)
+    config = facts.boot.config_of(entry_name)
     if config is None or facts.boot.init != "systemd":
         return ""
     rule = next(r for r in config.registrations if r.name == entry_name)

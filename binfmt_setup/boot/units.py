@@ -9,17 +9,15 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from binfmt_setup.model.errors import EnvironmentUnfit
-from binfmt_setup.model.facts import (
+from binfmt_setup.model.binfmt_d import (
     MADE_DIRECTORY,
     MARKER,
     OWN_DIRECTORY,
     REPLACED,
-    SCRIPT_PATH,
-    UNIT_DIRECTORY,
-    UNIT_STEM,
     VOLATILE_DIRECTORY,
 )
+from binfmt_setup.model.boot_facts import SCRIPT_PATH, UNIT_DIRECTORY, UNIT_STEM
+from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.model.mount_order import late_mount, unit_escape
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.records import Record
@@ -143,14 +141,16 @@ def unit_groups(facts: HostFacts, registrations: Sequence[Registration]) -> tupl
 
 def waits_for(facts: HostFacts, interpreter: str) -> str:
     """The late mount that an interpreter, or the file it leads to, lies on; else empty."""
-    real = facts.interpreter(interpreter).real_path or interpreter
+    found = facts.emulators.file_at(interpreter)
+    real = found.real_path if found else interpreter
     fstab, mounted = facts.boot.fstab, facts.boot.mounted
     return late_mount(interpreter, fstab, mounted) or late_mount(real, fstab, mounted)
 
 
 def _group(facts: HostFacts, mount: str, registrations: Sequence[Registration]) -> UnitGroup:
     named = {r.interpreter for r in registrations}
-    real = {facts.interpreter(path).real_path for path in named}
+    found = (facts.emulators.file_at(path) for path in named)
+    real = {file.real_path for file in found if file}
     automatic = any(line.point == mount and line.automatic for line in facts.boot.fstab)
     return UnitGroup(
         files=tuple(sorted(f"{OWN_DIRECTORY}/{r.name}.conf" for r in registrations)),

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.boot import units
 from binfmt_setup.changes.steps import BootStep, ChangeFile, ChangeLink, ControlUnit, Reload, Wish
-from binfmt_setup.model.facts import SCRIPT_PATH, UNIT_DIRECTORY
+from binfmt_setup.model.boot_facts import SCRIPT_PATH, UNIT_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from binfmt_setup.model.facts import BootFacts, HostFacts
+    from binfmt_setup.model.boot_facts import BootFacts
+    from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Registration
 
 

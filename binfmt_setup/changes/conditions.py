@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def require_root(facts: HostFacts) -> None:
     """Raises PrivilegesMissing for whoever may not change what the kernel runs."""
-    if facts.live and facts.effective_uid != 0:
+    if facts.live and facts.process.effective_uid != 0:
         raise PrivilegesMissing(
             "changing what the kernel runs needs root",
             hint="run it with sudo; `binfmt-setup check` works without",
@@ -24,12 +24,12 @@ def refuse_wrong_namespace(facts: HostFacts, *, private: bool) -> None:
     """Writing in a namespace that is not the host's needs --private, and the reverse."""
     if not facts.live:
         return
-    if private and facts.initial_namespace:
+    if private and facts.process.initial_namespace:
         raise UsageProblem(
             "--private works in a user namespace of its own, and this is the host's",
             hint="leave it out, or start with: unshare --user --map-root-user --mount",
         )
-    if not private and not facts.initial_namespace:
+    if not private and not facts.process.initial_namespace:
         raise EnvironmentUnfit(
             "this is a user namespace, not the host's: nothing done here would reach the host",
             hint="run it on the host, or use --private for the registry of this namespace",
@@ -41,17 +41,17 @@ def require_registry(facts: HostFacts) -> None:
     """Raises EnvironmentUnfit unless entries can be written and would be used."""
     if not facts.live:
         return
-    if facts.mount.state != "mounted":
+    if facts.registry.mount.state != "mounted":
         raise EnvironmentUnfit(
             f"binfmt_misc does not show at {BINFMT_MISC} although it was mounted",
             hint="is something else mounted over /proc/sys?", code="not-mounted",
         )  # fmt: skip
-    if facts.mount.read_only:
+    if facts.registry.mount.read_only:
         raise EnvironmentUnfit(
             f"{BINFMT_MISC} is read-only", code="read-only",
             hint=f"run: mount -o remount,rw {BINFMT_MISC}   (in a container: run on the host)",
         )  # fmt: skip
-    if facts.enabled is False:
+    if facts.registry.enabled is False:
         raise EnvironmentUnfit(
             "binfmt_misc is switched off for all entries, by someone's decision",
             hint=f"run: echo 1 > {BINFMT_MISC}/status", code="globally-disabled",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from binfmt_setup.model.facts import MADE_DIRECTORY, SCRIPT_PATH
+from binfmt_setup.model.binfmt_d import MADE_DIRECTORY
+from binfmt_setup.model.boot_facts import SCRIPT_PATH
 from binfmt_setup.system.registry import explained
 
 if TYPE_CHECKING:

@@ -13,13 +13,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from binfmt_setup.emulators.store import STORE, UNFINISHED
-from binfmt_setup.model.facts import (
-    OWN_DIRECTORY,
-    SCRIPT_PATH,
-    UNIT_DIRECTORY,
-    UNIT_STEM,
-    VOLATILE_DIRECTORY,
-)
+from binfmt_setup.model.binfmt_d import OWN_DIRECTORY, VOLATILE_DIRECTORY
+from binfmt_setup.model.boot_facts import SCRIPT_PATH, UNIT_DIRECTORY, UNIT_STEM
 from binfmt_setup.system.tree import TEMPORARY
 
 if TYPE_CHECKING:

@@ -17,24 +17,20 @@ from binfmt_setup.changes.steps import (
 )
 from binfmt_setup.emulators import choice
 from binfmt_setup.emulators.store import referenced
+from binfmt_setup.model.binfmt_d import MADE_DIRECTORY, OWN_DIRECTORY, ConfigFile, parse_config
 from binfmt_setup.model.errors import BinfmtSetupError, EnvironmentUnfit, NoEmulator
-from binfmt_setup.model.facts import (
-    MADE_DIRECTORY,
-    OWN_DIRECTORY,
-    SWAP_PREFIX,
-    ConfigFile,
-    parse_config,
-    version_pair,
-)
+from binfmt_setup.model.facts import version_pair
 from binfmt_setup.model.records import replace
 from binfmt_setup.model.registration import Registration, canonical_flags
+from binfmt_setup.model.registry_facts import SWAP_PREFIX
 from binfmt_setup.model.targets import TARGETS, Platform, Target, target_named, target_of_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from binfmt_setup.emulators.store import Stored
-    from binfmt_setup.model.facts import HostFacts, Interpreter
+    from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.interpreter import Interpreter
     from binfmt_setup.model.registration import Entry
     from binfmt_setup.system.probes import ProbeResult
 
@@ -62,22 +58,24 @@ def wished_registration(
 def _keeps_argv0(facts: HostFacts, interpreter: Interpreter) -> bool:
     if interpreter.needs_binfmt_flags:
         return True
-    kernel_tells = facts.kernel_version >= FIRST_KERNEL_WITH_AT_FLAGS
+    kernel_tells = facts.kernel.version >= FIRST_KERNEL_WITH_AT_FLAGS
     return kernel_tells and version_pair(interpreter.version) >= FIRST_QEMU_WITH_AT_FLAGS
 
 
 def acceptable(facts: HostFacts, entry: Registration, target: Target, wish: Wish) -> bool:
     """Whether a registration, whoever made it, does for a target what ours would do."""
-    interpreter = facts.interpreter(entry.interpreter)
+    interpreter = facts.emulators.file_at(entry.interpreter)
+    if interpreter is None:
+        return False
     flags_fit = "F" in entry.flags and ("C" in entry.flags or not wish.credentials)
     if interpreter.needs_binfmt_flags:
         flags_fit = flags_fit and {"P", "O"} <= set(entry.flags)
     fits = entry.matches(target.magic) and not _catches_native(facts, entry)
-    return fits and flags_fit and choice.may_register(facts, interpreter)
+    return fits and flags_fit and choice.may_register(facts, entry.interpreter, interpreter)
 
 
 def _catches_native(facts: HostFacts, entry: Registration) -> bool:
-    return facts.native is not None and entry.matches(facts.native.magic)
+    return facts.kernel.native is not None and entry.matches(facts.kernel.native.magic)
 
 
 def is_owned(facts: HostFacts, entry: Entry) -> bool:
@@ -89,12 +87,12 @@ def is_owned(facts: HostFacts, entry: Entry) -> bool:
     target = target_of_entry(entry.name)
     if target is None or entry.name != target.entry_name:
         return False
-    config = facts.own_config(target)
+    config = facts.boot.own_config(target)
     if config is not None:
         return entry.registration in config.registrations
     ours = Registration(entry.name, "", "", target.magic, target.mask)
     looks_like_ours = entry.registration.pattern == ours.pattern and "F" in entry.flags
-    return looks_like_ours and facts.own_registry and not facts.own_files
+    return looks_like_ours and facts.registry.own and not facts.process.own_files
 
 
 def plan_install(
@@ -109,7 +107,7 @@ def plan_install(
         results = [probes[p.probe] for p in platforms if p.probe in probes]
         if results and all(result.ok and result.native for result in results):
             continue
-        if not facts.live and target == facts.native:
+        if not facts.live and target == facts.kernel.native:
             continue
         try:
             change = _target_change(facts, target, platforms, results, wish)
@@ -144,9 +142,12 @@ def _target_change(
     wish: Wish,
 ) -> TargetChange:
     """The change for one target; empty when all is well. Raises NoEmulator, EnvironmentUnfit."""
-    if facts.native is not None and target in (facts.native, *_family(facts.native)):
-        _refuse_native(facts.native, target, results)
-    entry = facts.entry(target.entry_name)
+    if facts.kernel.native is not None and target in (
+        facts.kernel.native,
+        *_family(facts.kernel.native),
+    ):
+        _refuse_native(facts.kernel.native, target, results)
+    entry = facts.registry.entry(target.entry_name)
     handler = _standing_handler(facts, target)
     good = handler is not None and _good_handler(facts, handler, target, results, wish)
     if good and handler is not None:
@@ -165,7 +166,7 @@ def _standing_handler(facts: HostFacts, target: Target) -> Entry | None:
 
     What covered a replacement goes, whatever works with it; what lies below was not proven.
     """
-    handler = facts.handler(target.magic)
+    handler = facts.registry.handler(target.magic)
     return None if handler is not None and handler.name.startswith(SWAP_PREFIX) else handler
 
 
@@ -211,7 +212,7 @@ def _good_handler(
         return False
     if any(not result.ok for result in results):
         return False
-    disk = facts.interpreter(handler.interpreter).identity
+    disk = facts.emulators.identity_at(handler.interpreter)
     if any(result.pinned not in (None, disk) for result in results):
         return False
     owned = is_owned(facts, handler)
@@ -233,14 +234,14 @@ def _config_changes(
         return ()
     volatile = not wish.persist
     path = units.config_path(target, volatile=volatile)
-    current = next((c for c in facts.configs if c.path == path), None)
-    own = facts.own_config(target)
+    current = next((c for c in facts.boot.configs if c.path == path), None)
+    own = facts.boot.own_config(target)
     if change is None and own is None and _kept_by_others(facts, target, wish):
         return ()
     kept = own is not None and after in own.registrations
-    if volatile and (kept or (own is None and (change is None or not facts.own_files))):
+    if volatile and (kept or (own is None and (change is None or not facts.process.own_files))):
         return ()
-    if not facts.own_files:
+    if not facts.process.own_files:
         raise EnvironmentUnfit(
             f"{path} belongs to the host, not to this user namespace",
             hint="use --no-persist: a private registry is gone with its namespace",
@@ -269,20 +270,20 @@ def _made_by_us(facts: HostFacts, directory: str) -> bool:
 
     Every file of ours in it says so, as nobody knows which one is removed last.
     """
-    own = (c for c in facts.configs if c.owned and c.path.startswith(f"{directory}/"))
-    return directory in facts.missing_directories or any(MADE_DIRECTORY in c.text for c in own)
+    own = (c for c in facts.boot.configs if c.owned and c.path.startswith(f"{directory}/"))
+    return directory in facts.boot.missing_directories or any(MADE_DIRECTORY in c.text for c in own)
 
 
 def _other_own_file(facts: HostFacts, target: Target, path: str) -> tuple[ChangeFile, ...]:
     """A volatile file of ours that a lasting one takes the place of."""
-    found = (c for c in facts.configs if c.owned and c.path != path)
+    found = (c for c in facts.boot.configs if c.owned and c.path != path)
     name = f"{target.entry_name}.conf"
     return tuple(ChangeFile(c.path, c.text, None) for c in found if c.file_name == name)
 
 
 def _kept_by_others(facts: HostFacts, target: Target, wish: Wish) -> bool:
     """Whether a file of someone else's registers the target well at the next boot."""
-    config = facts.config_of(target.entry_name)
+    config = facts.boot.config_of(target.entry_name)
     if wish.take_over:
         return False
     if config is None:
@@ -301,7 +302,7 @@ def _what_stood_there(
     """What uninstall shall put back: what was in the kernel before the first install."""
     if own is not None:
         return own.replaced
-    entry = facts.entry(target.entry_name)
+    entry = facts.registry.entry(target.entry_name)
     if change is not None:
         return change.before
     if entry is None or _is_what_we_write(facts, target, entry, wish):
@@ -321,7 +322,7 @@ def _own_after(facts: HostFacts, changes: Sequence[TargetChange]) -> tuple[Regis
     """What this tool's files in /etc/binfmt.d register once the changes are made."""
     kept = {
         c.path: c.registrations
-        for c in facts.configs
+        for c in facts.boot.configs
         if c.owned and c.path.startswith(OWN_DIRECTORY + "/")
     }
     for change in changes:
@@ -334,7 +335,7 @@ def _own_after(facts: HostFacts, changes: Sequence[TargetChange]) -> tuple[Regis
 
 def _leftovers(facts: HostFacts) -> tuple[ChangeEntry, ...]:
     """Entries that a killed run left to cover a replacement."""
-    stale = (e for e in facts.entries if e.name.startswith(SWAP_PREFIX))
+    stale = (e for e in facts.registry.entries if e.name.startswith(SWAP_PREFIX))
     return tuple(ChangeEntry(e.name, e.registration, None) for e in stale)
 
 
@@ -358,9 +359,9 @@ def plan_uninstall(
 
 def _removal(facts: HostFacts, target: Target) -> TargetChange:
     name = f"{target.entry_name}.conf"
-    files = [c for c in facts.configs if c.owned and c.file_name == name]
+    files = [c for c in facts.boot.configs if c.owned and c.file_name == name]
     replaced = next((c.replaced for c in files if c.replaced), None)
-    entry = facts.entry(target.entry_name)
+    entry = facts.registry.entry(target.entry_name)
     if replaced is not None and not _can_be_put_back(facts, replaced):
         replaced = None
     change = None
@@ -377,7 +378,8 @@ def _can_be_put_back(facts: HostFacts, registration: Registration) -> bool:
 
     That of an entry which a container image left behind never was.
     """
-    return "F" not in registration.flags or not facts.interpreter(registration.interpreter).problem
+    there = facts.emulators.file_at(registration.interpreter) is not None
+    return "F" not in registration.flags or there
 
 
 def _unneeded(
@@ -390,14 +392,17 @@ def _unneeded(
     """
     gone = {file.path for change in changes for file in change.files}
     entries = {c.entry.name: c.entry.after for c in changes if c.entry is not None}
+    left = tuple(
+        replace(entry, registration=registration)
+        for entry in facts.registry.entries
+        if (registration := entries.get(entry.name, entry.registration)) is not None
+    )
     after = replace(
         facts,
-        configs=tuple(c for c in facts.configs if c.path not in gone),
-        entries=tuple(
-            replace(entry, registration=registration)
-            for entry in facts.entries
-            if (registration := entries.get(entry.name, entry.registration)) is not None
+        boot=replace(
+            facts.boot, configs=tuple(c for c in facts.boot.configs if c.path not in gone)
         ),
+        registry=replace(facts.registry, entries=left),
     )
     needed, before = referenced(after), referenced(facts)
     return tuple(

@@ -20,19 +20,21 @@ _MODPROBE_SECONDS = 30.0
 
 def prepare(facts: HostFacts, *, private: bool) -> tuple[Prepare, ...]:
     """The steps before entries can be seen; raises EnvironmentUnfit when none would help."""
-    if not facts.live or (facts.own_registry if private else facts.mount.state == "mounted"):
+    if not facts.live or (
+        facts.registry.own if private else facts.registry.mount.state == "mounted"
+    ):
         return ()
     from binfmt_setup.changes.steps import Prepare  # on most hosts everything is there already
 
     if private:
         return (Prepare("mount", BINFMT_MISC),)
-    if facts.support == "absent":
+    if facts.kernel.support == "absent":
         raise EnvironmentUnfit(
-            f"this kernel (Linux {facts.kernel}) has no binfmt_misc",
+            f"this kernel (Linux {facts.kernel.release}) has no binfmt_misc",
             hint="install the kernel's extra modules, or a kernel with CONFIG_BINFMT_MISC",
             code="binfmt-missing",
         )
-    load = (Prepare("load-module", "binfmt_misc"),) if facts.support == "module" else ()
+    load = (Prepare("load-module", "binfmt_misc"),) if facts.kernel.support == "module" else ()
     return (*load, Prepare("mount", BINFMT_MISC))
 
 

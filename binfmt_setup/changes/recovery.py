@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.changes.steps import ChangeEntry, Outcome
 from binfmt_setup.model.errors import BinfmtSetupError
-from binfmt_setup.model.facts import SWAP_PREFIX
 from binfmt_setup.model.records import replace
+from binfmt_setup.model.registry_facts import SWAP_PREFIX
 from binfmt_setup.model.targets import TARGETS
 from binfmt_setup.system.registry import Registry
 from binfmt_setup.system.signals import undisturbed
@@ -44,7 +44,7 @@ def covered_name(leftover: str) -> str:
 
 def leftovers(facts: HostFacts) -> tuple[Entry, ...]:
     """The covering entries that a killed run left."""
-    return tuple(entry for entry in facts.entries if entry.name.startswith(SWAP_PREFIX))
+    return tuple(entry for entry in facts.registry.entries if entry.name.startswith(SWAP_PREFIX))
 
 
 def steps(facts: HostFacts) -> tuple[ChangeEntry, ...]:
@@ -55,7 +55,7 @@ def steps(facts: HostFacts) -> tuple[ChangeEntry, ...]:
 def _ending(facts: HostFacts, leftover: Entry) -> Iterator[ChangeEntry]:
     name = covered_name(leftover.name)
     covering = replace(leftover.registration, name=name)
-    entry, meant = facts.entry(name), _meant(facts, name)
+    entry, meant = facts.registry.entry(name), _meant(facts, name)
     before = entry.registration if entry else None
     if before is None:
         yield ChangeEntry(name, None, meant or covering)
@@ -67,29 +67,29 @@ def _ending(facts: HostFacts, leftover: Entry) -> Iterator[ChangeEntry]:
 
 def _meant(facts: HostFacts, name: str) -> Registration | None:
     """What this tool's file says about an entry; None where there is none."""
-    own = (config for config in facts.configs if config.owned)
+    own = (config for config in facts.boot.configs if config.owned)
     return next((r for config in own for r in config.registrations if r.name == name), None)
 
 
 def foreseen(facts: HostFacts, ending: Sequence[ChangeEntry]) -> HostFacts:
     """The facts as they will be when these steps are done."""
-    entries = list(facts.entries)
+    entries = list(facts.registry.entries)
     for step in ending:
         entries = [entry for entry in entries if entry.name != step.name]
         if step.after is not None:
             known = leftovers(facts)[0]
             entries.insert(0, replace(known, registration=step.after, enabled=True))
-    return replace(facts, entries=tuple(entries))
+    return replace(facts, registry=replace(facts.registry, entries=tuple(entries)))
 
 
 def still_known(
     facts: HostFacts, found: dict[str, ProbeResult], ending: Sequence[ChangeEntry]
 ) -> dict[str, ProbeResult]:
     """The results of probes that did not run by what these steps take away."""
-    gone = {step.name for step in ending if step.after is None and facts.entry(step.name)}
+    gone = {step.name for step in ending if step.after is None and facts.registry.entry(step.name)}
     told = dict(found)
     for target in TARGETS:
-        handler = facts.handler(target.magic)
+        handler = facts.registry.handler(target.magic)
         if handler is not None and handler.name in gone:
             for platform in target.platforms:
                 told.pop(platform.probe, None)

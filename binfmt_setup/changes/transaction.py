@@ -208,7 +208,7 @@ class Transaction:
         entry = work.change.entry
         if not (work.change.prove and entry and entry.after):
             return False
-        disk = self._facts.interpreter(entry.after.interpreter).identity
+        disk = self._facts.emulators.identity_at(entry.after.interpreter)
         known = [self._before[probe] for probe in work.probes if probe in self._before]
         serves = entry.before is not None and ("P" in entry.before.flags) is (
             "P" in entry.after.flags

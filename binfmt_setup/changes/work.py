@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.changes.steps import ChangeEntry, ChangeFile, reverse
-from binfmt_setup.model.facts import SWAP_PREFIX
 from binfmt_setup.model.records import replace
+from binfmt_setup.model.registry_facts import SWAP_PREFIX
 
 if TYPE_CHECKING:
     from binfmt_setup.changes.steps import TargetChange, Written

@@ -76,7 +76,7 @@ def _nothing_to_emulate(facts: HostFacts) -> Finding:
 
 
 def _handler_paths(facts: HostFacts, platforms: Sequence[Platform]) -> list[str]:
-    handlers = (facts.handler(platform.target.magic) for platform in platforms)
+    handlers = (facts.registry.handler(platform.target.magic) for platform in platforms)
     return [handler.interpreter for handler in handlers if handler]
 
 
@@ -86,9 +86,9 @@ def with_pinned_versions(
     """Ask those interpreters for their version that are not the file on disk any more."""
     stale = []
     for platform in platforms:
-        handler, result = facts.handler(platform.target.magic), found.get(platform.probe)
+        handler, result = facts.registry.handler(platform.target.magic), found.get(platform.probe)
         if handler is None or result is None or not (result.ok and result.pinned):
             continue
-        if result.pinned != facts.interpreter(handler.interpreter).identity:
+        if result.pinned != facts.emulators.identity_at(handler.interpreter):
             stale.append(platform.probe)
     return host.ask_pinned(found, stale) if stale else found

@@ -217,7 +217,7 @@ def document(facts: HostFacts, seen: Explanation) -> Json:
         "exit_code": 0 if seen.runs else 1,
         "host": host_row(facts),
         "platforms": [],
-        "entries": [entry_row(facts, entry) for entry in facts.entries],
+        "entries": [entry_row(facts, entry) for entry in facts.registry.entries],
         "findings": [],
         "errors": [],
         "explanation": _explanation_row(seen),

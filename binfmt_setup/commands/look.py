@@ -45,13 +45,13 @@ def status(host: Host) -> StatusResult:
     """Every entry of the host."""
     facts = snapshot(host)
     if host.live:
-        elf = [e.interpreter for e in facts.entries if e.registration.magic[:1] == b"\x7f"]
+        elf = [e.interpreter for e in facts.registry.entries if e.registration.magic[:1] == b"\x7f"]
         facts = with_versions(host, facts, elf)
         facts = with_digests(host, facts)
     served = [
         platform
         for platform in asked_for(["all"]).platforms
-        if (handler := facts.handler(platform.target.magic)) and handler.registration.magic
+        if (handler := facts.registry.handler(platform.target.magic)) and handler.registration.magic
     ]
     found = with_pinned_versions(host, facts, served, probe(host, served))
     return StatusResult(facts, judge(facts, served, found))

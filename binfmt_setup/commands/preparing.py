@@ -43,7 +43,7 @@ def foreseen(
 
     def mounted(seen: HostFacts) -> HostFacts:
         # What a registry holds that is yet to be mounted is not known: it is taken for empty.
-        return replace(seen, entries=()) if steps else seen
+        return replace(seen, registry=replace(seen.registry, entries=())) if steps else seen
 
     if options.source is None:
         return Ground(tuple(outcomes), options.qemu_directory, mounted)

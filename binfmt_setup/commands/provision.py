@@ -166,9 +166,9 @@ def _require_f(facts: HostFacts, found: Mapping[str, ProbeResult]) -> None:
     from binfmt_setup.diagnosis.judge import knows_f
 
     emulated = any(probe.ok and not probe.native for probe in found.values())
-    if facts.live and facts.kernel and not knows_f(facts, emulated=emulated):
+    if facts.live and facts.kernel.release and not knows_f(facts, emulated=emulated):
         raise EnvironmentUnfit(
-            f"Linux {facts.kernel} has no F flag, without which nothing works in containers",
+            f"Linux {facts.kernel.release} has no F flag: nothing works in containers",
             hint="update the kernel: Linux 4.8 or newer is needed", code="kernel-too-old",
         )  # fmt: skip
 

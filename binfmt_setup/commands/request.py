@@ -79,8 +79,14 @@ def selected(
     return tuple(
         p
         for p in asked.platforms
-        if p.target != facts.native
+        if p.target != facts.kernel.native
         and not (p.probe in found and found[p.probe].native)
-        and not (not facts.live and facts.native and p.target.name in facts.native.runs_also)
-        and (facts.emulators.get(p.target.name) or facts.handler(p.target.magic))
+        and not (
+            not facts.live
+            and facts.kernel.native
+            and p.target.name in facts.kernel.native.runs_also
+        )
+        and (
+            facts.emulators.candidates.get(p.target.name) or facts.registry.handler(p.target.magic)
+        )
     )

@@ -141,7 +141,7 @@ def _registrations(
     from binfmt_setup.inspect import snapshot
 
     facts = snapshot.emulation_facts(host, targets, qemu_directory=directory)
-    relatives = facts.native.runs_also if facts.native else ()
+    relatives = facts.kernel.native.runs_also if facts.kernel.native else ()
     foreign = [
         t for t in targets
         if t.name not in relatives or not namespace.runs_natively(t.platforms[0].probe)
@@ -155,7 +155,8 @@ def _registrations(
     facts = snapshot.with_versions(host, facts, silent)
     wish = Wish(qemu_given=bool(directory))
     for target, emulator in found.items():
-        yield plan.wished_registration(facts, target, facts.interpreter(emulator.path), wish)
+        asked = facts.emulators.file_at(emulator.path) or emulator
+        yield plan.wished_registration(facts, target, asked, wish)
 
 
 def callers_environment(host: Host) -> dict[bytes, bytes]:

@@ -70,8 +70,8 @@ def _refuse_while_in_use(host: Host, facts: HostFacts, todo: Plan) -> None:
         return
     pinned = probe(host, [platform for target in going for platform in target.platforms])
     identities = {result.pinned for result in pinned.values() if result.pinned}
-    identities |= {facts.interpreter(path).identity for path in paths}
-    running = host.processes_of({i for i in identities if i != (0, 0)})
+    on_disk = (facts.emulators.identity_at(path) for path in paths)
+    running = host.processes_of(identities | {identity for identity in on_disk if identity})
     if running:
         listed = "\n".join(f"  {pid}  {command}" for pid, command in running[:20])
         raise EnvironmentUnfit(

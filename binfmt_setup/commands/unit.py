@@ -12,13 +12,15 @@ from binfmt_setup.commands.request import asked_for, probe, selected
 from binfmt_setup.emulators import choice
 from binfmt_setup.inspect.process import standing
 from binfmt_setup.inspect.snapshot import snapshot, with_versions
-from binfmt_setup.model.facts import OWN_DIRECTORY, SCRIPT_PATH, UNIT_PATH, HostFacts
+from binfmt_setup.model.binfmt_d import OWN_DIRECTORY
+from binfmt_setup.model.boot_facts import SCRIPT_PATH, UNIT_PATH
 from binfmt_setup.model.targets import targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from binfmt_setup.commands.request import InstallOptions
+    from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.system.host import Host
 
 
@@ -36,7 +38,7 @@ def unit(
         if chosen is None:
             raise choice.missing(facts, [target])
         facts = with_versions(host, facts, [] if chosen.needs_binfmt_flags else [chosen.path])
-        chosen = facts.interpreter(chosen.path)
+        chosen = facts.emulators.file_at(chosen.path) or chosen
         registrations.append(plan.wished_registration(facts, target, chosen, wish))
     if not registrations:
         raise choice.missing(facts, targets_of(asked.platforms))

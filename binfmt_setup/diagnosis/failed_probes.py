@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def install(facts: HostFacts) -> str:
     """The install command without its platforms, as it works in this namespace."""
-    private = "" if facts.initial_namespace else " --private"
-    return "binfmt-setup install" + private + ("" if facts.own_files else " --no-persist")
+    private = "" if facts.process.initial_namespace else " --private"
+    return "binfmt-setup install" + private + ("" if facts.process.own_files else " --no-persist")
 
 
 def install_command(facts: HostFacts, platform: Platform) -> str:
@@ -40,7 +40,7 @@ def install_command(facts: HostFacts, platform: Platform) -> str:
 
 def _out_of_the_way(facts: HostFacts, platform: Platform) -> str:
     path = config_path(platform.target)
-    foreign = any(config.path == path and not config.owned for config in facts.configs)
+    foreign = any(config.path == path and not config.owned for config in facts.boot.configs)
     return f"mv {path} {path}.old && " if foreign else ""
 
 
@@ -72,7 +72,7 @@ def shown(entry: Entry) -> str:
 def why_not(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Finding:
     """The cause for a probe that did not run, from the errno and the entries."""
     name = platform.name
-    handler = facts.handler(platform.target.magic)
+    handler = facts.registry.handler(platform.target.magic)
     if probe.arguments_shifted:
         return Finding(
             "argv0-mismatch", "error",
@@ -100,14 +100,14 @@ def why_not(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Finding
 def _no_handler(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Finding:
     """No enabled entry takes programs of this platform: missing, disabled, or different."""
     name, target = platform.name, platform.target
-    matching = (e for e in facts.entries if e.registration.matches(target.magic))
+    matching = (e for e in facts.registry.entries if e.registration.matches(target.magic))
     disabled = next((e for e in matching if not e.enabled), None)
     if disabled is not None:
         return Finding(
             "entry-disabled", "error", f"{name}: entry {disabled.name} is disabled",
             f"run: echo 1 > {entry_path(disabled)}", name, shown(disabled),
         )  # fmt: skip
-    other = facts.entry(target.entry_name)
+    other = facts.registry.entry(target.entry_name)
     if other is not None:
         return Finding(
             "entry-differs", "error",
@@ -121,7 +121,7 @@ def _no_handler(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Fin
             "probe-failed", "error", f"{name}: {probe.why()}",
             install_command(facts, platform), name, tried(probe),
         )  # fmt: skip
-    if facts.mount.state == "mounted" and not choice.choose(facts, target):
+    if facts.registry.mount.state == "mounted" and not choice.choose(facts, target):
         return no_emulator(facts, platform)
     return Finding(
         "entry-missing", "error", f"{name}: no entry for {target.name} programs",
@@ -132,8 +132,8 @@ def _no_handler(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Fin
 def no_emulator(facts: HostFacts, platform: Platform) -> Finding:
     """Nothing could be registered: there is no QEMU, or none that would work pinned."""
     target = platform.target
-    found = [facts.interpreter(path) for path in facts.emulators.get(target.name, ())]
-    refused = [choice.refusal(facts, one) for one in found]
+    paths = facts.emulators.candidates.get(target.name, ())
+    refused = [choice.refusal(facts, path, facts.emulators.at(path)) for path in paths]
     code, words = next((r for r in refused if r[0]), ("interpreter-missing", ""))
     manager = packages.package_manager(facts.distribution)
     distribution = facts.distribution.name or "this system"
@@ -157,7 +157,7 @@ def _bad_handler(
     name = platform.name
     install = install_command(facts, platform)
     evidence = f"{tried(probe)}; {shown(handler)}"
-    own = facts.entry(platform.target.entry_name)
+    own = facts.registry.entry(platform.target.entry_name)
     if handler.name != platform.target.entry_name and own is not None:
         return Finding(
             "entry-shadowed", "error",
@@ -171,7 +171,8 @@ def _bad_handler(
             f"{handler.interpreter}",
             install, name, evidence,
         )  # fmt: skip
-    code, words = choice.refusal(facts, facts.interpreter(handler.interpreter))
+    path = handler.interpreter
+    code, words = choice.refusal(facts, path, facts.emulators.at(path))
     if code in ("interpreter-dynamic", "interpreter-wrong-architecture"):
         return Finding(code, "error", f"{name}: {words}", install, name, evidence)
     if probe.errno == errno.EACCES:

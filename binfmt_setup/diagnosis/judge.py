@@ -6,6 +6,7 @@ whole host is named once, and the platforms it breaks do not repeat it.
 
 from __future__ import annotations
 
+import os
 import shlex
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -21,14 +22,17 @@ from binfmt_setup.diagnosis.failed_probes import install, install_command, no_em
 from binfmt_setup.diagnosis.verdict import Finding, How, PlatformState, Severity, Verdict
 from binfmt_setup.diagnosis.working_entries import handler_findings
 from binfmt_setup.emulators import choice
-from binfmt_setup.model.facts import PROBLEMS_KEPT
+from binfmt_setup.model.binfmt_d import PROBLEMS_KEPT
 from binfmt_setup.model.mountinfo import BINFMT_MISC
+from binfmt_setup.model.reading import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from binfmt_setup.model.facts import ConfigFile, HostFacts
+    from binfmt_setup.model.binfmt_d import ConfigFile
+    from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Entry
+    from binfmt_setup.model.registry_facts import UnreadEntry
     from binfmt_setup.model.targets import Platform
     from binfmt_setup.system.probes import ProbeResult
 
@@ -57,9 +61,9 @@ def knows_f(facts: HostFacts, *, emulated: bool) -> str:
     """
     if emulated:
         return "tried: a pinned emulator ran"
-    if any("F" in entry.flags for entry in facts.entries):
+    if any("F" in entry.flags for entry in facts.registry.entries):
         return "an entry has it"
-    return "by its version" if facts.kernel_version >= FIRST_KERNEL_WITH_F else ""
+    return "by its version" if facts.kernel.version >= FIRST_KERNEL_WITH_F else ""
 
 
 def _host_findings(facts: HostFacts, probes: Sequence[ProbeResult]) -> Iterator[Finding]:
@@ -67,37 +71,32 @@ def _host_findings(facts: HostFacts, probes: Sequence[ProbeResult]) -> Iterator[
 
     A container sees no registry and yet runs foreign programs through the host's.
     """
-    if not facts.live and not facts.kernel:
+    if not facts.live and not facts.kernel.release:
         return
     broken = any(not probe.ok for probe in probes)
     yield from _kernel_findings(facts, probes, "error" if broken else "info")
-    if facts.mount.read_only and facts.mount.state == "mounted":
+    if facts.registry.mount.read_only and facts.registry.mount.state == "mounted":
         yield Finding(
             "read-only", "info", "binfmt_misc is mounted read-only here: nothing can be registered",
             f"run: mount -o remount,rw {BINFMT_MISC}", evidence="/proc/self/mountinfo: ro",
         )  # fmt: skip
-    if not facts.initial_namespace:
+    if not facts.process.initial_namespace:
         yield Finding(
             "private-namespace", "info",
             "this is a user namespace of its own: what is said holds here, not for the host",
             evidence="/proc/self/uid_map does not map all users",
         )  # fmt: skip
-    yield from _bad_entries(facts.bad_entries)
+    yield from _bad_entries(facts.registry.unread)
     for code, message, hint in boot_troubles(facts):
         yield Finding(
             code, "warning", message, hint, evidence="the files and units that the next boot reads"
         )
-    yield from chain.from_iterable(map(_invalid_lines, facts.configs))
+    yield from chain.from_iterable(map(_invalid_lines, facts.boot.configs))
 
 
-def _bad_entries(bad: Sequence[tuple[str, str]]) -> Iterator[Finding]:
+def _bad_entries(bad: Sequence[UnreadEntry]) -> Iterator[Finding]:
     """Entries that cannot be read; beyond some only how many."""
-    for name, problem in bad[:PROBLEMS_KEPT]:
-        yield Finding(
-            "entry-unreadable", "warning", f"entry {name} makes no sense: {problem}",
-            f"look at it: cat {shlex.quote(f'{BINFMT_MISC}/{name}')}",
-            evidence=f"{BINFMT_MISC}/{name}",
-        )  # fmt: skip
+    yield from map(_unread_entry, bad[:PROBLEMS_KEPT])
     if more := len(bad[PROBLEMS_KEPT:]):
         yield Finding(
             "entry-unreadable", "warning", f"and {more:,} more entries make no sense",
@@ -122,33 +121,45 @@ def _invalid_lines(config: ConfigFile) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def _unread_entry(entry: UnreadEntry) -> Finding:
+    """An entry that the kernel uses and nobody here can look at."""
+    path = f"{BINFMT_MISC}/{entry.name}"
+    if isinstance(entry.problem, Unreadable):
+        words = f"entry {entry.name} cannot be read: {os.strerror(entry.problem.errno)}"
+    else:
+        words = f"entry {entry.name} makes no sense: {entry.problem}"
+    return Finding(
+        "entry-unreadable", "warning", words, f"look at it: cat {shlex.quote(path)}", evidence=path
+    )
+
+
 def _kernel_findings(
     facts: HostFacts, probes: Sequence[ProbeResult], severity: Severity
 ) -> Iterator[Finding]:
     """The one root cause in the way to a registry: kernel, module, mount, switch."""
     emulated = any(probe.ok and not probe.native for probe in probes)
-    if facts.kernel and not knows_f(facts, emulated=emulated):
+    if facts.kernel.release and not knows_f(facts, emulated=emulated):
         yield Finding(
             "kernel-too-old", severity,
-            f"Linux {facts.kernel} has no F flag: containers and chroots cannot emulate",
+            f"Linux {facts.kernel.release} has no F flag: containers and chroots cannot emulate",
             "update the kernel: Linux 4.8 or newer is needed",
             evidence="/proc/sys/kernel/osrelease; no entry shows F, no foreign program ran",
         )  # fmt: skip
-    elif facts.support == "absent":
+    elif facts.kernel.support == "absent":
         yield Finding(
-            "binfmt-missing", severity, f"Linux {facts.kernel} comes without binfmt_misc",
+            "binfmt-missing", severity, f"Linux {facts.kernel.release} comes without binfmt_misc",
             "install the kernel's extra modules, or a kernel with CONFIG_BINFMT_MISC",
             evidence="neither /proc/filesystems nor modules.dep has binfmt_misc",
         )  # fmt: skip
-    elif facts.mount.state == "automount":
+    elif facts.registry.mount.state == "automount":
         yield Finding(
             "automount-only", severity, "binfmt_misc is only an automount that nobody triggered",
             f"run: {install(facts)}",
             evidence="/proc/self/mountinfo: autofs, and no binfmt_misc over it",
         )  # fmt: skip
-    elif facts.mount.state == "absent":
+    elif facts.registry.mount.state == "absent":
         yield _not_mounted(facts, severity)
-    elif facts.enabled is False:
+    elif facts.registry.enabled is False:
         yield Finding(
             "globally-disabled", "error", SWITCHED_OFF, SWITCH_ON,
             evidence=f"{BINFMT_MISC}/status: disabled",
@@ -164,7 +175,7 @@ def _not_mounted(facts: HostFacts, severity: Severity) -> Finding:
     rest = ", and its host emulates nothing" if severity == "error" else ""
     return Finding(
         "not-mounted", severity,
-        f"binfmt_misc does not show in this {facts.container} container{rest}",
+        f"binfmt_misc does not show in this {facts.process.container} container{rest}",
         "run on the host: binfmt-setup install", evidence=evidence,
     )  # fmt: skip
 
@@ -172,7 +183,7 @@ def _not_mounted(facts: HostFacts, severity: Severity) -> Finding:
 def _platform_state(
     facts: HostFacts, platform: Platform, probe: ProbeResult | None, explained: frozenset[str]
 ) -> PlatformState:
-    handler = facts.handler(platform.target.magic)
+    handler = facts.registry.handler(platform.target.magic)
     state = _bare_state(facts, platform, probe, handler)
     found: list[Finding] = list(_cpu_findings(facts, platform))
     if probe is None:
@@ -198,7 +209,7 @@ def _platform_state(
 
 def _wants_emulator(facts: HostFacts, platform: Platform) -> bool:
     """Whether QEMU is missing besides what is wrong with the host; a container needs none."""
-    unserved = facts.handler(platform.target.magic) is None and not facts.out_of_reach
+    unserved = facts.registry.handler(platform.target.magic) is None and not facts.out_of_reach
     return unserved and not choice.choose(facts, platform.target)
 
 
@@ -210,7 +221,7 @@ def _bare_state(
     how: How = "none"
     if probe is not None and probe.ok:
         how = "native" if probe.native else "emulated"
-    disk = facts.interpreter(handler.interpreter) if handler else None
+    disk = facts.emulators.file_at(handler.interpreter) if handler else None
     same = probe is not None and disk is not None and probe.pinned == disk.identity
     persistent = None
     if how == "native":
@@ -225,7 +236,7 @@ def _bare_state(
 def _unproven(facts: HostFacts, platform: Platform, handler: Entry | None) -> Finding:
     """What can be said of a platform without a probe."""
     name = platform.name
-    if facts.live and handler is None and facts.mount.state == "mounted":
+    if facts.live and handler is None and facts.registry.mount.state == "mounted":
         return Finding(
             "entry-missing", "error", f"{name}: no entry for {platform.target.name} programs",
             install_command(facts, platform), name, "no entry's magic and mask fit its programs",
@@ -236,8 +247,8 @@ def _unproven(facts: HostFacts, platform: Platform, handler: Entry | None) -> Fi
 
 def _cpu_findings(facts: HostFacts, platform: Platform) -> Iterator[Finding]:
     """An x86-64 level on an x86-64 host is a matter of the processor alone."""
-    lacking = facts.cpu_lacks(platform)
-    if lacking and facts.native == platform.target:
+    lacking = facts.kernel.cpu_lacks(platform)
+    if lacking and facts.kernel.native == platform.target:
         yield Finding(
             "cpu-too-old", "error",
             f"{platform.name}: this processor is no x86-64-{platform.variant.suffix}",

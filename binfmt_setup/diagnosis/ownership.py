@@ -149,7 +149,7 @@ def origin(facts: HostFacts, entry: Entry) -> Origin | None:
     /var/lib/binfmts, packages and administrators in binfmt.d.
     """
     registration = entry.registration
-    config = facts.config_of(entry.name)
+    config = facts.boot.config_of(entry.name)
     if config is not None and any(
         rule.name == entry.name and rule.interpreter == entry.interpreter
         for rule in config.registrations
@@ -160,7 +160,7 @@ def origin(facts: HostFacts, entry: Entry) -> Origin | None:
             return Origin("distribution", f"a package of the distribution ({config.path})")
         if not _wsl(registration) and not _rosetta(registration):
             return Origin("administrator", f"an administrator ({config.path})")
-    if entry.name in facts.update_binfmts:
+    if entry.name in facts.boot.update_binfmts:
         return ROSETTA if _rosetta(registration) else UPDATE_BINFMTS
     found = next((origin for fits, origin in _BY_LOOKS if fits(registration)), None)
     if found in (MULTIARCH, TONISTIIGI, DOCKER) and target_of_entry(entry.name) is None:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 from binfmt_setup.diagnosis.failed_probes import removal_command, shown
 from binfmt_setup.diagnosis.verdict import Finding, Verdict
 from binfmt_setup.diagnosis.working_entries import from_distribution
+from binfmt_setup.model.interpreter import Interpreter
 from binfmt_setup.model.mountinfo import BINFMT_MISC
+from binfmt_setup.model.reading import Absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from binfmt_setup.model.facts import HostFacts, Interpreter
+    from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Entry, Registration
     from binfmt_setup.model.targets import Target
 
@@ -34,13 +36,13 @@ def _findings(facts: HostFacts) -> Iterator[Finding]:
     if facts.out_of_reach:
         yield Finding(
             "not-mounted", "error",
-            f"binfmt_misc does not show in this {facts.container} container: the entries in "
-            "force cannot be looked at",
+            f"binfmt_misc does not show in this {facts.process.container} container: the entries "
+            "in force cannot be looked at",
             "run on the host: binfmt-setup check --security",
             evidence=f"/proc/self/mountinfo has nothing at {BINFMT_MISC}",
         )  # fmt: skip
     told: set[str] = set()
-    for entry in facts.entries:
+    for entry in facts.registry.entries:
         yield from _entry_findings(facts, entry)
         if entry.interpreter not in told:
             told.add(entry.interpreter)
@@ -49,7 +51,7 @@ def _findings(facts: HostFacts) -> Iterator[Finding]:
 
 def _entry_findings(facts: HostFacts, entry: Entry) -> Iterator[Finding]:
     """What an entry takes in, and with whose rights it runs it."""
-    native = facts.native
+    native = facts.kernel.native
     credentials = "C" in entry.flags
     if native is not None and entry.enabled and may_catch(entry.registration, native):
         rights = ", set-user-ID ones with their owner's rights" if credentials else ""
@@ -91,15 +93,17 @@ def may_catch(registration: Registration, native: Target) -> bool:
 
 def _interpreter_findings(facts: HostFacts, entry: Entry) -> Iterator[Finding]:
     """Who can change the program that runs, and where it lies."""
-    found = facts.interpreter(entry.interpreter)
+    found = facts.emulators.at(entry.interpreter)
     where = f"the interpreter of entry {entry.name}, {entry.interpreter},"
-    if found.problem == "missing":
+    if isinstance(found, Absent):
         if "F" in entry.flags:
             yield Finding(
                 "interpreter-missing", "warning",
                 f"{where} does not exist here: what the kernel runs cannot be looked at",
                 f"run: {removal_command(entry)}", evidence=shown(entry),
             )  # fmt: skip
+        return
+    if not isinstance(found, Interpreter):
         return
     if found.writable_by_others:
         paths = shlex.join(found.writable_by_others)

@@ -9,11 +9,14 @@ from binfmt_setup.boot.survival import order_problem, persistence_problem, remed
 from binfmt_setup.diagnosis.failed_probes import install_command, removal_command, shown
 from binfmt_setup.diagnosis.ownership import left_by
 from binfmt_setup.diagnosis.verdict import Finding
+from binfmt_setup.model.interpreter import Interpreter
+from binfmt_setup.model.reading import Absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from binfmt_setup.model.facts import ConfigFile, HostFacts
+    from binfmt_setup.model.binfmt_d import ConfigFile
+    from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Entry
     from binfmt_setup.model.targets import Platform
     from binfmt_setup.system.probes import ProbeResult
@@ -21,9 +24,9 @@ if TYPE_CHECKING:
 
 def from_distribution(facts: HostFacts, entry: Entry) -> bool:
     """Whether a package of the distribution registers an entry so, flags and all."""
-    config = facts.config_of(entry.name)
+    config = facts.boot.config_of(entry.name)
     if config is None:
-        return entry.name in facts.update_binfmts
+        return entry.name in facts.boot.update_binfmts
     return config.path.startswith("/usr/lib/") and entry.registration in config.registrations
 
 
@@ -33,15 +36,16 @@ def handler_findings(
     """What is to be said of an entry that emulates a platform."""
     if probe.native:
         return
-    if facts.native and (
-        platform.target == facts.native or handler.registration.matches(facts.native.magic)
+    if facts.kernel.native and (
+        platform.target == facts.kernel.native
+        or handler.registration.matches(facts.kernel.native.magic)
     ):
         yield Finding(
             "native-registered", "error",
             f"{platform.name}: entry {handler.name} catches the host's own programs",
             f"run: {removal_command(handler)}", platform.name, shown(handler),
         )  # fmt: skip
-    gone = facts.interpreter(handler.interpreter).problem == "missing"
+    gone = isinstance(facts.emulators.at(handler.interpreter), Absent)
     yield from _file_findings(facts, platform, handler, probe)
     yield from _flag_findings(facts, platform, handler, probe)
     if not gone:
@@ -53,16 +57,18 @@ def _file_findings(
 ) -> Iterator[Finding]:
     """The interpreter's file: gone, changed since it was pinned, or changeable by anyone."""
     name = platform.name
-    disk = facts.interpreter(handler.interpreter)
+    disk = facts.emulators.at(handler.interpreter)
     install = install_command(facts, platform)
-    if disk.problem == "missing":
+    if isinstance(disk, Absent):
         yield Finding(
             "interpreter-missing", "warning",
             f"{name}: {handler.interpreter} does not exist here{left_by(facts, handler)}; the "
             "kernel holds it open (flag F) until the next reboot",
             install, name, shown(handler),
         )  # fmt: skip
-    elif probe.pinned and not disk.problem and probe.pinned != disk.identity:
+    if not isinstance(disk, Interpreter):
+        return
+    if probe.pinned and probe.pinned != disk.identity:
         yield Finding(
             "interpreter-stale", "warning",
             f"{name}: the kernel still runs an older {handler.interpreter} than the one on disk",
@@ -107,12 +113,12 @@ def _flag_findings(
 
 def _boot_findings(facts: HostFacts, platform: Platform, handler: Entry) -> Iterator[Finding]:
     """Where the kernel's state and the files that make the next one contradict each other."""
-    if not (facts.initial_namespace or facts.boot.running or facts.boot.init == "openrc"):
+    if not (facts.process.initial_namespace or facts.boot.running or facts.boot.init == "openrc"):
         return
     name = platform.name
     install = install_command(facts, platform)
     problem = persistence_problem(facts, handler.name)
-    own = facts.config_of(platform.target.entry_name)
+    own = facts.boot.config_of(platform.target.entry_name)
     if problem and own is not None and handler.name != platform.target.entry_name:
         yield Finding(
             "entry-shadowed", "warning",
@@ -145,7 +151,7 @@ def _reload_command(facts: HostFacts, config: ConfigFile, platform: Platform) ->
 
 def _differing_config(facts: HostFacts, platform: Platform, handler: Entry) -> Iterator[Finding]:
     """The entry in the kernel is not the one that its file will make at the next boot."""
-    config = facts.config_of(handler.name)
+    config = facts.boot.config_of(handler.name)
     if config is None:
         return
     at_boot = [r for r in config.registrations if r.name == handler.name][-1]

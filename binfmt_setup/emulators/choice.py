@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import NoEmulator
+from binfmt_setup.model.interpreter import Interpreter, NotAFile
+from binfmt_setup.model.reading import Absent, NotLookedAt, Unreadable
 from binfmt_setup.model.registration import control_characters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from binfmt_setup.model.facts import HostFacts, Interpreter
+    from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.interpreter import InterpreterState
+    from binfmt_setup.model.reading import Unread
     from binfmt_setup.model.targets import Target
 
 HOST_PATTERNS = {
@@ -33,21 +38,20 @@ def candidates(target: Target, directory: str = "") -> tuple[str, ...]:
     return tuple(pattern.format(target.name) for pattern in HOST_PATTERNS)
 
 
-def refusal(facts: HostFacts, found: Interpreter) -> tuple[str, str]:
+def refusal(facts: HostFacts, path: str, found: InterpreterState) -> tuple[str, str]:
     """Why an interpreter must not be registered, as (finding code, words); ("", "") if it may.
 
     With the F flag the kernel runs the pinned file in every chroot and container, where a
     dynamically linked one finds no loader, and for every user, so nobody else may change it.
     """
-    path = found.path
-    broken = control_characters(path + found.real_path)
-    if found.problem or not found.executable or broken:
-        behind = "behind a name with control characters" if broken else "not executable"
-        problem = found.problem.replace("-", " ") or behind
-        return "interpreter-missing", f"{path} is {problem}"
+    broken = isinstance(found, Interpreter) and control_characters(path + found.real_path)
+    if not isinstance(found, Interpreter) or not found.executable or broken:
+        behind = "is behind a name with control characters" if broken else "is not executable"
+        why = behind if isinstance(found, Interpreter) else _why_no_file(found)
+        return "interpreter-missing", f"{path} {why}"
     if found.elf is None:
         return "interpreter-wrong-architecture", f"{path} is no ELF program"
-    native = facts.native
+    native = facts.kernel.native
     # A 64-bit host may run 32-bit programs of its family: an i386 QEMU on amd64 is fine.
     if native and not native.runs(found.elf.target):
         built_for = found.elf.target.name if found.elf.target else "an unknown machine"
@@ -60,16 +64,24 @@ def refusal(facts: HostFacts, found: Interpreter) -> tuple[str, str]:
     return "", ""
 
 
-def may_register(facts: HostFacts, found: Interpreter) -> bool:
+def _why_no_file(found: NotAFile | Unread) -> str:
+    if isinstance(found, Unreadable):
+        return f"cannot be read: {os.strerror(found.errno)}"
+    if isinstance(found, NotLookedAt):
+        return "was not looked at"
+    return "is not a file" if isinstance(found, NotAFile) else "is missing"
+
+
+def may_register(facts: HostFacts, path: str, found: InterpreterState) -> bool:
     """Whether nothing speaks against an interpreter."""
-    return refusal(facts, found) == ("", "")
+    return refusal(facts, path, found) == ("", "")
 
 
 def choose(facts: HostFacts, target: Target) -> Interpreter | None:
     """The emulator to register for a target: the first on this host that may be."""
-    for path in facts.emulators.get(target.name, ()):
-        found = facts.interpreter(path)
-        if may_register(facts, found):
+    for path in facts.emulators.candidates.get(target.name, ()):
+        found = facts.emulators.at(path)
+        if isinstance(found, Interpreter) and may_register(facts, path, found):
             return found
     return None
 
@@ -80,10 +92,10 @@ def choice_explained(facts: HostFacts, target: Target) -> str:
     if chosen is None:
         return ""
     passed_over = []
-    for path in facts.emulators[target.name]:
+    for path in facts.emulators.candidates[target.name]:
         if path == chosen.path:
             break
-        passed_over.append(refusal(facts, facts.interpreter(path))[1])
+        passed_over.append(refusal(facts, path, facts.emulators.at(path))[1])
     reason = f"{target.name}: taking {chosen.path} ({_reason(chosen, target)})"
     return "; ".join([reason, *passed_over])
 
@@ -101,17 +113,17 @@ def missing(facts: HostFacts, targets: Sequence[Target]) -> NoEmulator:
 
     names = ", ".join(target.name for target in targets)
     reasons = [
-        (facts.interpreter(path), *refusal(facts, facts.interpreter(path)), target)
+        (facts.emulators.at(path), *refusal(facts, path, facts.emulators.at(path)), target)
         for target in targets
-        for path in facts.emulators.get(target.name, ())
+        for path in facts.emulators.candidates.get(target.name, ())
     ]
     refused = [
         words + _static_one(facts, target) * (code == "interpreter-dynamic")
         for found, code, words, target in reasons
-        if found.problem != "missing" and words
+        if not isinstance(found, Absent) and words
     ]
     why = f": {'; '.join(refused)}" if refused else ""
-    codes = (code for found, code, _, _ in reasons if found.problem != "missing" and code)
+    codes = (code for found, code, _, _ in reasons if not isinstance(found, Absent) and code)
     return NoEmulator(
         f"no usable emulator for {names}{why}",
         hint=install_hint(facts, targets),

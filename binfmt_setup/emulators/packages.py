@@ -162,7 +162,7 @@ def install_packages(host: Host, facts: HostFacts, targets: Sequence[Target]) ->
     that this tool knows, PrivilegesMissing without root.
     """
     manager = _manager_of(facts, targets)
-    if facts.effective_uid != 0:
+    if facts.process.effective_uid != 0:
         raise PrivilegesMissing("installing packages needs root", hint="run it with sudo")
     host.say(f"installing QEMU: {package_command(facts, targets)}")
     for command in manager.commands(facts.distribution, targets):

@@ -148,8 +148,8 @@ def content_digest(file: IO[bytes], algorithm: str = "sha256") -> str:
 
 def referenced(facts: HostFacts) -> frozenset[str]:
     """The directories that entries or binfmt.d files, or what uninstall puts back, point into."""
-    paths: list[str] = [entry.interpreter for entry in facts.entries]
-    for config in facts.configs:
+    paths: list[str] = [entry.interpreter for entry in facts.registry.entries]
+    for config in facts.boot.configs:
         paths += [registration.interpreter for registration in config.registrations]
         paths += [config.replaced.interpreter] if config.replaced else []
     return frozenset(path.rpartition("/")[0] for path in paths)

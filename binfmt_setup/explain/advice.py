@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from binfmt_setup.explain.abi import kernel_refusal, machine_words
 from binfmt_setup.explain.explanation import Failure
 from binfmt_setup.model.mountinfo import BINFMT_MISC
+from binfmt_setup.model.reading import Absent
 from binfmt_setup.model.records import replace
 
 if TYPE_CHECKING:
@@ -59,13 +60,15 @@ def unhandled(facts: HostFacts, found: Specimen, *, is_first: bool) -> Failure:
     if elf is None:
         return Failure("no-program", f"{what} is {format_words(found)}", "ENOEXEC")
     refusal = kernel_refusal(elf)
-    if elf.elf_type not in (2, 3) or (facts.native and elf.target == facts.native and refusal):
+    if elf.elf_type not in (2, 3) or (
+        facts.kernel.native and elf.target == facts.kernel.native and refusal
+    ):
         return Failure("no-program", refusal.replace("it ", f"{what} ", 1), "ENOEXEC")
     words = f"no entry is there for {machine_words(elf.machine)} programs"
-    if facts.live and facts.mount.state != "mounted":
+    if facts.live and facts.registry.mount.state != "mounted":
         words = f"binfmt_misc is not mounted, so nothing runs {machine_words(elf.machine)} programs"
         return Failure("not-mounted", words, "ENOEXEC")
-    if facts.enabled is False:
+    if facts.registry.enabled is False:
         return Failure("globally-disabled", "binfmt_misc is switched off", "ENOEXEC")
     return Failure("entry-missing", words, "ENOEXEC")
 
@@ -86,7 +89,7 @@ def _sharper(facts: HostFacts, seen: Explanation) -> Failure | None:
     disabled = [c.entry.name for c in last.candidates if c.state == "disabled"]
     if not disabled:
         return failure
-    if facts.enabled is False:
+    if facts.registry.enabled is False:
         words = f"binfmt_misc is switched off; entry {disabled[0]} would match"
         return replace(failure, code="globally-disabled", message=words)
     return replace(
@@ -115,8 +118,8 @@ def _out_of_reach(facts: HostFacts, handler: Entry) -> str:
     """Why a container cannot start an entry's interpreter; "" when it can."""
     if "F" not in handler.flags:
         return f"{SAID['ENOENT']}: {handler.interpreter} is not in the container"
-    file = facts.interpreter(handler.interpreter)
-    if not file.problem and file.elf is not None and not file.elf.static:
+    file = facts.emulators.file_at(handler.interpreter)
+    if file is not None and file.elf is not None and not file.elf.static:
         return f"{SAID['ENOENT']}: {handler.interpreter} is dynamically linked"
     return ""
 
@@ -130,7 +133,7 @@ def _hints(facts: HostFacts, seen: Explanation) -> list[str]:
         return hints
     if seen.container not in ("", "runs"):
         hints.append(f"run: binfmt-setup install {platform}   (registers it with the F flag)")
-    elif facts.interpreter(handler.interpreter).problem == "missing":
+    elif isinstance(facts.emulators.at(handler.interpreter), Absent):
         hints.append(f"run: binfmt-setup install {platform}   (to keep it over a reboot)")
     return hints
 
@@ -162,7 +165,7 @@ def _remedies(facts: HostFacts, seen: Explanation, failure: Failure) -> list[str
 
 
 def _entry_is_on(facts: HostFacts, name: str) -> bool:
-    entry = facts.entry(name)
+    entry = facts.registry.entry(name)
     return entry is not None and entry.enabled
 
 

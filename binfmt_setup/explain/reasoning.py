@@ -166,8 +166,12 @@ class _Walk:
         if found.details and found.details.loader:
             self._loader_is_there(found.details.loader, ours=found is self.steps[0].found)
         target = elf.target if elf else None
-        relative = facts.native is not None and target and target.name in facts.native.runs_also
-        blind = facts.mount.state != "mounted"
+        relative = (
+            facts.kernel.native is not None
+            and target
+            and target.name in facts.kernel.native.runs_also
+        )
+        blind = facts.registry.mount.state != "mounted"
         if target is not None and (relative or blind) and facts.live:
             result = self.prove(target)
             if result is not None and result.ok:
@@ -214,7 +218,7 @@ def _step(facts: HostFacts, found: Specimen) -> Step:
         return Step(found, "entry", candidates)
     if found.script is not None:
         return Step(found, "script", candidates)
-    elf, native = found.elf, facts.native
+    elf, native = found.elf, facts.kernel.native
     if elf is not None and native is not None and elf.machine == native.machine:
         same = elf.bits == native.bits and elf.order == native.order
         if same and not kernel_refusal(elf):
@@ -226,10 +230,10 @@ def _candidates(facts: HostFacts, found: Specimen) -> list[Candidate]:
     """The entries that match, in the order in which the kernel asks them."""
     taken = False
     result = []
-    for entry in facts.entries:
+    for entry in facts.registry.entries:
         if not entry.registration.matches(found.head, found.path):
             continue
-        live = entry.enabled and facts.enabled is not False
+        live = entry.enabled and facts.registry.enabled is not False
         if not live:
             result.append(Candidate(entry, "disabled"))
         else:
@@ -248,7 +252,7 @@ def nearest(facts: HostFacts, found: Specimen) -> NearMiss | None:
     target = found.elf.target if found.elf else None
     own = target.entry_name if target else ""
     misses = [
-        miss for entry in facts.entries if (miss := _miss(entry, found.head)) is not None
+        miss for entry in facts.registry.entries if (miss := _miss(entry, found.head)) is not None
     ]  # fmt: skip
     return min(
         misses, key=lambda m: (not m.entry.name.startswith(own or "\0"), m.differing), default=None

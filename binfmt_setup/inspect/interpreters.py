@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.emulators.store import stored_at
 from binfmt_setup.model.elf import HEADER_BYTES, identify
-from binfmt_setup.model.facts import Interpreter
+from binfmt_setup.model.interpreter import Interpreter, InterpreterState, NotAFile
+from binfmt_setup.model.reading import not_read
 from binfmt_setup.system.tree import writable_by_all
 
 if TYPE_CHECKING:
@@ -44,27 +45,25 @@ class Interpreters:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._directories = Directories(host)
-        self.seen: dict[str, Interpreter] = {}
+        self.seen: dict[str, InterpreterState] = {}
 
-    def at(self, path: str) -> Interpreter:
+    def at(self, path: str) -> InterpreterState:
         """What lies at a path; remembered in `seen`."""
         if path not in self.seen:
             self.seen[path] = interpreter_at(self._host, path, self._directories)
         return self.seen[path]
 
 
-def interpreter_at(host: Host, path: str, directories: Directories) -> Interpreter:
+def interpreter_at(host: Host, path: str, directories: Directories) -> InterpreterState:
     """Look at the file that an interpreter's path leads to."""
     real = host.followed(path)
-    status = host.status_of(path)
-    if status is None:
-        return Interpreter(path, real, problem="missing")
-    if not stat.S_ISREG(status.st_mode):
-        return Interpreter(path, real, problem="not-a-file")
     try:
+        status = host.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            return NotAFile()
         elf = identify(host.head(path, HEADER_BYTES))
-    except OSError:
-        return Interpreter(path, real, problem="unreadable")
+    except OSError as error:
+        return not_read(error)
     inside = real if host.in_place else "/" + os.path.relpath(real, host.root)
     directory, _, name = inside.rpartition("/")
     stored = directories.stored(directory)

@@ -5,10 +5,17 @@ Read before all else, so that what cannot work is refused before anything is loc
 
 from __future__ import annotations
 
+import errno
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
-from binfmt_setup.model.facts import HostFacts, is_initial_namespace, maps_outer_root
+from binfmt_setup.model.facts import (
+    HostFacts,
+    KernelFacts,
+    ProcessFacts,
+    is_initial_namespace,
+    maps_outer_root,
+)
 from binfmt_setup.model.mountinfo import (
     BINFMT_MISC,
     BinfmtMount,
@@ -16,6 +23,8 @@ from binfmt_setup.model.mountinfo import (
     binfmt_mount,
     parse_mountinfo,
 )
+from binfmt_setup.model.reading import NOT_LOOKED_AT, Absent, NotLookedAt, Unreadable
+from binfmt_setup.model.registry_facts import RegistryFacts
 from binfmt_setup.system.registry import Registry
 
 if TYPE_CHECKING:
@@ -34,23 +43,29 @@ def standing_among(host: Host, mounts: tuple[Mount, ...]) -> HostFacts:
     uid_map = host.text("/proc/self/uid_map")
     return HostFacts(
         root="/" if host.live else str(host.root),
-        kernel=host.text("/proc/sys/kernel/osrelease").strip(),
-        machine=machine or machine_of_tree(host),
-        support=_support(host, mount),
-        mount=mount,
-        enabled=_globally_enabled(host, mount),
-        initial_namespace=is_initial_namespace(uid_map),
-        maps_outer_root=maps_outer_root(uid_map),
-        own_registry=_own_registry(host, mount),
-        own_files=_own_files(host, uid_map),
-        effective_uid=uid,
+        kernel=KernelFacts(
+            host.text("/proc/sys/kernel/osrelease").strip(),
+            machine or machine_of_tree(host),
+            _support(host, mount),
+        ),
+        process=ProcessFacts(
+            effective_uid=uid,
+            initial_namespace=is_initial_namespace(uid_map),
+            maps_outer_root=maps_outer_root(uid_map),
+            own_files=_own_files(host, uid_map),
+        ),
+        registry=RegistryFacts(mount, _switch(host, mount), _own_registry(host, mount)),
     )
 
 
-def _globally_enabled(host: Host, mount: BinfmtMount) -> bool | None:
+def _switch(host: Host, mount: BinfmtMount) -> bool | NotLookedAt | Unreadable:
+    """Whether entries are used at all; a mount that is not there is not touched."""
     if mount.state != "mounted":
-        return None
-    return host.text(f"{BINFMT_MISC}/status").strip() == "enabled"
+        return NOT_LOOKED_AT
+    said = host.read(f"{BINFMT_MISC}/status")
+    if isinstance(said, Absent):
+        return Unreadable(errno.ENOENT)
+    return said if isinstance(said, Unreadable) else said.strip() == "enabled"
 
 
 def _own_registry(host: Host, mount: BinfmtMount) -> bool:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.inspect.interpreters import directories_above
 from binfmt_setup.model.errors import BinfmtSetupError
+from binfmt_setup.model.interpreter import Interpreter
 from binfmt_setup.model.mount_order import mount_point_of
 from binfmt_setup.model.mountinfo import parse_mountinfo
 from binfmt_setup.model.records import replace
 
 if TYPE_CHECKING:
-    from binfmt_setup.model.facts import HostFacts, Interpreter
+    from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.interpreter import InterpreterState
     from binfmt_setup.model.mountinfo import Mount
     from binfmt_setup.system.host import Host
 
@@ -35,18 +37,18 @@ _NETWORK = ("9p", "cifs", "fuse.sshfs", "nfs", "nfs4", "smb3", "vboxsf", "virtio
 def with_provenance(host: Host, facts: HostFacts) -> HostFacts:
     """The facts, with what is known about where each entry's interpreter comes from."""
     mounts = parse_mountinfo(host.text("/proc/self/mountinfo"))
-    paths = {entry.interpreter for entry in facts.entries}
-    read = dict(facts.interpreters)
+    paths = {entry.interpreter for entry in facts.registry.entries}
+    read: dict[str, InterpreterState] = dict(facts.emulators.files)
     for path in sorted(paths):
         found = read.get(path)
-        if found is not None and not found.problem:
+        if isinstance(found, Interpreter):
             read[path] = replace(
                 found,
                 package=_package(host, found),
                 foreign_owners=_foreign_owners(host, facts, found),
                 unfit_mount=_unfit_mount(host, mounts, found.real_path),
             )
-    return replace(facts, interpreters=read)
+    return replace(facts, emulators=replace(facts.emulators, files=read))
 
 
 def _package(host: Host, found: Interpreter) -> str | None:
@@ -75,7 +77,7 @@ def _foreign_owners(host: Host, facts: HostFacts, found: Interpreter) -> tuple[s
 
     Inside a user namespace root's files show the overflow user, so nothing can be said.
     """
-    if not facts.live or not facts.initial_namespace:
+    if not facts.live or not facts.process.initial_namespace:
         return ()
     owned = []
     for place in (found.real_path, *directories_above(found.real_path, found.path)):

@@ -5,31 +5,32 @@ Nothing here changes anything, not even by looking: an untouched automount stays
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import errno
+from typing import TYPE_CHECKING
 
 from binfmt_setup.emulators.choice import candidates, may_register
 from binfmt_setup.emulators.store import file_digest, stored_at
 from binfmt_setup.emulators.version_line import version_in_file
 from binfmt_setup.inspect.interpreters import Interpreters
+from binfmt_setup.inspect.next_boot import boot_facts
 from binfmt_setup.inspect.process import machine_of_tree, standing_among
-from binfmt_setup.model.facts import (
-    BINFMT_D,
-    MARKER,
+from binfmt_setup.model.boot_facts import (
     REGISTRY_UNIT,
-    SCRIPT_PATH,
-    UNIT_DIRECTORY,
-    UNIT_STEM,
-    BootFacts,
-    ConfigFile,
+)
+from binfmt_setup.model.facts import (
     Distribution,
     HostFacts,
+    KernelFacts,
+    ProcessFacts,
     container_kind,
-    parse_config,
     parse_os_release,
 )
-from binfmt_setup.model.mount_order import parse_fstab
-from binfmt_setup.model.mountinfo import BinfmtMount, Mount, parse_mountinfo
+from binfmt_setup.model.interpreter import EmulatorFacts, Interpreter, InterpreterState
+from binfmt_setup.model.mountinfo import parse_mountinfo
+from binfmt_setup.model.reading import NOT_LOOKED_AT, Absent, Unreadable
 from binfmt_setup.model.records import replace
+from binfmt_setup.model.registration import Entry
+from binfmt_setup.model.registry_facts import RegistryFacts, UnreadEntry
 from binfmt_setup.model.targets import TARGETS, Platform, Target, targets_of
 from binfmt_setup.system.registry import Registry
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from binfmt_setup.system.host import Host
-    from binfmt_setup.system.registry import Entries
 
 _HELPERS = ("/usr/lib/systemd/systemd-binfmt", "/lib/systemd/systemd-binfmt")
 _MASKABLE = ("systemd-binfmt.service", f"{REGISTRY_UNIT}.mount", f"{REGISTRY_UNIT}.automount")
@@ -54,17 +54,12 @@ def snapshot(host: Host, wished: Sequence[Platform] = (), *, qemu_directory: str
     mounts = parse_mountinfo(host.text("/proc/self/mountinfo"))
     targets = targets_of(wished) or list(TARGETS)
     facts = standing_among(host, mounts)
-    entries, bad = _entries(host, facts.mount)
     facts = replace(
         facts,
-        container=_container(host),
-        entries=entries,
-        bad_entries=bad,
-        configs=_configs(host),
-        update_binfmts=frozenset(host.names("/var/lib/binfmts")),
-        missing_directories=_missing_directories(host),
-        boot=_boot(host, mounts),
-        cpu_flags=_cpu_flags(host, wished),
+        kernel=replace(facts.kernel, cpu_flags=_cpu_flags(host, wished)),
+        process=replace(facts.process, container=_container(host)),
+        registry=with_entries(host, facts.registry),
+        boot=boot_facts(host, mounts),
         distribution=_distribution(host),
     )
     return _with_interpreters(host, facts, targets, qemu_directory)
@@ -75,19 +70,11 @@ def looked_again(host: Host, facts: HostFacts) -> HostFacts:
 
     The emulators, which are most of what a snapshot reads, are those that were registered.
     """
-    entries, bad = _entries(host, facts.mount)
     return replace(
         facts,
-        entries=entries,
-        bad_entries=bad,
-        configs=_configs(host),
-        missing_directories=_missing_directories(host),
-        boot=_boot(host, parse_mountinfo(host.text("/proc/self/mountinfo"))),
+        registry=with_entries(host, facts.registry),
+        boot=boot_facts(host, parse_mountinfo(host.text("/proc/self/mountinfo"))),
     )
-
-
-def _missing_directories(host: Host) -> frozenset[str]:
-    return frozenset(directory for directory in BINFMT_D if not host.exists(directory))
 
 
 def emulation_facts(
@@ -97,9 +84,10 @@ def emulation_facts(
     uid, machine = host.user_and_machine()
     facts = HostFacts(
         root=str(host.root),
-        kernel=host.text("/proc/sys/kernel/osrelease").strip(),
-        machine=machine or machine_of_tree(host),
-        effective_uid=uid,
+        kernel=KernelFacts(
+            host.text("/proc/sys/kernel/osrelease").strip(), machine or machine_of_tree(host)
+        ),
+        process=ProcessFacts(effective_uid=uid),
         distribution=_distribution(host),
     )
     return _with_interpreters(host, facts, targets, qemu_directory)
@@ -113,26 +101,27 @@ def _with_interpreters(
     emulators = {}
     for target in targets:
         kept = () if directory else _kept_choice(host, facts, target)
-        found = _up_to_the_choice(host, facts, read, (*kept, *candidates(target, directory)))
+        found = _up_to_the_choice(facts, read, (*kept, *candidates(target, directory)))
         if found:
             emulators[target.name] = found
-    paths = {e.interpreter for e in facts.entries if e.registration.magic}
-    paths |= {r.interpreter for c in facts.configs for r in c.registrations if r.magic}
-    paths |= {c.replaced.interpreter for c in facts.configs if c.replaced is not None}
+    paths = {entry.interpreter for entry in facts.registry.entries}
+    paths |= {r.interpreter for c in facts.boot.configs for r in c.registrations}
+    paths |= {c.replaced.interpreter for c in facts.boot.configs if c.replaced is not None}
     for path in sorted(paths):
         read.at(path)
-    return replace(facts, emulators=emulators, interpreters=read.seen)
+    return replace(facts, emulators=EmulatorFacts(emulators, read.seen))
 
 
 def _up_to_the_choice(
-    host: Host, facts: HostFacts, read: Interpreters, paths: Iterable[str]
+    facts: HostFacts, read: Interpreters, paths: Iterable[str]
 ) -> tuple[str, ...]:
     """Those of the paths where there is something; what comes after a good one is not read."""
     found = []
     for path in paths:
-        if host.exists(path):
+        state = read.at(path)
+        if not isinstance(state, Absent):
             found.append(path)
-            if may_register(facts, read.at(path)):
+            if may_register(facts, path, state):
                 break
     return tuple(found)
 
@@ -143,32 +132,45 @@ def _kept_choice(host: Host, facts: HostFacts, target: Target) -> tuple[str, ...
     It stays the choice until another one is asked for, so that a later run without --qemu
     does not go back to the one that the user turned away from.
     """
-    entry = facts.entry(target.entry_name)
+    entry = facts.registry.entry(target.entry_name)
     path = entry.interpreter if entry else ""
     return (path,) if path and stored_at(host, path.rpartition("/")[0]) else ()
 
 
 def with_versions(host: Host, facts: HostFacts, paths: Iterable[str]) -> HostFacts:
     """Read the version out of the interpreters at these paths (a few ms each)."""
-    read = dict(facts.interpreters)
+    read: dict[str, InterpreterState] = dict(facts.emulators.files)
     for path in sorted(set(paths)):
         found = read.get(path)
-        if found and not found.problem and found.elf and not found.version:
+        if isinstance(found, Interpreter) and found.elf and not found.version:
             read[path] = replace(found, version=version_in_file(host, found.real_path))
-    return replace(facts, interpreters=read)
+    return replace(facts, emulators=replace(facts.emulators, files=read))
 
 
 def with_digests(host: Host, facts: HostFacts) -> HostFacts:
     """Compute the SHA-256 of what --qemu brought, as only of that one is written down (10 ms)."""
-    read = dict(facts.interpreters)
-    for path, found in facts.interpreters.items():
-        if found.sha256 and not found.problem:
+    read: dict[str, InterpreterState] = dict(facts.emulators.files)
+    for path, found in facts.emulators.files.items():
+        if isinstance(found, Interpreter) and found.sha256:
             read[path] = replace(found, digest=file_digest(host, path))
-    return replace(facts, interpreters=read)
+    return replace(facts, emulators=replace(facts.emulators, files=read))
 
 
-def _entries(host: Host, mount: BinfmtMount) -> Entries:
-    return Registry(host).entries() if mount.state == "mounted" else ((), ())
+def with_entries(host: Host, registry: RegistryFacts) -> RegistryFacts:
+    """The registry with its entries, and what of them could not be read."""
+    if registry.mount.state != "mounted":
+        return replace(registry, entries=(), unread=(), listing=NOT_LOOKED_AT)
+    try:
+        read = tuple(Registry(host).entries())
+    except OSError as error:
+        reason = Unreadable(error.errno or errno.EIO)
+        return replace(registry, entries=(), unread=(), listing=reason)
+    return replace(
+        registry,
+        entries=tuple(entry for entry in read if isinstance(entry, Entry)),
+        unread=tuple(entry for entry in read if isinstance(entry, UnreadEntry)),
+        listing=None,
+    )
 
 
 def _distribution(host: Host) -> Distribution:
@@ -189,74 +191,3 @@ def _cpu_flags(host: Host, wished: Sequence[Platform]) -> frozenset[str]:
         if key.strip() == _X86_LEVEL_FLAGS_LINE:
             return frozenset(value.split())
     return frozenset()
-
-
-def _configs(host: Host) -> tuple[ConfigFile, ...]:
-    """All binfmt.d files, the masked ones too; a link to /dev/null registers nothing."""
-    found = []
-    for directory in BINFMT_D:
-        for name in host.names(directory):
-            if name.endswith(".conf"):
-                path = f"{directory}/{name}"
-                masked = host.link_target(path) == "/dev/null"
-                found.append(parse_config(path, "" if masked else host.text(path)))
-    return tuple(found)
-
-
-def _boot(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
-    """Which init there is and what of ours it will find."""
-    helper = next((path for path in _HELPERS if host.exists(path)), "")
-    running = host.exists("/run/systemd/system")
-    installed = any(host.exists(f"{d}/systemd/systemd") for d in ("/usr/lib", "/lib"))
-    openrc = host.exists("/run/openrc") or (not installed and host.exists("/sbin/openrc"))
-    levels = ("boot", "default", "sysinit")
-    init: Literal["systemd", "openrc", "other", "none"] = "none"
-    if running or (not host.live and installed):
-        init = "systemd"
-    elif openrc:
-        init = "openrc"
-    elif host.text("/proc/1/comm").strip() in ("init", "runit", "s6-svscan", "launchd"):
-        init = "other"
-    names = host.names(UNIT_DIRECTORY)
-    files = _boot_files(host, names)
-    return BootFacts(
-        init=init,
-        running=running,
-        systemd_binfmt=helper,
-        openrc_enabled=any(host.exists(f"/etc/runlevels/{level}/binfmt") for level in levels),
-        files=files,
-        unit_links=_unit_links(host, names),
-        masked=frozenset(unit for unit in _MASKABLE if _is_masked(host, unit)),
-        active=_active_units(host, files),
-        fstab=parse_fstab(host.text("/etc/fstab")),
-        mounted=tuple(dict.fromkeys(mount.point for mount in mounts)),
-    )
-
-
-def _boot_files(host: Host, names: Sequence[str]) -> dict[str, str]:
-    """Units and script that bear this tool's mark."""
-    own = (n for n in names if n.startswith(UNIT_STEM) and not n.endswith(".wants"))
-    paths = [SCRIPT_PATH, *(f"{UNIT_DIRECTORY}/{n}" for n in own if "." in n)]
-    texts = {path: host.text(path) for path in paths if not host.link_target(path)}
-    return {path: text for path, text in texts.items() if MARKER in text.splitlines()[:2]}
-
-
-def _unit_links(host: Host, names: Sequence[str]) -> tuple[str, ...]:
-    """The links in systemd's `.wants` directories to units of this tool's name."""
-    folders = (f"{UNIT_DIRECTORY}/{n}" for n in names if n.endswith(".wants"))
-    links = (f"{d}/{name}" for d in folders for name in host.names(d) if name.startswith(UNIT_STEM))
-    return tuple(link for link in links if host.link_target(link))
-
-
-def _is_masked(host: Host, unit: str) -> bool:
-    places = (UNIT_DIRECTORY, "/run/systemd/system")
-    return any(host.link_target(f"{place}/{unit}") == "/dev/null" for place in places)
-
-
-def _active_units(host: Host, files: Iterable[str]) -> frozenset[str]:
-    """Which of our services are active: systemd keeps a link for each while it is.
-
-    Source: `unit_export_invocation_id` in src/core/unit.c; asking systemctl takes a process.
-    """
-    names = (path.rpartition("/")[2] for path in files)
-    return frozenset(n for n in names if host.link_target(f"/run/systemd/units/invocation:{n}"))

@@ -32,32 +32,32 @@ class Row(NamedTuple):
 
 def host_rows(facts: HostFacts, *, emulated: bool) -> Iterator[Row]:
     """The kernel and its registry."""
-    if not facts.kernel:
+    if not facts.kernel.release:
         yield Row("note", "kernel", f"an offline tree at {facts.root}: no kernel to ask")
         return
-    where = f" (in a {facts.container} container)" if facts.container else ""
+    where = f" (in a {facts.process.container} container)" if facts.process.container else ""
     known = knows_f(facts, emulated=emulated)
     flag = f"has the F flag ({known})" if known else "has no F flag"
-    words = f"Linux {facts.kernel} on {facts.machine}{where} {flag}"
+    words = f"Linux {facts.kernel.release} on {facts.kernel.machine}{where} {flag}"
     yield Row("good" if known else "bad", "kernel", words)
-    if facts.mount.state == "mounted":
-        how = "read-only" if facts.mount.read_only else "read-write"
-        count = len(facts.entries)
-        off = ", switched off for all entries" if facts.enabled is False else ""
+    if facts.registry.mount.state == "mounted":
+        how = "read-only" if facts.registry.mount.read_only else "read-write"
+        count = len(facts.registry.entries)
+        off = ", switched off for all entries" if facts.registry.enabled is False else ""
         plural = "entry" if count == 1 else "entries"
         mark: Mark = "bad" if off else "good"
         yield Row(mark, "registry", f"binfmt_misc mounted {how}, {count} {plural}{off}")
     elif emulated:
         yield Row("note", "registry", "binfmt_misc does not show here")
     else:
-        words = "an automount only" if facts.mount.state == "automount" else "not mounted"
+        words = "an automount only" if facts.registry.mount.state == "automount" else "not mounted"
         yield Row("bad", "registry", f"binfmt_misc is {words}")
 
 
 def platform_rows(facts: HostFacts, state: PlatformState) -> Iterator[Row]:
     """What stands between a program of one platform and its emulator."""
     handler = state.handler
-    if state.how != "native" and (facts.mount.state == "mounted" or not facts.live):
+    if state.how != "native" and (facts.registry.mount.state == "mounted" or not facts.live):
         yield _emulator_row(facts, state, handler)
         yield from _entry_rows(facts, handler)
     yield _program_row(state)
@@ -66,15 +66,15 @@ def platform_rows(facts: HostFacts, state: PlatformState) -> Iterator[Row]:
 def _emulator_row(facts: HostFacts, state: PlatformState, handler: Entry | None) -> Row:
     chosen = choice.choose(facts, state.platform.target)
     if handler is not None:
-        interpreter = facts.interpreter(handler.interpreter)
+        path = handler.interpreter
     elif chosen is not None:
-        interpreter = chosen
+        path = chosen.path
     else:
         return Row("bad", "emulator", f"none for {state.platform.target.name}")
-    _, refused = choice.refusal(facts, interpreter)
-    version = f" ({interpreter.version.partition(' ')[0]})" if interpreter.version else ""
+    _, refused = choice.refusal(facts, path, facts.emulators.at(path))
+    number = facts.emulators.version_at(path).partition(" ")[0]
     if not refused:
-        return Row("good", "emulator", f"{interpreter.path} is static{version}")
+        return Row("good", "emulator", f"{path} is static" + (f" ({number})" if number else ""))
     return Row("warn" if state.ran else "bad", "emulator", refused)
 
 
@@ -86,7 +86,7 @@ def _entry_rows(facts: HostFacts, handler: Entry | None) -> Iterator[Row]:
     missing = "" if "F" in handler.flags else ": F is missing"
     yield Row("bad" if missing else "good", "flags", f"{handler.flags or 'none'}{missing}")
     problem = persistence_problem(facts, handler.name)
-    config = facts.config_of(handler.name)
+    config = facts.boot.config_of(handler.name)
     by = f"registered at boot by {config.path if config else 'update-binfmts'}"
     yield Row("warn" if problem else "good", "reboot", problem or by)
 

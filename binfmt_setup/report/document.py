@@ -43,7 +43,7 @@ def document(result: Result) -> Json:
         "platforms": [platform_row(state) for state in result.verdict.platforms],
         "entries": [
             entry_row(result.facts, entry, pinned_version(result, entry))
-            for entry in result.facts.entries
+            for entry in result.facts.registry.entries
         ],
         "findings": [finding_row(f) for f in result.verdict.all_findings],
         "errors": [error_row(error) for error in result.errors],
@@ -82,22 +82,23 @@ def failure(command: str, error: BinfmtSetupError) -> Json:
 
 def host_row(facts: HostFacts) -> Json:
     """The host as a whole."""
-    native = facts.native
+    native = facts.kernel.native
+    enabled = facts.registry.enabled
     return {
         "root": facts.root,
-        "kernel": facts.kernel,
-        "machine": facts.machine,
+        "kernel": facts.kernel.release,
+        "machine": facts.kernel.machine,
         "native_target": native.name if native else None,
         "distribution": facts.distribution.name,
         "init": facts.boot.init,
-        "container": facts.container,
-        "user_namespace": "initial" if facts.initial_namespace else "private",
+        "container": facts.process.container,
+        "user_namespace": "initial" if facts.process.initial_namespace else "private",
         "unit_installed": facts.boot.unit_text is not None,
         "binfmt_misc": {
-            "support": facts.support,
-            "mount": facts.mount.state,
-            "read_only": facts.mount.read_only,
-            "enabled": facts.enabled,
+            "support": facts.kernel.support,
+            "mount": facts.registry.mount.state,
+            "read_only": facts.registry.mount.read_only,
+            "enabled": enabled if isinstance(enabled, bool) else None,
         },
     }
 
@@ -128,9 +129,9 @@ def owner(facts: HostFacts, entry: Entry) -> str:
     """Who made an entry, as far as files tell."""
     if is_owned(facts, entry):
         return "binfmt-setup"
-    config = facts.config_of(entry.name)
+    config = facts.boot.config_of(entry.name)
     if config is None:
-        return "update-binfmts" if entry.name in facts.update_binfmts else "unknown"
+        return "update-binfmts" if entry.name in facts.boot.update_binfmts else "unknown"
     return "distribution" if config.path.startswith("/usr/lib/") else "administrator"
 
 
@@ -150,7 +151,7 @@ def pinned_version(result: Result, entry: Entry) -> str:
 def entry_row(facts: HostFacts, entry: Entry, pinned: str = "") -> Json:
     """One entry of the registry."""
     registration = entry.registration
-    file = facts.interpreter(entry.interpreter)
+    file = facts.emulators.file_at(entry.interpreter)
     target = target_of_entry(entry.name)
     return {
         "name": entry.name,
@@ -166,9 +167,9 @@ def entry_row(facts: HostFacts, entry: Entry, pinned: str = "") -> Json:
         "origin": found.name if (found := origin(facts, entry)) else None,
         "persistent": not persistence_problem(facts, entry.name),
         "pinned_version": pinned,
-        "disk_version": file.version,
-        "source": file.source,
-        "sha256": file.digest,
+        "disk_version": file.version if file else "",
+        "source": file.source if file else "",
+        "sha256": file.digest if file else "",
     }
 
 

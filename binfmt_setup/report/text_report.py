@@ -115,9 +115,9 @@ def error_lines(error: BinfmtSetupError, style: Style) -> Iterator[str]:
 def _fact_lines(result: Result, style: Style) -> Iterator[str]:
     """One line for each fact; where one platform is asked for, for each of its facts."""
     if isinstance(result, SecurityResult):
-        count = len(result.facts.entries)
+        count = len(result.facts.registry.entries)
         words = "1 entry and its interpreter" if count == 1 else f"{count} entries"
-        unmounted = result.facts.mount.state != "mounted"
+        unmounted = result.facts.registry.mount.state != "mounted"
         words = "no entry: binfmt_misc is not mounted" if unmounted else words
         yield from _marked(style, "note", f"looked at {words}")
         return
@@ -291,10 +291,11 @@ def _status_lines(result: StatusResult, style: Style) -> Iterator[str]:
         yield from _marked(style, row.mark, row.words)
     probed = {s.handler.name: s for s in result.verdict.platforms if s.handler}
     rows = [("ENTRY", "FLAGS", "QEMU", "REBOOT", "OWNER", "PROBE")]
-    for entry in facts.entries:
+    for entry in facts.registry.entries:
         state = probed.get(entry.name)
         unprobed = state is not None and any(f.code == "not-probed" for f in state.findings)
-        version = facts.interpreter(entry.interpreter).version.partition(" ")[0].partition("(")[0]
+        said = facts.emulators.version_at(entry.interpreter)
+        version = said.partition(" ")[0].partition("(")[0]
         stale = state is not None and any(f.code == "interpreter-stale" for f in state.findings)
         rows.append((
             plain(entry.name) + ("" if entry.enabled else " (disabled)"),
@@ -304,7 +305,7 @@ def _status_lines(result: StatusResult, style: Style) -> Iterator[str]:
             owner_words(facts, entry),
             _probe_word(state, unprobed=unprobed),
         ))  # fmt: skip
-    if facts.entries:
+    if facts.registry.entries:
         yield from _table(rows)
         yield from _interpreter_lines(facts)
         yield from _source_lines(facts)
@@ -316,7 +317,7 @@ def _status_lines(result: StatusResult, style: Style) -> Iterator[str]:
 def _interpreter_lines(facts: HostFacts) -> Iterator[str]:
     """The interpreters' paths, those alike but for the target's name as one."""
     alike: dict[str, list[str]] = {}
-    for entry in facts.entries:
+    for entry in facts.registry.entries:
         target = target_of_entry(entry.name)
         path = entry.interpreter
         pattern = path.replace(target.name, "TARGET") if target else path
@@ -350,10 +351,10 @@ def _unprobed_lines(rows: Sequence[tuple[str, ...]], style: Style) -> Iterator[s
 
 def _source_lines(facts: HostFacts) -> Iterator[str]:
     """Where the emulators that --qemu brought come from, and what they are now."""
-    paths = {entry.interpreter for entry in facts.entries}
+    paths = {entry.interpreter for entry in facts.registry.entries}
     for path in sorted(paths):
-        file = facts.interpreter(path)
-        if file.source:
+        file = facts.emulators.file_at(path)
+        if file and file.source:
             yield f"{path}"
             yield f"    from {file.source}"
             yield f"    sha256 {file.digest or 'unknown: cannot be read'}"
@@ -361,9 +362,9 @@ def _source_lines(facts: HostFacts) -> Iterator[str]:
 
 def _status_verdict(result: StatusResult) -> str:
     working = sum(state.ok for state in result.verdict.platforms)
-    if result.facts.mount.state != "mounted":
+    if result.facts.registry.mount.state != "mounted":
         return "no registry to see here"
-    count = len(result.facts.entries)
+    count = len(result.facts.registry.entries)
     entries = "1 entry" if count == 1 else f"{count} entries"
     return f"{entries}, {working} platform{'' if working == 1 else 's'} emulated"
 

@@ -14,7 +14,7 @@ from binfmt_setup.emulators import store
 from binfmt_setup.emulators.store import STORE, Stored
 from binfmt_setup.inspect.snapshot import snapshot
 from binfmt_setup.model.errors import NoEmulator, UsageProblem
-from binfmt_setup.model.facts import Interpreter
+from binfmt_setup.model.interpreter import EmulatorFacts, Interpreter
 from binfmt_setup.model.records import NOTHING, Record, replace
 from binfmt_setup.model.registration import control_characters
 from binfmt_setup.sources import archives, streams
@@ -100,10 +100,10 @@ def bring(host: Host, facts: HostFacts, source: Source, *, write: bool) -> Broug
     """
     if source.kind == "directory":
         return Brought(source.text, "")
-    native = facts.native
+    native = facts.kernel.native
     if native is None:
         raise NoEmulator(
-            f"do not know what {facts.machine or 'this host'} needs",
+            f"do not know what {facts.kernel.machine or 'this host'} needs",
             hint="use --qemu DIR with emulators that run there",
         )
     if source.kind == "archive":
@@ -204,12 +204,12 @@ def foreseen(facts: HostFacts, brought: Brought, source: Source) -> HostFacts:
     """The facts as they would be with the emulators unpacked."""
     if not brought.new:
         return facts
-    interpreters, emulators = dict(facts.interpreters), {}
+    files, candidates = dict(facts.emulators.files), {}
     for name, emulator in brought.emulators.items():
         path = f"{brought.directory}/{emulator.name}"
-        emulators[name] = (path,)
-        interpreters[path] = Interpreter(
+        candidates[name] = (path,)
+        files[path] = Interpreter(
             path, path, elf=emulator.elf, version=emulator.version,
             source=source.name, sha256=emulator.sha256,
         )  # fmt: skip
-    return replace(facts, emulators=emulators, interpreters=interpreters)
+    return replace(facts, emulators=EmulatorFacts(candidates, files))

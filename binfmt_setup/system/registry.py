@@ -20,8 +20,10 @@ from binfmt_setup.model.errors import (
     PrivilegesMissing,
 )
 from binfmt_setup.model.mountinfo import BINFMT_MISC, parse_mountinfo
+from binfmt_setup.model.reading import Absent, Unreadable, not_read
 from binfmt_setup.model.records import Record
 from binfmt_setup.model.registration import BadRegistration, Entry, Registration, parse_entry
+from binfmt_setup.model.registry_facts import UnreadEntry
 from binfmt_setup.system import syscalls
 
 if TYPE_CHECKING:
@@ -34,9 +36,6 @@ _ENTRY_BYTES = 8192  # an entry's text is at most a name, two hex fields and 192
 _MOUNT_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
 _THAW = 0xC0045878  # FITHAW (linux/fs.h)
 _LOCK_SECONDS = 5.0
-
-Entries = tuple[tuple[Entry, ...], tuple[tuple[str, str], ...]]
-"""Entries in match order, and (name, problem) of those that make no sense."""
 
 
 class Outside(Record):
@@ -157,30 +156,29 @@ class Registry:
 
     # -- reading -----------------------------------------------------------------------
 
-    def entries(self) -> Entries:
-        """All entries in match order, and those that make no sense."""
-        entries, bad = [], []
+    def entries(self) -> Iterator[Entry | UnreadEntry]:
+        """All entries in match order; raises OSError when they cannot be listed."""
         for name, text in self.texts():
-            try:
-                entries.append(parse_entry(name, text))
-            except BadRegistration as error:
-                if text:
-                    bad.append((name, str(error)))
-        return tuple(entries), tuple(bad)
+            if isinstance(text, Unreadable):
+                yield UnreadEntry(name, text)
+            elif not isinstance(text, Absent):  # absent: it went since the list was read
+                yield _parsed(name, text)
 
     def entry(self, name: str) -> Entry | None:
         """One entry, by its name; None where there is none, or one that makes no sense."""
-        with suppress(OSError, BadRegistration), self._opened() as directory:
-            return parse_entry(name, _read_at(directory, name))
+        with suppress(OSError), self._opened() as directory:
+            text = _read_at(directory, name)
+            found = _parsed(name, text) if isinstance(text, str) else None
+            return found if isinstance(found, Entry) else None
         return None
 
-    def texts(self) -> Iterator[tuple[str, str]]:
-        """Names and texts of all entries, in match order; none when it cannot be read.
+    def texts(self) -> Iterator[tuple[str, str | Absent | Unreadable]]:
+        """Names and texts of all entries, in match order; raises OSError.
 
         The kernel lists an instance newest first, which is the order in which it matches;
         in a captured tree the modification times keep that order.
         """
-        with suppress(OSError), self._opened() as directory:
+        with self._opened() as directory:
             for name in self._newest_first(directory):
                 if name not in _NOT_ENTRIES:
                     yield name, _read_at(directory, name)
@@ -200,7 +198,9 @@ class Registry:
             with self._opened() as directory:
                 _write_at(directory, "register", registration.line)
                 text = _read_at(directory, registration.name)
-            seen = parse_entry(registration.name, text).registration
+            seen = parse_entry(
+                registration.name, text if isinstance(text, str) else ""
+            ).registration
         except OSError as error:
             raise _refused(error, registration) from error
         except BadRegistration as error:
@@ -275,16 +275,23 @@ class Registry:
             os.close(directory)
 
 
-def _read_at(directory: int, name: str) -> str:
-    """An entry's text; empty when it vanished since the directory was listed."""
+def _parsed(name: str, text: str) -> Entry | UnreadEntry:
+    try:
+        return parse_entry(name, text)
+    except BadRegistration as error:
+        return UnreadEntry(name, str(error))
+
+
+def _read_at(directory: int, name: str) -> str | Absent | Unreadable:
+    """An entry's text; absent when it vanished since the directory was listed."""
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
-    except OSError:
-        return ""
-    try:
-        return os.read(descriptor, _ENTRY_BYTES).decode("utf-8", "surrogateescape")
-    finally:
-        os.close(descriptor)
+        try:
+            return os.read(descriptor, _ENTRY_BYTES).decode("utf-8", "surrogateescape")
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        return not_read(error)
 
 
 def _write_at(directory: int, name: str, text: str) -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from binfmt_setup.model.reading import Absent, Unreadable, not_read
 from binfmt_setup.model.records import Record
 
 if TYPE_CHECKING:
@@ -75,6 +76,13 @@ class Tree(Record):
         if len(data) > limit:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         return data.decode("utf-8", "surrogateescape")
+
+    def read(self, inside: str) -> str | Absent | Unreadable:
+        """A file's text, or why there is none."""
+        try:
+            return self.whole_text(inside)
+        except OSError as error:
+            return not_read(error)
 
     def head(self, inside: str, size: int) -> bytes:
         """The first `size` bytes of a regular file; raises OSError."""
@@ -169,6 +177,13 @@ class Tree(Record):
             finally:
                 os.close(descriptor)
         return ""
+
+    def listed(self, inside: str) -> tuple[str, ...] | Absent | Unreadable:
+        """The names in a directory, sorted, or why there are none."""
+        try:
+            return self.listed_names(inside)
+        except OSError as error:
+            return not_read(error)
 
     def names(self, inside: str) -> tuple[str, ...]:
         """The names in a directory, sorted; none when it cannot be read."""

@@ -294,9 +294,9 @@ def source(reference: str, tmp_path: Path) -> Source:
 
 @pytest.fixture
 def amd64() -> HostFacts:
-    from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.facts import HostFacts, KernelFacts
 
-    return HostFacts(root="/", machine="x86_64")
+    return HostFacts(root="/", kernel=KernelFacts(machine="x86_64"))
 
 
 def test_unpacked_once_and_then_known_by_its_digest(

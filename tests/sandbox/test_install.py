@@ -16,8 +16,8 @@ import pytest
 
 from binfmt_setup.changes.plan import wished_registration
 from binfmt_setup.changes.steps import Wish
-from binfmt_setup.model.facts import SWAP_PREFIX
 from binfmt_setup.model.registration import Registration
+from binfmt_setup.model.registry_facts import SWAP_PREFIX
 from binfmt_setup.model.targets import TARGETS, container_platforms, parse_platform, target_named
 from tests.own_namespace import PROBES
 
@@ -387,9 +387,11 @@ def test_the_planned_registration_is_what_the_kernel_reads_back(registry: Sandbo
 
     platform = parse_platform("arm64")
     facts = snapshot(Host(), [platform])
-    path = facts.emulators["aarch64"][0]
+    path = facts.emulators.candidates["aarch64"][0]
     facts = with_versions(Host(), facts, [path])
-    wished = wished_registration(facts, ARM64, facts.interpreter(path), Wish())
+    found = facts.emulators.file_at(path)
+    assert found is not None
+    wished = wished_registration(facts, ARM64, found, Wish())
     registry.json("install", "arm64", *HERE)
     assert registry.entries()["qemu-aarch64"].registration == wished
     assert "P" in wished.flags

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from binfmt_setup.model.facts import MARKER, REPLACED
+from binfmt_setup.model.binfmt_d import MARKER, REPLACED
 from binfmt_setup.model.registration import Registration
 from binfmt_setup.model.targets import target_named
 

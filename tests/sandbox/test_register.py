@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from binfmt_setup.boot import survival, units
-from binfmt_setup.model.facts import SWAP_PREFIX
 from binfmt_setup.model.registration import Registration
+from binfmt_setup.model.registry_facts import SWAP_PREFIX
 from binfmt_setup.model.targets import target_named
 from tests.own_namespace import PROBES
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from binfmt_setup.model.facts import PROBLEMS_KEPT, parse_config
+from binfmt_setup.model.binfmt_d import PROBLEMS_KEPT, parse_config
 from binfmt_setup.system.tree import TEXT_LIMIT, Tree
 
 if TYPE_CHECKING:

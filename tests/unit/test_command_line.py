@@ -12,7 +12,7 @@ import pytest
 from binfmt_setup import __version__
 from binfmt_setup.changes.conditions import require_root
 from binfmt_setup.model.errors import PrivilegesMissing
-from binfmt_setup.model.facts import HostFacts
+from binfmt_setup.model.facts import HostFacts, ProcessFacts
 
 COMMANDS = ("install", "check", "status", "explain", "uninstall", "unit")
 
@@ -85,8 +85,8 @@ def test_no_colour_off_a_terminal_and_ascii_where_the_stream_is() -> None:
 
 def test_writing_needs_root() -> None:
     with pytest.raises(PrivilegesMissing, match="needs root"):
-        require_root(HostFacts("/", effective_uid=1000))
-    require_root(HostFacts("/", effective_uid=0))
+        require_root(HostFacts("/", process=ProcessFacts(effective_uid=1000)))
+    require_root(HostFacts("/", process=ProcessFacts(effective_uid=0)))
 
 
 def test_help_names_the_exit_codes() -> None:

@@ -27,7 +27,7 @@ from binfmt_setup.engines.docker import DockerFacts, version_findings, without_b
 from binfmt_setup.engines.docker_build import CacheRecord, left_by, parse_du, parse_system_df
 from binfmt_setup.engines.interface import engine_named
 from binfmt_setup.model.errors import OtherProgramFailed, TookTooLong, UsageProblem
-from binfmt_setup.model.facts import HostFacts
+from binfmt_setup.model.facts import HostFacts, KernelFacts
 from binfmt_setup.model.targets import Platform, parse_platform
 from binfmt_setup.report.ci_formats import junit_report
 from binfmt_setup.report.result import CheckResult
@@ -351,7 +351,7 @@ def test_what_only_an_engine_runs_is_not_said_to_run_on_this_host() -> None:
 
 
 def said_of(verdict: Verdict) -> str:
-    facts = HostFacts("/", kernel="6.1.0", machine="x86_64")
+    facts = HostFacts("/", kernel=KernelFacts("6.1.0", "x86_64"))
     return text_report(CheckResult(facts, verdict), Style())
 
 

@@ -21,10 +21,12 @@ from binfmt_setup.explain.explanation import Cause
 from binfmt_setup.explain.reasoning import explain
 from binfmt_setup.explain.specimen import Specimen, look_at, script_of
 from binfmt_setup.model.elf import identify
-from binfmt_setup.model.facts import Distribution, HostFacts, Interpreter
+from binfmt_setup.model.facts import Distribution, HostFacts, KernelFacts
+from binfmt_setup.model.interpreter import EmulatorFacts, Interpreter
 from binfmt_setup.model.mountinfo import BinfmtMount
 from binfmt_setup.model.records import replace
 from binfmt_setup.model.registration import Entry, Registration
+from binfmt_setup.model.registry_facts import RegistryFacts
 from binfmt_setup.model.targets import TARGETS, target_named
 from binfmt_setup.report.text_report import Style
 from binfmt_setup.system.host import Host
@@ -128,8 +130,11 @@ def host(*entries: Entry, distribution: str = "debian") -> HostFacts:
     qemu = "/usr/bin/qemu-aarch64-static"
     program = identify((PROBES / "x86_64").read_bytes())
     return HostFacts(
-        root="/", kernel="6.1", machine="x86_64", mount=BinfmtMount("mounted"), enabled=True,
-        entries=entries, interpreters={qemu: Interpreter(qemu, qemu, elf=program)},
+        root="/", kernel=KernelFacts("6.1", "x86_64"),
+        registry=RegistryFacts(
+            BinfmtMount("mounted"), enabled=True, entries=entries, listing=None
+        ),
+        emulators=EmulatorFacts(files={qemu: Interpreter(qemu, qemu, elf=program)}),
         distribution=Distribution(distribution),
     )  # fmt: skip
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from binfmt_setup.model.binfmt_d import MARKER, effective_configs, parse_config
+from binfmt_setup.model.boot_facts import BootFacts
 from binfmt_setup.model.facts import (
-    MARKER,
-    HostFacts,
+    KernelFacts,
     container_kind,
-    effective_configs,
     is_initial_namespace,
     maps_outer_root,
-    parse_config,
     parse_os_release,
     version_pair,
 )
 from binfmt_setup.model.mountinfo import BinfmtMount, binfmt_mount, parse_mountinfo
 from binfmt_setup.model.registration import Entry, Registration
+from binfmt_setup.model.registry_facts import RegistryFacts
 from binfmt_setup.model.targets import parse_platform, target_named
 
 ROOT = "22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n"
@@ -80,7 +80,7 @@ def test_a_file_in_etc_masks_that_of_the_package() -> None:
     other = parse_config("/usr/lib/binfmt.d/b.conf", ":b:M::y::/usr/bin/b:\n")
     masked = parse_config("/etc/binfmt.d/a.conf", "")
     assert effective_configs((masked, package, other)) == (masked, other)
-    facts = HostFacts("/", configs=(masked, package, other))
+    facts = BootFacts("none", configs=(masked, package, other))
     assert facts.config_of("a") is None
     assert facts.config_of("b") == other
 
@@ -90,17 +90,17 @@ def test_the_handler_is_the_first_enabled_match() -> None:
     older = Entry(Registration("old", "/o", "F", arm64.magic, arm64.mask), enabled=True)
     newer = Entry(Registration("new", "/n", "F", arm64.magic, arm64.mask), enabled=True)
     off = Entry(Registration("off", "/x", "F", arm64.magic, arm64.mask), enabled=False)
-    facts = HostFacts("/", entries=(off, newer, older))
+    facts = RegistryFacts(entries=(off, newer, older))
     assert facts.handler(arm64.magic) == newer
     assert facts.handler(target_named("s390x").magic) is None
 
 
 def test_x86_levels_need_what_all_lower_ones_need() -> None:
     v2 = frozenset(("cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"))
-    facts = HostFacts("/", machine="x86_64", cpu_flags=v2)
+    facts = KernelFacts(machine="x86_64", cpu_flags=v2)
     assert facts.cpu_lacks(parse_platform("amd64/v2")) == ()
     assert "avx2" in facts.cpu_lacks(parse_platform("amd64/v3"))
-    assert "popcnt" in HostFacts("/").cpu_lacks(parse_platform("amd64/v4"))
+    assert "popcnt" in KernelFacts().cpu_lacks(parse_platform("amd64/v4"))
     assert facts.cpu_lacks(parse_platform("amd64")) == ()
 
 

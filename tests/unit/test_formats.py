@@ -13,9 +13,11 @@ import pytest
 import binfmt_setup
 from binfmt_setup.cli.app import run_command_line
 from binfmt_setup.diagnosis.security import may_catch, security_verdict
-from binfmt_setup.model.facts import HostFacts, Interpreter
+from binfmt_setup.model.facts import HostFacts, KernelFacts
+from binfmt_setup.model.interpreter import EmulatorFacts, Interpreter
 from binfmt_setup.model.mountinfo import BinfmtMount
 from binfmt_setup.model.registration import Entry, Registration
+from binfmt_setup.model.registry_facts import RegistryFacts
 from binfmt_setup.model.targets import target_named
 from binfmt_setup.report.ci_formats import github_summary, junit_report
 from binfmt_setup.report.result import Result, SecurityResult
@@ -118,8 +120,11 @@ def test_a_step_summary_that_cannot_be_written_does_not_change_the_answer(
 def hostile(name: str) -> Result:
     entry = Entry(Registration(name, f"/{name}", "C", NATIVE.magic, NATIVE.mask), enabled=True)
     facts = HostFacts(
-        "/", "6.1.0", "x86_64", "present", BinfmtMount("mounted"), enabled=True,
-        entries=(entry,), interpreters={entry.interpreter: Interpreter(entry.interpreter)},
+        "/", KernelFacts("6.1.0", "x86_64", "present"),
+        registry=RegistryFacts(
+            BinfmtMount("mounted"), enabled=True, entries=(entry,), listing=None
+        ),
+        emulators=EmulatorFacts(files={entry.interpreter: Interpreter(entry.interpreter)}),
     )  # fmt: skip
     return SecurityResult(facts, security_verdict(facts))
 

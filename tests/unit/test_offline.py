@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from jsonschema import Draft202012Validator
 
-from binfmt_setup.model.facts import MARKER
+from binfmt_setup.model.binfmt_d import MARKER
 from tests.own_namespace import PROBES
 
 if TYPE_CHECKING:

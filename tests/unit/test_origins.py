@@ -8,12 +8,17 @@ from binfmt_setup.changes.plan import plan_install, plan_uninstall
 from binfmt_setup.changes.steps import ChangeEntry, Wish
 from binfmt_setup.diagnosis.judge import judge
 from binfmt_setup.diagnosis.ownership import left_by, origin
+from binfmt_setup.model.binfmt_d import MARKER, parse_config
+from binfmt_setup.model.boot_facts import BootFacts
 from binfmt_setup.model.elf import identify
 from binfmt_setup.model.errors import NoEmulator
-from binfmt_setup.model.facts import MARKER, HostFacts, Interpreter, parse_config
+from binfmt_setup.model.facts import HostFacts, KernelFacts
+from binfmt_setup.model.interpreter import EmulatorFacts, Interpreter
 from binfmt_setup.model.mountinfo import BinfmtMount
+from binfmt_setup.model.reading import ABSENT
 from binfmt_setup.model.records import replace
 from binfmt_setup.model.registration import Entry, Registration
+from binfmt_setup.model.registry_facts import RegistryFacts
 from binfmt_setup.model.targets import parse_platform, target_named
 from binfmt_setup.report.document import entry_row
 from binfmt_setup.report.result import StatusResult
@@ -104,19 +109,23 @@ def host_with(registration: Registration, *, directory: str = "", owned: bool = 
     text = (MARKER + "\n" if owned else "") + registration.line + "\n"
     config = (parse_config(f"{directory}/qemu-aarch64.conf", text),) if directory else ()
     return HostFacts(
-        root="/", kernel="6.1.0", machine="x86_64", support="present",
-        mount=BinfmtMount("mounted"), enabled=True, own_registry=True,
-        entries=(Entry(registration, enabled=True),), configs=config,
-        interpreters={static: Interpreter(static, static, elf=program, identity=(1, 7),
-                                          version="7.2.0")},
-        emulators={"aarch64": (static,)},
+        root="/", kernel=KernelFacts("6.1.0", "x86_64", "present"),
+        registry=RegistryFacts(
+            BinfmtMount("mounted"), enabled=True, own=True,
+            entries=(Entry(registration, enabled=True),), listing=None,
+        ),
+        boot=BootFacts("none", configs=config),
+        emulators=EmulatorFacts(
+            {"aarch64": (static,)},
+            {static: Interpreter(static, static, elf=program, identity=(1, 7), version="7.2.0")},
+        ),
     )  # fmt: skip
 
 
 def test_status_names_who_left_an_entry() -> None:
     facts = host_with(arm64("/usr/bin/qemu-aarch64", "OCF"))
     assert "tonistiigi-binfmt" in text_report(StatusResult(facts), Style())
-    row = entry_row(facts, facts.entries[0])
+    row = entry_row(facts, facts.registry.entries[0])
     assert (row["owner"], row["origin"]) == ("unknown", "tonistiigi-binfmt")
 
 
@@ -132,18 +141,23 @@ def test_files_outweigh_looks(directory: str, owned: bool, name: str) -> None:  
     facts = host_with(
         arm64("/usr/bin/qemu-aarch64-static", "OCF"), directory=directory, owned=owned
     )
-    found = origin(facts, facts.entries[0])
+    found = origin(facts, facts.registry.entries[0])
     assert found is not None
     assert found.name == name
 
 
 def test_update_binfmts_keeps_its_entries_in_var_lib() -> None:
     entry = arm64("/usr/libexec/qemu-binfmt/aarch64-binfmt-P", "POCF")
-    facts = replace(host_with(entry), update_binfmts=frozenset(("qemu-aarch64", "rosetta")))
-    found = origin(facts, facts.entries[0])
+    facts = host_with(entry)
+    kept = frozenset(("qemu-aarch64", "rosetta"))
+    facts = replace(facts, boot=replace(facts.boot, update_binfmts=kept))
+    found = origin(facts, facts.registry.entries[0])
     assert found is not None
     assert found.name == "update-binfmts"
-    assert left_by(facts, facts.entries[0]) == " (left by update-binfmts (package binfmt-support))"
+    assert (
+        left_by(facts, facts.registry.entries[0])
+        == " (left by update-binfmts (package binfmt-support))"
+    )
 
 
 def ran(pinned: tuple[int, int]) -> dict[str, ProbeResult]:
@@ -153,6 +167,8 @@ def ran(pinned: tuple[int, int]) -> dict[str, ProbeResult]:
 
 def test_what_a_container_left_is_a_warning_that_names_who() -> None:
     facts = host_with(arm64("/usr/bin/qemu-aarch64", "OCF"))
+    files = {**facts.emulators.files, "/usr/bin/qemu-aarch64": ABSENT}
+    facts = replace(facts, emulators=replace(facts.emulators, files=files))
     state = judge(facts, [parse_platform("arm64")], ran((9, 9))).platforms[0]
     assert state.ok
     found = next(f for f in state.findings if f.code == "interpreter-missing")
@@ -173,7 +189,7 @@ def test_an_equivalent_entry_stays_unless_its_takeover_is_asked_for() -> None:
     assert planned(facts, take_over=False) is None
     change = planned(facts, take_over=True)
     assert change is not None
-    assert change.before == facts.entries[0].registration
+    assert change.before == facts.registry.entries[0].registration
     assert change.after == arm64("/usr/bin/qemu-aarch64-static", "POF")
 
 
@@ -201,7 +217,8 @@ def test_a_takeover_that_was_made_changes_nothing_more() -> None:
 
 
 def test_a_takeover_needs_an_emulator_of_this_host() -> None:
-    facts = replace(host_with(arm64("/usr/bin/qemu-aarch64-static", "OCF")), emulators={})
+    facts = host_with(arm64("/usr/bin/qemu-aarch64-static", "OCF"))
+    facts = replace(facts, emulators=replace(facts.emulators, candidates={}))
     assert planned(facts, take_over=False) is None
     with pytest.raises(NoEmulator):
         planned(facts, take_over=True)
@@ -223,7 +240,8 @@ def test_uninstall_puts_back_what_the_kernel_would_take(interpreter: str, back: 
     facts = host_with(
         arm64("/usr/bin/qemu-aarch64-static", "POF"), directory="/etc/binfmt.d", owned=True
     )
-    facts = replace(facts, configs=(replace(facts.configs[0], replaced=replaced),))
+    config = replace(facts.boot.configs[0], replaced=replaced)
+    facts = replace(facts, boot=replace(facts.boot, configs=(config,)))
     change = plan_uninstall(facts, [ARM64]).targets[0].entry
     assert change is not None
     assert change.after == (replaced if back else None)

@@ -13,7 +13,8 @@ from binfmt_setup.emulators.choice import choice_explained, choose, missing
 from binfmt_setup.emulators.packages import install_packages, package_command
 from binfmt_setup.model.elf import identify
 from binfmt_setup.model.errors import ExitCode, NoEmulator, OtherProgramFailed, PrivilegesMissing
-from binfmt_setup.model.facts import HostFacts, Interpreter, parse_os_release
+from binfmt_setup.model.facts import HostFacts, KernelFacts, ProcessFacts, parse_os_release
+from binfmt_setup.model.interpreter import EmulatorFacts, Interpreter
 from binfmt_setup.model.targets import TARGETS, target_named
 from binfmt_setup.system.host import Host
 from binfmt_setup.system.programs import Completed
@@ -27,7 +28,7 @@ CASES = json.loads((Path(__file__).parent / "data" / "packages.json").read_text(
 
 def facts_of(os_release: str, *, uid: int = 0) -> HostFacts:
     return HostFacts(
-        root="/", machine="x86_64", effective_uid=uid,
+        root="/", kernel=KernelFacts(machine="x86_64"), process=ProcessFacts(effective_uid=uid),
         distribution=parse_os_release(os_release.replace(";", "\n")),
     )  # fmt: skip
 
@@ -115,8 +116,10 @@ def host_with(**files: Interpreter) -> HostFacts:
     """A host with these emulators for arm64, in the order in which they are looked for."""
     paths = tuple(file.path for file in files.values())
     return HostFacts(
-        root="/", machine="x86_64", emulators={"aarch64": paths},
-        interpreters={file.path: file for file in files.values()},
+        root="/", kernel=KernelFacts(machine="x86_64"),
+        emulators=EmulatorFacts(
+            {"aarch64": paths}, {file.path: file for file in files.values()}
+        ),
         distribution=parse_os_release("ID=debian\nVERSION_ID=12"),
     )  # fmt: skip
 

@@ -9,16 +9,20 @@ import pytest
 from binfmt_setup.boot import survival, units
 from binfmt_setup.diagnosis.judge import Finding, judge
 from binfmt_setup.inspect.snapshot import snapshot
-from binfmt_setup.model.facts import MARKER, HostFacts
+from binfmt_setup.model.binfmt_d import MARKER
+from binfmt_setup.model.facts import KernelFacts
 from binfmt_setup.model.mountinfo import BinfmtMount
 from binfmt_setup.model.records import replace
 from binfmt_setup.model.registration import Entry, Registration
+from binfmt_setup.model.registry_facts import RegistryFacts
 from binfmt_setup.model.targets import parse_platform, target_named
 from binfmt_setup.system.host import Host
 from binfmt_setup.system.probes import ProbeResult
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from binfmt_setup.model.facts import HostFacts
 
 ARM64 = target_named("aarch64")
 NAME = ARM64.entry_name
@@ -123,11 +127,16 @@ def test_what_comes_late_in_a_boot(
         assert words in found["boot-order"].message
 
 
+def running(facts: HostFacts, *entries: Entry) -> HostFacts:
+    """The same host, with a kernel that has these entries."""
+    registry = RegistryFacts(BinfmtMount("mounted"), enabled=True, entries=entries, listing=None)
+    return replace(facts, root="/", kernel=KernelFacts("6.12.0", "x86_64"), registry=registry)
+
+
 def findings(facts: HostFacts, files: dict[str, str]) -> tuple[Finding, ...]:
     path = OPT if any(OPT in text for text in files.values()) else QEMU
     entry = Entry(rule(path), enabled=True)
-    live = replace(facts, root="/", kernel="6.12.0", machine="x86_64", entries=(entry,),
-                   mount=BinfmtMount("mounted"), enabled=True)  # fmt: skip
+    live = running(facts, entry)
     ran = ProbeResult("aarch64", exit_status=0, fields={"target": "aarch64", "argc": "2"})
     return judge(live, [parse_platform("arm64")], {"aarch64": ran}).all_findings
 
@@ -142,11 +151,11 @@ def test_check_says_it_and_names_a_remedy(tmp_path: Path, case: str) -> None:
 
 def test_after_a_boot_that_failed_check_says_what_the_unit_said(tmp_path: Path) -> None:
     facts = tree(tmp_path, {**SYSTEMD, **config("/usr/bin/gone"), **UNITS})
-    live = replace(facts, root="/", kernel="6.12.0", mount=BinfmtMount("mounted"))
+    live = running(facts)
     assert list(survival.boot_troubles(live)) == [
         ("not-persistent", "/usr/bin/gone is missing", survival.BRING_BACK)
     ]
-    unmounted = replace(live, mount=BinfmtMount("absent"))
+    unmounted = replace(live, registry=RegistryFacts())
     assert list(survival.boot_troubles(unmounted)) == [
         ("not-persistent", "binfmt_misc is not mounted", survival.UNMASK_REGISTRY)
     ]
@@ -155,13 +164,13 @@ def test_after_a_boot_that_failed_check_says_what_the_unit_said(tmp_path: Path) 
 def test_a_late_emulator_that_is_not_there_is_a_matter_of_order(tmp_path: Path) -> None:
     gone = "/opt/gone/qemu-aarch64"
     facts = tree(tmp_path, {**SYSTEMD, **NOFAIL, **config(gone), **LATE_UNITS})
-    live = replace(facts, root="/", kernel="6.12.0", mount=BinfmtMount("mounted"))
+    live = running(facts)
     assert [code for code, _, _ in survival.boot_troubles(live)] == ["boot-order"]
 
 
 def test_an_entry_that_is_there_is_no_trouble(tmp_path: Path) -> None:
     facts = tree(tmp_path, {**SYSTEMD, **config("/usr/bin/gone"), **UNITS})
     there = (Entry(rule("/usr/bin/gone"), enabled=True),)
-    live = replace(facts, root="/", entries=there, mount=BinfmtMount("mounted"))
+    live = running(facts, *there)
     assert list(survival.boot_troubles(live)) == []
     assert list(survival.boot_troubles(facts)) == [], "an offline tree has no kernel to ask"

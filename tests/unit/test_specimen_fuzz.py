@@ -16,9 +16,10 @@ from binfmt_setup.commands import explain as explain_command
 from binfmt_setup.explain.abi import BYTES_LIMIT, READS_LIMIT
 from binfmt_setup.explain.reasoning import explain
 from binfmt_setup.explain.specimen import Specimen, examined
-from binfmt_setup.model.facts import HostFacts
+from binfmt_setup.model.facts import HostFacts, KernelFacts
 from binfmt_setup.model.mountinfo import BinfmtMount
 from binfmt_setup.model.registration import Entry, Registration
+from binfmt_setup.model.registry_facts import RegistryFacts
 from binfmt_setup.model.targets import TARGETS
 from binfmt_setup.report.text_report import Style
 from tests.own_namespace import PROBES
@@ -51,8 +52,10 @@ def host() -> HostFacts:
         if t.name not in ("x86_64", "i386")
     )
     return HostFacts(
-        root="/", kernel="6.1", machine="x86_64", mount=BinfmtMount("mounted"), enabled=True,
-        entries=entries,
+        root="/", kernel=KernelFacts("6.1", "x86_64"),
+        registry=RegistryFacts(
+            BinfmtMount("mounted"), enabled=True, entries=entries, listing=None
+        ),
     )  # fmt: skip
 
 

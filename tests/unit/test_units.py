@@ -12,14 +12,10 @@ import pytest
 from binfmt_setup.boot import units as boot_units
 from binfmt_setup.changes import boot_steps
 from binfmt_setup.changes.steps import ChangeFile, ChangeLink, ControlUnit, Reload, Wish
-from binfmt_setup.model.facts import (
-    MARKER,
-    SCRIPT_PATH,
-    UNIT_PATH,
-    BootFacts,
-    HostFacts,
-    Interpreter,
-)
+from binfmt_setup.model.binfmt_d import MARKER
+from binfmt_setup.model.boot_facts import SCRIPT_PATH, UNIT_PATH, BootFacts
+from binfmt_setup.model.facts import HostFacts
+from binfmt_setup.model.interpreter import EmulatorFacts, Interpreter
 from binfmt_setup.model.mount_order import parse_fstab
 from binfmt_setup.model.records import replace
 from binfmt_setup.model.registration import Registration
@@ -43,7 +39,7 @@ def host(fstab: str = "", *, running: bool = True) -> HostFacts:
         fstab=parse_fstab(fstab), mounted=("/", "/proc"),
     )  # fmt: skip
     found = {path: Interpreter(path, path) for path in (USUAL, ODD, HOME)}
-    return HostFacts("/", boot=state, interpreters=found)
+    return HostFacts("/", boot=state, emulators=EmulatorFacts(files=found))
 
 
 CASES = {

@@ -1,0 +1,141 @@
+"""Reading what the next boot will read: binfmt.d, units and their links, fstab, the init."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from binfmt_setup.model.binfmt_d import BINFMT_D, MARKER, ConfigFile, parse_config
+from binfmt_setup.model.boot_facts import (
+    REGISTRY_UNIT,
+    SCRIPT_PATH,
+    UNIT_DIRECTORY,
+    UNIT_STEM,
+    BootFacts,
+)
+from binfmt_setup.model.mount_order import parse_fstab
+from binfmt_setup.model.reading import Absent, Unreadable, UnreadFile
+from binfmt_setup.model.records import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from binfmt_setup.model.mountinfo import Mount
+    from binfmt_setup.system.host import Host
+
+_HELPERS = ("/usr/lib/systemd/systemd-binfmt", "/lib/systemd/systemd-binfmt")
+_MASKABLE = ("systemd-binfmt.service", f"{REGISTRY_UNIT}.mount", f"{REGISTRY_UNIT}.automount")
+
+
+class _Reader:
+    """Reads files and directories, and keeps which of them could not be read."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.unread: list[UnreadFile] = []
+
+    def text(self, path: str) -> str | Unreadable:
+        """A file's text; empty when there is no such file."""
+        found = self._host.read(path)
+        if isinstance(found, Unreadable):
+            self.unread.append(UnreadFile(path, found))
+            return found
+        return "" if isinstance(found, Absent) else found
+
+    def known(self, path: str) -> str:
+        """The same, and empty too when it could not be read."""
+        found = self.text(path)
+        return "" if isinstance(found, Unreadable) else found
+
+    def names(self, path: str) -> tuple[str, ...]:
+        """The names in a directory; none when there is no such directory."""
+        found = self._host.listed(path)
+        if isinstance(found, Unreadable):
+            self.unread.append(UnreadFile(path, found))
+        return () if isinstance(found, Absent | Unreadable) else found
+
+
+def boot_facts(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
+    """What the next boot will find, and what of it could not be read."""
+    read = _Reader(host)
+    facts = _init(host)
+    names = read.names(UNIT_DIRECTORY)
+    files = _boot_files(host, read, names)
+    return replace(
+        facts,
+        files=files,
+        unit_links=_unit_links(host, read, names),
+        masked=frozenset(unit for unit in _MASKABLE if _is_masked(host, unit)),
+        active=_active_units(host, files),
+        fstab=parse_fstab(read.known("/etc/fstab")),
+        mounted=tuple(dict.fromkeys(mount.point for mount in mounts)),
+        configs=_configs(host, read),
+        update_binfmts=frozenset(read.names("/var/lib/binfmts")),
+        missing_directories=frozenset(d for d in BINFMT_D if not host.exists(d)),
+        unread=tuple(read.unread),
+    )
+
+
+def _init(host: Host) -> BootFacts:
+    """Which init there is, and what it has for binfmt.d."""
+    helper = next((path for path in _HELPERS if host.exists(path)), "")
+    running = host.exists("/run/systemd/system")
+    installed = any(host.exists(f"{d}/systemd/systemd") for d in ("/usr/lib", "/lib"))
+    openrc = host.exists("/run/openrc") or (not installed and host.exists("/sbin/openrc"))
+    levels = ("boot", "default", "sysinit")
+    init: Literal["systemd", "openrc", "other", "none"] = "none"
+    if running or (not host.live and installed):
+        init = "systemd"
+    elif openrc:
+        init = "openrc"
+    elif host.text("/proc/1/comm").strip() in ("init", "runit", "s6-svscan", "launchd"):
+        init = "other"
+    return BootFacts(
+        init=init,
+        running=running,
+        systemd_binfmt=helper,
+        openrc_enabled=any(host.exists(f"/etc/runlevels/{level}/binfmt") for level in levels),
+    )
+
+
+def _boot_files(host: Host, read: _Reader, names: Sequence[str]) -> dict[str, str]:
+    """Units and script that bear this tool's mark."""
+    own = (n for n in names if n.startswith(UNIT_STEM) and not n.endswith(".wants"))
+    paths = [SCRIPT_PATH, *(f"{UNIT_DIRECTORY}/{n}" for n in own if "." in n)]
+    texts = {path: read.known(path) for path in paths if not host.link_target(path)}
+    return {path: text for path, text in texts.items() if MARKER in text.splitlines()[:2]}
+
+
+def _unit_links(host: Host, read: _Reader, names: Sequence[str]) -> tuple[str, ...]:
+    """The links in systemd's `.wants` directories to units of this tool's name."""
+    folders = (f"{UNIT_DIRECTORY}/{n}" for n in names if n.endswith(".wants"))
+    links = (f"{d}/{name}" for d in folders for name in read.names(d) if name.startswith(UNIT_STEM))
+    return tuple(link for link in links if host.link_target(link))
+
+
+def _is_masked(host: Host, unit: str) -> bool:
+    places = (UNIT_DIRECTORY, "/run/systemd/system")
+    return any(host.link_target(f"{place}/{unit}") == "/dev/null" for place in places)
+
+
+def _active_units(host: Host, files: Iterable[str]) -> frozenset[str]:
+    """Which of our services are active: systemd keeps a link for each while it is.
+
+    Source: `unit_export_invocation_id` in src/core/unit.c; asking systemctl takes a process.
+    """
+    names = (path.rpartition("/")[2] for path in files)
+    return frozenset(n for n in names if host.link_target(f"/run/systemd/units/invocation:{n}"))
+
+
+def _configs(host: Host, read: _Reader) -> tuple[ConfigFile, ...]:
+    """All binfmt.d files, the masked ones too; a link to /dev/null registers nothing."""
+    paths = [f"{d}/{name}" for d in BINFMT_D for name in read.names(d) if name.endswith(".conf")]
+    return tuple(_config(host, read, path) for path in paths)
+
+
+def _config(host: Host, read: _Reader, path: str) -> ConfigFile:
+    if host.link_target(path) == "/dev/null":
+        return parse_config(path, "")
+    text = read.text(path)
+    if isinstance(text, Unreadable):
+        return ConfigFile(path, unread=text)
+    return parse_config(path, text)

@@ -1,0 +1,87 @@
+"""The files that register entries at boot, as binfmt.d(5) describes them. Pure."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from binfmt_setup.model.records import Record
+from binfmt_setup.model.registration import BadRegistration, Registration, parse_line
+
+if TYPE_CHECKING:
+    from binfmt_setup.model.reading import Unreadable
+
+OWN_DIRECTORY = "/etc/binfmt.d"
+VOLATILE_DIRECTORY = "/run/binfmt.d"
+BINFMT_D = (OWN_DIRECTORY, VOLATILE_DIRECTORY, "/usr/local/lib/binfmt.d", "/usr/lib/binfmt.d")
+"""Where systemd-binfmt and OpenRC look, the strongest first: a file masks those of the same
+name further down (binfmt.d(5))."""
+
+MARKER = "# Written by binfmt-setup, which removes it again: binfmt-setup uninstall"
+"""The first line of every binfmt.d file this tool writes; it is how ownership is known."""
+REPLACED = "# Stood here before: "
+MADE_DIRECTORY = "# Made this directory, too"
+PROBLEMS_KEPT = 10
+"""Of what is wrong with one file so many are told one by one; the rest is counted."""
+
+
+class ConfigFile(Record):
+    """One binfmt.d file.
+
+    `replaced` is the registration that stood in the kernel when this tool wrote the file;
+    `problems` are (line number, what is wrong) pairs, of which the first are kept, and
+    `more_problems` counts the rest. `unread` tells why nothing of it is known.
+    """
+
+    path: str
+    owned: bool = False
+    registrations: tuple[Registration, ...] = ()
+    problems: tuple[tuple[int, str], ...] = ()
+    replaced: Registration | None = None
+    text: str = ""
+    more_problems: int = 0
+    unread: Unreadable | None = None
+
+    @property
+    def file_name(self) -> str:
+        """The name by which files of the same name in other folders are masked."""
+        return self.path.rsplit("/", 1)[-1]
+
+
+def effective_configs(configs: tuple[ConfigFile, ...]) -> tuple[ConfigFile, ...]:
+    """The files that count, in the order in which they are applied (binfmt.d(5))."""
+    strongest: dict[str, ConfigFile] = {}
+    for directory in reversed(BINFMT_D):
+        for config in configs:
+            if config.path.startswith(directory + "/"):
+                strongest[config.file_name] = config
+    return tuple(strongest[name] for name in sorted(strongest))
+
+
+@cache  # an install reads the files twice, and has changed few of them
+def parse_config(path: str, text: str) -> ConfigFile:
+    """Read a binfmt.d file; bad lines become problems, as systemd-binfmt reports them."""
+    registrations, problems = [], []
+    replaced: Registration | None = None
+    lines = text.split("\n")  # as systemd does: no other character ends a line
+    for number, line in enumerate(lines, 1):
+        if line.startswith(REPLACED):
+            replaced = _registration_or_none(line.removeprefix(REPLACED))
+        stripped = line.strip()
+        if not stripped or stripped[0] in "#;":
+            continue
+        try:
+            registrations.append(parse_line(stripped))
+        except BadRegistration as error:
+            problems.append((number, str(error)))
+    kept = tuple(problems[:PROBLEMS_KEPT])
+    more = len(problems) - len(kept)
+    owned = lines[0] == MARKER
+    return ConfigFile(path, owned, tuple(registrations), kept, replaced, text, more)
+
+
+def _registration_or_none(line: str) -> Registration | None:
+    try:
+        return parse_line(line)
+    except BadRegistration:
+        return None

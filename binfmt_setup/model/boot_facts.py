@@ -1,0 +1,73 @@
+"""What will happen at the next boot, as far as files tell. Pure."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from binfmt_setup.model.binfmt_d import ConfigFile, effective_configs
+from binfmt_setup.model.records import NOTHING, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from binfmt_setup.model.mount_order import FstabLine
+    from binfmt_setup.model.reading import UnreadFile
+    from binfmt_setup.model.targets import Target
+
+UNIT_DIRECTORY = "/etc/systemd/system"
+UNIT_STEM = "binfmt-setup"
+UNIT_PATH = f"{UNIT_DIRECTORY}/{UNIT_STEM}.service"
+SCRIPT_PATH = "/etc/binfmt-setup/register"
+"""What the units run: a shell script, as Python may not be there at boot."""
+REGISTRY_UNIT = "proc-sys-fs-binfmt_misc"
+"""The stem of systemd's own .mount and .automount units for the registry."""
+
+
+class BootFacts(Record):
+    """What will happen at the next boot.
+
+    `init` is what runs as PID 1 (or, for an offline tree, what would). `files` are this
+    tool's units and their script by path, `unit_links` the links that enable those units,
+    `masked` and `active` are names of units. `mounted` are mount points of the moment.
+    `configs` are all binfmt.d files, the masked ones too. `update_binfmts` names what Debian's
+    update-binfmts(8) keeps in /var/lib/binfmts. `unread` is what of all this could not be read.
+    """
+
+    init: Literal["systemd", "openrc", "other", "none"]
+    running: bool = False
+    systemd_binfmt: str = ""
+    openrc_enabled: bool = False
+    files: Mapping[str, str] = NOTHING
+    unit_links: tuple[str, ...] = ()
+    masked: frozenset[str] = frozenset()
+    active: frozenset[str] = frozenset()
+    fstab: tuple[FstabLine, ...] = ()
+    mounted: tuple[str, ...] = ()
+    configs: tuple[ConfigFile, ...] = ()
+    update_binfmts: frozenset[str] = frozenset()
+    missing_directories: frozenset[str] = frozenset()
+    unread: tuple[UnreadFile, ...] = ()
+
+    @property
+    def unit_text(self) -> str | None:
+        """The unit that registers at boot, as it is on disk; None when it is not there."""
+        return self.files.get(UNIT_PATH)
+
+    def own_config(self, target: Target) -> ConfigFile | None:
+        """The binfmt.d file that this tool wrote for a target."""
+        name = f"{target.entry_name}.conf"
+        return next((c for c in self.configs if c.owned and c.file_name == name), None)
+
+    def config_of(self, entry_name: str) -> ConfigFile | None:
+        """The binfmt.d file that registers an entry of this name at boot.
+
+        Masked files do not count; where several files name the entry, the last one read
+        wins, as systemd-binfmt replaces what an earlier file registered.
+        """
+        return self._config_by_entry.get(entry_name)
+
+    @cached_property
+    def _config_by_entry(self) -> Mapping[str, ConfigFile]:
+        configs = effective_configs(self.configs)
+        return {r.name: config for config in configs for r in config.registrations}

@@ -1,0 +1,83 @@
+"""The file at an interpreter's path, as far as it was looked at. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from binfmt_setup.model.reading import NOT_LOOKED_AT, Unread
+from binfmt_setup.model.records import NOTHING, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from binfmt_setup.model.elf import ElfFacts
+
+
+class NotAFile(Record):
+    """Something is there that is no regular file."""
+
+
+class Interpreter(Record):
+    """A readable regular file, followed through links.
+
+    `writable_by_others` lists the file or those directories above it that every user can
+    change. `version` is QEMU's own word, empty when nobody asked it.
+
+    The security view alone asks for the rest: `package` is None when nobody knows and empty
+    when there is none, `foreign_owners` lists what belongs to another user than root,
+    `unfit_mount` says in words what is wrong with the file system.
+
+    `source` and `sha256` are what was written down when --qemu brought the file; `digest` is
+    what the file has now, empty when nobody asked.
+    """
+
+    path: str
+    real_path: str = ""
+    elf: ElfFacts | None = None
+    executable: bool = True
+    writable_by_others: tuple[str, ...] = ()
+    identity: tuple[int, int] = (0, 0)
+    version: str = ""
+    package: str | None = None
+    foreign_owners: tuple[str, ...] = ()
+    unfit_mount: str = ""
+    source: str = ""
+    sha256: str = ""
+    digest: str = ""
+
+    @property
+    def needs_binfmt_flags(self) -> bool:
+        """Debian's `-binfmt-P` names: QEMU takes P and O for granted and refuses without."""
+        return self.path.endswith("-binfmt-P")
+
+
+InterpreterState = Interpreter | NotAFile | Unread
+
+
+class EmulatorFacts(Record):
+    """The emulators there are to choose from, and what lies at each interpreter's path.
+
+    `candidates` has, by a target's name, the paths where something is, the best first.
+    """
+
+    candidates: Mapping[str, tuple[str, ...]] = NOTHING
+    files: Mapping[str, InterpreterState] = NOTHING
+
+    def at(self, path: str) -> InterpreterState:
+        """What is known of the file at a path."""
+        return self.files.get(path, NOT_LOOKED_AT)
+
+    def file_at(self, path: str) -> Interpreter | None:
+        """The file at a path; None where there is none, or none that could be looked at."""
+        found = self.at(path)
+        return found if isinstance(found, Interpreter) else None
+
+    def identity_at(self, path: str) -> tuple[int, int] | None:
+        """Device and inode of the file at a path; None where none is known."""
+        found = self.file_at(path)
+        return found.identity if found else None
+
+    def version_at(self, path: str) -> str:
+        """QEMU's word for its version; empty where nobody asked, or nothing was there to ask."""
+        found = self.file_at(path)
+        return found.version if found else ""

@@ -1,0 +1,48 @@
+"""The binfmt_misc registry as it was seen. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from binfmt_setup.model.mountinfo import ABSENT, BinfmtMount
+from binfmt_setup.model.reading import NOT_LOOKED_AT, NotLookedAt, Unreadable
+from binfmt_setup.model.records import Record
+
+if TYPE_CHECKING:
+    from binfmt_setup.model.registration import Entry
+
+SWAP_PREFIX = "binfmt-setup-swap-"
+"""Names the entries that cover a replacement; one left over belongs to a killed run."""
+
+
+class UnreadEntry(Record):
+    """An entry whose text could not be read, or makes no sense (`problem` says why)."""
+
+    name: str
+    problem: str | Unreadable
+
+
+class RegistryFacts(Record):
+    """Where the registry is, and its entries.
+
+    Entries come in match order: the kernel picks the first that fits. `enabled` is the switch
+    for all entries. `listing` tells why the list of entries is not known; None: it is complete
+    but for what `unread` names. `own` says whether the registry belongs to this user
+    namespace: a container's does, the one that a bare `unshare` sees is the host's.
+    """
+
+    mount: BinfmtMount = ABSENT
+    enabled: bool | NotLookedAt | Unreadable = NOT_LOOKED_AT
+    own: bool = False
+    entries: tuple[Entry, ...] = ()
+    listing: NotLookedAt | Unreadable | None = NOT_LOOKED_AT
+    unread: tuple[UnreadEntry, ...] = ()
+
+    def entry(self, name: str) -> Entry | None:
+        """The entry of this name."""
+        return next((entry for entry in self.entries if entry.name == name), None)
+
+    def handler(self, header: bytes) -> Entry | None:
+        """The entry the kernel picks for a program that starts so: the newest enabled match."""
+        hits = (e for e in self.entries if e.enabled and e.registration.matches(header))
+        return next(hits, None)
