@@ -8,22 +8,28 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO
 
 TOP = Path(__file__).resolve().parent.parent
 OLDEST = (3, 10)
 NEWEST = (3, 14)
 # A command that takes longer than this hangs.
 MOST_SECONDS = 900
+# What it gets then to take down what it has set up.
+GRACE_SECONDS = 30
 
 # Debian and Ubuntu packages, each with what it is for.
 PACKAGES = {
@@ -133,25 +139,58 @@ def environment(**more: str) -> dict[str, str]:
     return kept | {"LC_ALL": "C.UTF-8"} | more
 
 
+class Children:
+    """What runs at this moment, to be ended with the tests."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._no_more = False
+
+    def wait(self, command: list[str], stream: IO[bytes], variables: dict[str, str]) -> int:
+        """Run a command to its end, or to that of its time."""
+        if self._no_more:
+            return 130
+        with subprocess.Popen(
+            command, cwd=TOP, env=variables, stdin=subprocess.DEVNULL, stdout=stream,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        ) as child:  # fmt: skip
+            self._running.add(child)
+            try:
+                return child.wait(MOST_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._end(child)
+                return 124
+            finally:
+                self._running.discard(child)
+
+    def _end(self, child: subprocess.Popen[bytes]) -> None:
+        """End it with all that it started; first as Ctrl-C does, so that it can clean up."""
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(GRACE_SECONDS)
+            # What it left behind, too: a shell's children in the background ignore Ctrl-C.
+            os.killpg(child.pid, signal.SIGKILL)
+
+    def end_all(self) -> None:
+        """Let nothing go on, and nothing start any more."""
+        self._no_more = True
+        for child in list(self._running):
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGINT)
+
+
+CHILDREN = Children()
+
+
 def run(name: str, command: list[str], **more: str) -> tuple[int, Result]:
     """Run a command from the top of the repository and keep what it printed."""
     start = time.monotonic()
     # A file, not a pipe: a daemon left behind by a test cannot keep this waiting.
     with tempfile.TemporaryFile() as stream:
         try:
-            code = subprocess.run(
-                command,
-                cwd=TOP,
-                env=environment(**more),
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                timeout=MOST_SECONDS,
-                check=False,
-            ).returncode
-            note = ""
-        except subprocess.TimeoutExpired:
-            code, note = 124, f"\nended after {MOST_SECONDS} s\n"
+            code = CHILDREN.wait(command, stream, environment(**more))
+            note = f"\nended after {MOST_SECONDS} s\n" if code == 124 else ""
         except OSError as error:
             code, note = 127, f"{command[0]}: {error.strerror}\n"
         stream.seek(0)
@@ -169,30 +208,45 @@ def missing_packages() -> list[str]:
     return [name for name in PACKAGES if f"{name} installed\n" not in answer.output]
 
 
-def install_packages() -> None:
-    """Install what is missing, or say what is; the tiers then tell what they cannot do."""
+def install_packages(*, allowed: bool) -> None:
+    """Say what is missing, and install it where that is allowed.
+
+    The tests tell what they could not do without.
+    """
     if not shutil.which("dpkg-query"):
         say("packages  not Debian or Ubuntu: make sure that these are there:")
         say("          " + ", ".join(PACKAGES))
         return
     missing = missing_packages()
-    if missing and os.geteuid() == 0:
-        say(f"packages  installing {', '.join(missing)}")
+    if missing and allowed and os.geteuid() == 0:
         apt("update")
         # One by one when all together fail: an unknown name must not keep out the others.
-        if apt("install", *missing).failed:
+        if not install(missing):
             for name in missing:
-                if (answer := apt("install", name)).failed:
-                    say(answer.output.rstrip())
+                install([name])
         missing = missing_packages()
     for name in missing:
         say(f"packages  missing: {name} ({PACKAGES[name]})")
 
 
-def apt(task: str, *names: str) -> Result:
+def install(names: list[str]) -> bool:
+    """Say what comes onto this machine, then install it."""
+    planned = apt("install", *names, simulate=True)
+    coming = re.findall(r"^Inst (\S+)", planned.output, re.MULTILINE)
+    if not planned.failed:
+        say("packages  to be installed on this machine (--no-packages leaves it as it is):")
+        say("          " + ", ".join(coming))
+        planned = apt("install", *names)
+    if planned.failed:
+        say(planned.output.rstrip())
+    return not planned.failed
+
+
+def apt(task: str, *names: str, simulate: bool = False) -> Result:
     """Run apt-get without questions."""
     options = ["-qy", "-o", "DPkg::Lock::Timeout=120"]
     options += ["--no-install-recommends"] if names else []
+    options += ["--simulate"] if simulate else []
     command = ["apt-get", *options, task, *names]
     code, result = run("apt-get", command, DEBIAN_FRONTEND="noninteractive")
     result.failed = int(bool(code))

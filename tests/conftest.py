@@ -10,7 +10,17 @@ profile judges that: neither a deadline nor the check of health for slow generat
 
 from __future__ import annotations
 
+import os
+import shutil
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests import made_host
+from tests.results import ResultsFile
+
+HOST = pytest.StashKey[str]()
 
 settings.register_profile(
     "repeatable",
@@ -25,3 +35,30 @@ settings.register_profile(
     "explore", settings.get_profile("repeatable"), derandomize=False, max_examples=1000
 )
 settings.load_profile("repeatable")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What scripts/test asks for."""
+    parser.addoption("--results", type=Path, metavar="FILE", help="write each test's outcome")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave the machine's own settings behind before anything looks at them."""
+    made_host.clean_environment()
+    try:
+        made_host.enter()
+        config.stash[HOST] = "as made for the tests"
+    except OSError as error:
+        config.stash[HOST] = f"the real one, as no mount namespace can be made: {error.strerror}"
+    if config.option.results:
+        config.pluginmanager.register(ResultsFile(config.option.results))
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say on which host the tests run."""
+    return f"host: {config.stash[HOST]}"
+
+
+def pytest_unconfigure() -> None:
+    """Remove the home that was made."""
+    shutil.rmtree(os.environ["HOME"], ignore_errors=True)

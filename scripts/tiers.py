@@ -1,0 +1,182 @@
+"""The tiers of tests: what runs where, running one, and counting what came of it.
+
+scripts/test uses it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from testbed import TOP, Interpreter, Result, run, say
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Each on every Python: they ask the code itself.
+PURE_TIERS = ("unit", "cases")
+# On the oldest and the newest Python: they ask the kernel, by way of the same code.
+KERNEL_TIERS = ("sandbox",)
+# On the oldest Python, one after the other: they mount, boot and start daemons.
+LONE_TIERS = ("root", "boot", "engines")
+TIERS = PURE_TIERS + KERNEL_TIERS + LONE_TIERS
+# What pytest leaves with then.
+NO_TESTS_COLLECTED = 5
+Job = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What of the tests is to be run, and how."""
+
+    tiers: tuple[str, ...]
+    expression: str | None
+    first_failure: bool
+
+
+@dataclass
+class Outcomes:
+    """What a file of results tells: each test that was found, and what it came to."""
+
+    found: list[str] = field(default_factory=list)
+    ended: dict[str, tuple[str, str]] = field(default_factory=dict)
+    running: str = ""
+
+    @property
+    def not_run(self) -> list[str]:
+        """The tests that it did not come to."""
+        return [name for name in self.found if name not in self.ended and name != self.running]
+
+
+def has_tests(tier: str) -> bool:
+    """Tell whether a tier has any test yet."""
+    return any((TOP / "tests" / tier).rglob("test_*.py"))
+
+
+def run_tiers(
+    pythons: list[Interpreter], wish: Wish, folder: Path, others: Sequence[Job] = ()
+) -> dict[str, list[Result]]:
+    """Run other jobs and the wished tiers that exist, as many at once as there are processors."""
+    results: dict[str, list[Result]] = {tier: [] for tier in wish.tiers if has_tests(tier)}
+
+    def job(tier: str, python: Interpreter) -> None:
+        if wish.first_failure and any(r.failed for done in results.values() for r in done):
+            return
+        tested = Run(tier, python, folder, cover=python is pythons[0],
+                     planted=python is pythons[-1] and len(pythons) > 1)  # fmt: skip
+        results[tier].append(tested.result(wish))
+
+    def lone() -> None:
+        for tier in results:
+            if tier in LONE_TIERS:
+                job(tier, pythons[0])
+
+    # What takes longest starts first.
+    jobs: list[Job] = [lone, *others]
+    jobs += [partial(job, tier, python) for tier, python in _open(pythons, results)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done in [pool.submit(one) for one in jobs]:
+            done.result()
+    return results
+
+
+def _open(
+    pythons: list[Interpreter], tiers: dict[str, list[Result]]
+) -> Iterator[tuple[str, Interpreter]]:
+    """Which of the other tiers run on which Python."""
+    ends = dict.fromkeys((pythons[0], pythons[-1]))
+    yield from ((tier, python) for python in ends for tier in tiers if tier in KERNEL_TIERS)
+    yield from ((tier, python) for python in pythons for tier in tiers if tier in PURE_TIERS)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One tier on one Python."""
+
+    tier: str
+    python: Interpreter
+    folder: Path
+    cover: bool
+    planted: bool
+
+    @property
+    def log(self) -> Path:
+        """Where the outcomes are written."""
+        return self.folder / f"{self.tier}-{self.python.name}.json"
+
+    def command(self, wish: Wish) -> list[str]:
+        """What is started."""
+        coverage = ["-m", "coverage", "run"] if self.cover else []
+        command = [self.python.python, *coverage, "-m", "pytest", "-q", f"tests/{self.tier}"]
+        command += [f"--results={self.log}"]
+        command += ["-k", wish.expression] if wish.expression else []
+        command += ["-x"] if wish.first_failure else []
+        if self.planted and os.geteuid() == 0 and self.tier not in LONE_TIERS:
+            command = [self.python.python, "-m", "tests.host_in_use", *command]
+        return command
+
+    def result(self, wish: Wish) -> Result:
+        """Run it, count, and show."""
+        data = str(self.folder / "coverage")
+        name = f"{self.tier:<8} py{self.python.name}"
+        code, result = run(name, self.command(wish), COVERAGE_FILE=data)
+        outcomes = read(self.log)
+        count(outcomes, result)
+        if code not in {0, NO_TESTS_COLLECTED} and not (result.failed and not outcomes.running):
+            # It broke before, or after, the tests, or was ended in the midst of them.
+            result.failed += 1
+            result.output += unfinished(outcomes)
+        show(result)
+        return result
+
+
+def read(log: Path) -> Outcomes:
+    """Read a file of results as far as it was written (tests/results.py)."""
+    outcomes = Outcomes()
+    for text in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
+        line = cast("dict[str, str]", json.loads(text))
+        if "found" in line:
+            outcomes.found += line["found"]
+        elif "begun" in line:
+            outcomes.running = line["begun"]
+        elif outcomes.ended.get(line["test"], ("", ""))[0] != "failed":
+            outcomes.ended[line["test"]] = line["outcome"], line["reason"]
+    if outcomes.running in outcomes.ended:
+        outcomes.running = ""
+    return outcomes
+
+
+def count(outcomes: Outcomes, result: Result) -> None:
+    """Count passed, failed and skipped tests, with reasons."""
+    numbers = Counter(outcome for outcome, _ in outcomes.ended.values())
+    result.passed, result.failed = numbers["passed"], numbers["failed"]
+    result.skips = Counter(
+        reason or "no reason given"
+        for outcome, reason in outcomes.ended.values()
+        if outcome == "skipped"
+    )
+
+
+def unfinished(outcomes: Outcomes) -> str:
+    """The names of what failed, ran and did not run when a tier was ended."""
+    failed = [name for name, (outcome, _) in outcomes.ended.items() if outcome == "failed"]
+    parts = {"failed": failed, "was running": [outcomes.running] * bool(outcomes.running),
+             "did not run": outcomes.not_run}  # fmt: skip
+    text = f"\n{len(outcomes.ended)} of {len(outcomes.found)} tests had ended\n"
+    for word, names in parts.items():
+        text += "".join(f"{word}: {name}\n" for name in names)
+    return text
+
+
+def show(result: Result) -> None:
+    """Print one line for a result, and all of its output if it failed."""
+    numbers = f"{result.passed} passed, {result.failed} failed, {result.skipped} skipped"
+    say(f"{result.name:<15}  {numbers:<38} {result.seconds:6.1f} s")
+    if result.failed:
+        say("\n" + result.output.rstrip() + "\n")

@@ -1,0 +1,108 @@
+"""What scripts/test tells of tiers: of whole ones, of those cut off, and of traces left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import testbed
+from tests import made_host
+from tests.own_namespace import TOP
+from tiers import Outcomes, count, read, unfinished
+from traces import differences
+
+if TYPE_CHECKING:
+    import pytest
+
+RUN = """
+import sys
+from pathlib import Path
+import pytest
+from tests.results import ResultsFile
+where = Path(sys.argv[1])
+sys.exit(pytest.main(["-q", "-c", "/dev/null", str(where / "test_x.py")],
+                     plugins=[ResultsFile(where / "log")]))
+"""
+TESTS = """
+import time, pytest
+def test_passes(): pass
+def test_fails(): assert 0
+def test_is_skipped(): pytest.skip("no such thing here")
+@pytest.fixture
+def broken():
+    yield
+    assert 0
+def test_breaks_behind(broken): pass
+def test_hangs():
+    print("hangs", flush=True)
+    time.sleep(1000)
+def test_comes_after(): pass
+"""
+
+
+def test_a_tier_that_is_cut_off_has_told_what_ran_and_what_did_not(tmp_path: Path) -> None:
+    (tmp_path / "test_x.py").write_text(TESTS)
+    log = tmp_path / "log"
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN, tmp_path], cwd=TOP, stdout=subprocess.DEVNULL
+    ) as tier:
+        while not read(log).running.endswith("::test_hangs"):
+            assert tier.poll() is None
+        tier.send_signal(signal.SIGKILL)
+    outcomes = read(log)
+    result = testbed.Result("x")
+    count(outcomes, result)
+    assert (result.passed, result.failed) == (1, 2)
+    assert result.skips == {"no such thing here": 1}
+    told = [line.replace("test_x.py::", "") for line in unfinished(outcomes).split("\n")[2:-1]]
+    assert told == [
+        "failed: test_fails", "failed: test_breaks_behind", "was running: test_hangs",
+        "did not run: test_comes_after",
+    ]  # fmt: skip
+
+
+def test_a_file_that_cannot_be_imported_has_failed(tmp_path: Path) -> None:
+    (tmp_path / "test_x.py").write_text("import nothing_of_this_name\n")
+    subprocess.run([sys.executable, "-c", RUN, tmp_path], cwd=TOP, capture_output=True, check=False)
+    assert [outcome for outcome, _ in read(tmp_path / "log").ended.values()] == ["failed"]
+
+
+def test_what_takes_too_long_is_ended_with_all_that_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(testbed, "MOST_SECONDS", 2)
+    script = f"sleep 1000 & echo $! > {tmp_path}/child; wait"
+    code, result = testbed.run("x", ["sh", "-c", script])
+    assert code == 124
+    assert result.output.endswith("ended after 2 s\n")
+    # The kernel ends it in its own time; a loop without an end is for the tier's limit to find.
+    stat = Path("/proc") / (tmp_path / "child").read_text().strip() / "stat"
+    while lives(stat):
+        pass
+
+
+def lives(stat: Path) -> bool:
+    """Whether a process is neither gone nor dead."""
+    try:
+        return ") Z " not in stat.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_a_run_without_a_log_has_no_outcome(tmp_path: Path) -> None:
+    assert read(tmp_path / "log") == Outcomes()
+
+
+def test_what_came_went_or_changed_is_named() -> None:
+    before, after = {"/a": "1", "/b": "1", "/c": "1"}, {"/b": "2", "/c": "1", "/d": "1"}
+    assert differences(before, after) == ["/a is gone", "/b was changed", "/d is new"]
+
+
+def test_nothing_of_the_callers_settings_reaches_a_test() -> None:
+    tools = [name for name in os.environ if name.startswith(made_host.TOOLS)]
+    assert set(os.environ) <= {*testbed.KEPT_VARIABLES, *tools, "LC_ALL", "PIP_CONFIG_FILE"}
+    assert list(Path.home().iterdir()) == []
