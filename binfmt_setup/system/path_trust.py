@@ -1,0 +1,235 @@
+"""Whether a path is its owner's alone: who else could change what lies there.
+
+The rule is that of sshd's StrictModes, for links too: everything on the way, from the root
+directory to the file, belongs to root (or to the user who runs this), and neither the group nor
+others may write to it. The sticky bit is no excuse: it keeps names from being removed, and
+nobody from putting one there first. What is judged stays as it was judged: whoever could change
+it would have been named.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from binfmt_setup.model.facts import is_initial_namespace
+from binfmt_setup.model.mountinfo import parse_mountinfo
+from binfmt_setup.model.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+ROOT = frozenset({0})
+"""Whose files may be run as root."""
+_OVERFLOW_USER = 65534  # who owns the files of users that this namespace does not map
+_HOPS = 40  # links that the kernel follows before it says ELOOP
+_ACL = "system.posix_acl_access"
+_ACL_VERSION = 2
+_ACL_USER, _ACL_GROUP_OBJECT, _ACL_GROUP, _ACL_MASK, _ACL_OTHER = 2, 4, 8, 16, 32
+_WRITE = 2
+
+
+class Fault(Enum):
+    """What makes a path one that is not to be trusted."""
+
+    OWNER = "owner"
+    GROUP = "group"
+    OTHERS = "others"
+    ACL = "acl"
+    MOUNT = "mount"
+    UNREADABLE = "unreadable"
+
+
+class Culprit(Record):
+    """The first file, directory or link on a path that somebody else can change.
+
+    `number` is the id of the user whose it is, or for a path that cannot be looked at the errno.
+    """
+
+    path: str
+    fault: Fault
+    number: int = 0
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, to follow "because"."""
+        if self.fault is Fault.OWNER:
+            return f"{self.path} belongs to user {self.number}"
+        if self.fault is Fault.GROUP:
+            return f"every member of its group can write to {self.path}"
+        if self.fault is Fault.OTHERS:
+            return f"every user can write to {self.path}"
+        if self.fault is Fault.ACL:
+            return f"an access control list lets others write to {self.path}"
+        if self.fault is Fault.MOUNT:
+            return (
+                f"{self.path} lies in a file system of user {self.number}, which says what it likes"
+            )
+        return f"{self.path} cannot be looked at ({os.strerror(self.number)})"
+
+    @property
+    def remedy(self) -> str:
+        """The command that mends it; empty when none does."""
+        import shlex
+
+        where = shlex.quote(self.path)
+        if self.fault is Fault.OWNER:
+            return f"chown -h root {where}"
+        if self.fault in (Fault.GROUP, Fault.OTHERS):
+            return f"chmod go-w {where}"
+        return f"setfacl -b {where}" if self.fault is Fault.ACL else ""
+
+
+def fault_of(
+    status: os.stat_result, acl: bytes = b"", owners: Collection[int] = ROOT
+) -> Fault | None:
+    """What speaks against one file, directory or link; `acl` is its list as the kernel gives it."""
+    if status.st_uid not in owners:
+        return Fault.OWNER
+    if stat.S_ISLNK(status.st_mode):
+        return None  # it has no mode of its own: who may replace it is said by its directory
+    if status.st_mode & stat.S_IWOTH:
+        return Fault.OTHERS
+    if _lets_others_write(acl, owners):
+        return Fault.ACL
+    return Fault.GROUP if status.st_mode & stat.S_IWGRP else None
+
+
+def _lets_others_write(acl: bytes, owners: Collection[int]) -> bool:
+    """Whether an access control list lets someone write who is no owner (acl(5), its mask too)."""
+    if len(acl) < 4 or struct.unpack_from("<I", acl)[0] != _ACL_VERSION:
+        return False
+    entries = list(struct.iter_unpack("<HHI", acl[4 : 4 + (len(acl) - 4) // 8 * 8]))
+    mask = next((may for tag, may, _ in entries if tag == _ACL_MASK), _WRITE)
+    return any(
+        may & mask & _WRITE
+        and (tag in (_ACL_GROUP, _ACL_GROUP_OBJECT) or (tag == _ACL_USER and who not in owners))
+        for tag, may, who in entries
+    ) or any(tag == _ACL_OTHER and may & _WRITE for tag, may, _ in entries)
+
+
+def mounted_by_users(mountinfo: str, owners: Collection[int] = ROOT) -> dict[str, int]:
+    """The FUSE file systems of users, by device: each says of its files whatever its user wants."""
+    found = {}
+    for mount in parse_mountinfo(mountinfo):
+        words = (option.partition("=") for option in mount.options)
+        user = next((value for name, _, value in words if name == "user_id"), "")
+        if user.isdigit() and int(user) not in owners:
+            found[mount.device] = int(user)
+    return found
+
+
+def trusted_owners(uid: int | None = None) -> frozenset[int]:
+    """Root, and the user who runs this, or another one that is given.
+
+    A user namespace shows the files of all whom it does not map, the host's root among them, as
+    those of one user. That one is believed there: nobody in there can tell them apart, and root
+    of such a namespace has no more rights than the user who made it.
+    """
+    owners = ROOT | {os.geteuid() if uid is None else uid}
+    # Without /proc nothing speaks for a namespace: the strict answer.
+    whole = is_initial_namespace(_text("/proc/self/uid_map"))
+    return owners if whole else owners | {_OVERFLOW_USER}
+
+
+def why_not_trusted(
+    path: str, owners: Collection[int] | None = None, *, root: str | os.PathLike[str] = "/"
+) -> Culprit | None:
+    """The first on the way to `path` that others can change; None when it is trusted.
+
+    Without `owners` those are root and the user who runs this. What does not exist yet is no
+    culprit: only who may write to the last directory that does can make it. Below a `root` links
+    lead to what they mean in there, and what is above it is not judged.
+    """
+    return PathJudge(trusted_owners() if owners is None else owners, root=root).culprit(path)
+
+
+class PathJudge:
+    """Judges many paths; each file, directory and link on them is looked at once."""
+
+    def __init__(
+        self, owners: Collection[int] | None = None, *, root: str | os.PathLike[str] = "/"
+    ) -> None:
+        self._owners = trusted_owners() if owners is None else owners
+        self._root = os.fspath(root)
+        self._judged: dict[str, tuple[Culprit | None, str, bool]] = {}
+        self._users_mounts: dict[str, int] | None = None
+
+    def culprit(self, path: str) -> Culprit | None:
+        """The first on the way to a path that others can change; None when it is trusted."""
+        here, todo, hops = "/", path.split("/"), 0
+        culprit, _, _ = self._judge(here)
+        while todo and culprit is None:
+            part = todo.pop(0)
+            if part in ("", "."):
+                continue
+            if part == "..":
+                here = here.rpartition("/")[0] or "/"
+                continue
+            there = f"{here.rstrip('/')}/{part}"
+            culprit, target, present = self._judge(there)
+            if not present:
+                return culprit
+            if not target:
+                here = there
+                continue
+            hops += 1
+            if hops > _HOPS:
+                return Culprit(there, Fault.UNREADABLE, errno.ELOOP)
+            todo[:0] = target.split("/")
+            here = "/" if target.startswith("/") else here
+        return culprit
+
+    def _judge(self, inside: str) -> tuple[Culprit | None, str, bool]:
+        """What speaks against one name, where it leads as a link, and whether it is there."""
+        if inside not in self._judged:
+            self._judged[inside] = self._look_at(inside)
+        return self._judged[inside]
+
+    def _look_at(self, inside: str) -> tuple[Culprit | None, str, bool]:
+        where = os.path.join(self._root, inside.lstrip("/"))
+        try:
+            status = os.lstat(where)
+            is_link = stat.S_ISLNK(status.st_mode)
+            target = os.readlink(where) if is_link else ""
+            acl = b"" if is_link else _acl_of(where)
+        except (FileNotFoundError, NotADirectoryError):
+            return None, "", False
+        except OSError as error:
+            return Culprit(inside, Fault.UNREADABLE, error.errno or errno.EIO), "", False
+        user = self._user_of_mount(status.st_dev)
+        if user:
+            return Culprit(inside, Fault.MOUNT, user), target, True
+        fault = fault_of(status, acl, self._owners)
+        number = status.st_uid if fault is Fault.OWNER else 0
+        return Culprit(inside, fault, number) if fault else None, target, True
+
+    def _user_of_mount(self, device: int) -> int:
+        """The user whose file system this is; 0 for those that are not a user's own."""
+        if os.major(device):
+            return 0  # a disk: only root mounts those
+        if self._users_mounts is None:
+            self._users_mounts = mounted_by_users(_text("/proc/self/mountinfo"), self._owners)
+        return self._users_mounts.get(f"{os.major(device)}:{os.minor(device)}", 0)
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _acl_of(path: str) -> bytes:
+    """The access control list; empty where there is none, or where the file system has none."""
+    try:
+        return os.getxattr(path, _ACL, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOENT):
+            return b""
+        raise

@@ -1,0 +1,73 @@
+"""Paths that an unprivileged user prepares, and how root judges them, on the real kernel."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.planted import in_own_tree
+
+JUDGE = (
+    "import sys\n"
+    "from binfmt_setup.system.path_trust import why_not_trusted\n"
+    "found = why_not_trusted(sys.argv[1])\n"
+    "print(found.fault.name + ' ' + found.path if found else 'trusted')\n"
+)
+ACL_FOR_NOBODY = (
+    "import os, struct, sys\n"
+    "rows = (1, 7, 0), (2, 7, 65534), (4, 5, 0), (16, 7, 0), (32, 5, 0)\n"
+    'packed = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *row) for row in rows)\n'
+    'os.setxattr(sys.argv[1], "system.posix_acl_access", packed)\n'
+)
+SET_ACL = f"mkdir -m 755 /mnt/ours/d && {sys.executable} -c '{ACL_FOR_NOBODY}' /mnt/ours/d"
+
+
+def judged(prepare: str, path: str) -> str:
+    """Prepare a tree below /mnt, of which nobody owns `/mnt/theirs`, and judge a path in it."""
+    return in_own_tree(
+        f"mkdir -m 755 /mnt/ours && mkdir /mnt/theirs && chown 65534 /mnt/theirs\n{prepare}\n",
+        [sys.executable, "-c", JUDGE, path],
+    ).strip()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "path", "verdict"),
+    [
+        ("touch /mnt/ours/f", "/mnt/ours/f", "trusted"),
+        ("", "/mnt/ours/yet/to/come", "trusted"),
+        ("touch /mnt/ours/f", "/mnt/ours/f/../x", "trusted"),
+        # Owned by root, where somebody else owns the directory above.
+        ("touch /mnt/theirs/f", "/mnt/theirs/f", "OWNER /mnt/theirs"),
+        ("nobody touch /mnt/theirs/f", "/mnt/theirs/f", "OWNER /mnt/theirs"),
+        ("", "/mnt/theirs/yet-to-come", "OWNER /mnt/theirs"),
+        # Sticky: nobody put the name there first.
+        (
+            "mkdir -m 1777 /mnt/ours/tmp && nobody mkdir /mnt/ours/tmp/d",
+            "/mnt/ours/tmp/d/f",
+            "OTHERS /mnt/ours/tmp",
+        ),
+        ("touch /mnt/ours/f && chmod g+w /mnt/ours/f", "/mnt/ours/f", "GROUP /mnt/ours/f"),
+        ("mkdir -m 775 /mnt/ours/d", "/mnt/ours/d/f", "GROUP /mnt/ours/d"),
+        # Links: whose they are, what is in between, and where they lead.
+        ("ln -s /mnt/theirs/f /mnt/ours/l && touch /mnt/theirs/f", "/mnt/ours/l",
+         "OWNER /mnt/theirs"),
+        ("ln -s ../theirs /mnt/ours/l", "/mnt/ours/l/f", "OWNER /mnt/theirs"),
+        ("ln -s l2 /mnt/ours/l && ln -s /mnt/theirs /mnt/ours/l2", "/mnt/ours/l/../ours",
+         "OWNER /mnt/theirs"),
+        ("touch /mnt/ours/f && ln -s /mnt/ours/f /mnt/ours/l && chown -h 65534 /mnt/ours/l",
+         "/mnt/ours/l", "OWNER /mnt/ours/l"),
+        ("nobody ln -s /mnt/ours /mnt/theirs/l", "/mnt/theirs/l/f", "OWNER /mnt/theirs"),
+        ("ln -s l /mnt/ours/l", "/mnt/ours/l", "UNREADABLE /mnt/ours/l"),
+        # Another process's view of the files.
+        ("nobody sleep 20 & ln -s /proc/$!/root/bin /mnt/ours/l; sleep 0.3", "/mnt/ours/l/sh",
+         "OWNER"),
+        (SET_ACL, "/mnt/ours/d/f",
+         "ACL /mnt/ours/d"),
+    ],
+)  # fmt: skip
+def test_who_can_change_a_path(prepare: str, path: str, verdict: str) -> None:
+    if verdict == "OWNER":  # of a process: its number is not known before
+        assert judged(prepare, path).startswith("OWNER /proc/")
+    else:
+        assert judged(prepare, path) == verdict

@@ -1,0 +1,71 @@
+"""Who could change a path: the judgement of one name, and of file systems that users mount."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+
+import pytest
+
+from binfmt_setup.system.path_trust import Culprit, Fault, fault_of, mounted_by_users
+
+DIRECTORY = stat.S_IFDIR
+MINE = 1000
+
+
+def status(mode: int, uid: int = 0) -> os.stat_result:
+    return os.stat_result((mode, 1, 1, 1, uid, 0, 0, 0, 0, 0))
+
+
+def acl(*entries: tuple[int, int, int]) -> bytes:
+    """Entries of tag, permissions and id, as the kernel packs them (posix_acl_xattr.h)."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+NAMED_USER = acl((1, 7, 2**32 - 1), (2, 7, 4242), (4, 5, 2**32 - 1), (16, 7, 2**32 - 1))
+
+
+@pytest.mark.parametrize(
+    ("mode", "uid", "list_", "fault"),
+    [
+        (DIRECTORY | 0o755, 0, b"", None),
+        (DIRECTORY | 0o755, MINE, b"", None),
+        (DIRECTORY | 0o755, 4242, b"", Fault.OWNER),
+        (DIRECTORY | 0o775, 0, b"", Fault.GROUP),
+        (DIRECTORY | 0o757, 0, b"", Fault.OTHERS),
+        (DIRECTORY | 0o1777, 0, b"", Fault.OTHERS),
+        (stat.S_IFREG | 0o4755, 0, b"", None),
+        (stat.S_IFREG | 0o664, 0, b"", Fault.GROUP),
+        (stat.S_IFLNK | 0o777, 0, b"", None),
+        (stat.S_IFLNK | 0o777, 4242, b"", Fault.OWNER),
+        (DIRECTORY | 0o775, 0, NAMED_USER, Fault.ACL),
+        # A file system that keeps the list apart from the mode, as some in the network do.
+        (DIRECTORY | 0o755, 0, NAMED_USER, Fault.ACL),
+        (DIRECTORY | 0o755, 0, acl((2, 7, 4242), (16, 5, 0)), None),
+        (DIRECTORY | 0o755, 0, acl((2, 7, MINE), (16, 7, 0)), None),
+        (DIRECTORY | 0o755, 0, acl((8, 2, 4242), (16, 7, 0)), Fault.ACL),
+        (DIRECTORY | 0o755, 0, acl((32, 2, 0)), Fault.ACL),
+        (DIRECTORY | 0o755, 0, b"\2\0\0\0garbage", None),
+        (DIRECTORY | 0o755, 0, b"\2", None),
+    ],
+)
+def test_one_name(mode: int, uid: int, list_: bytes, fault: Fault | None) -> None:
+    assert fault_of(status(mode, uid), list_, {0, MINE}) is fault
+
+
+def test_file_systems_of_users() -> None:
+    text = (
+        "30 1 8:1 / / rw - ext4 /dev/vda rw\n"
+        "31 30 0:40 / /home/eve rw - fuse.bindfs x rw,user_id=4242,group_id=4242,allow_other\n"
+        "32 30 0:41 / /lxcfs rw - fuse.lxcfs lxcfs rw,user_id=0,group_id=0,allow_other\n"
+        "33 30 0:42 / /home/me rw - fuse.sshfs x rw,user_id=1000\n"
+    )
+    assert mounted_by_users(text, {0, MINE}) == {"0:40": 4242}
+
+
+@pytest.mark.parametrize("fault", list(Fault))
+def test_each_fault_has_words_that_name_the_path(fault: Fault) -> None:
+    culprit = Culprit("/a b", fault, 13)
+    assert "/a b" in culprit.reason
+    assert not culprit.remedy or culprit.remedy.endswith(" '/a b'")
