@@ -22,6 +22,11 @@ ACL_FOR_NOBODY = (
 )
 SET_ACL = f"mkdir -m 755 /mnt/ours/d && {sys.executable} -c '{ACL_FOR_NOBODY}' /mnt/ours/d"
 
+THEIR_PROCESS = (
+    "nobody sh -c 'sleep 5 >/dev/null 2>&1 & echo $! >/mnt/theirs/pid'\n"
+    "ln -s /proc/$(cat /mnt/theirs/pid)/root/bin /mnt/ours/l"
+)
+
 
 def judged(prepare: str, path: str) -> str:
     """Prepare a tree below /mnt, of which nobody owns `/mnt/theirs`, and judge a path in it."""
@@ -60,10 +65,8 @@ def judged(prepare: str, path: str) -> str:
         ("nobody ln -s /mnt/ours /mnt/theirs/l", "/mnt/theirs/l/f", "OWNER /mnt/theirs"),
         ("ln -s l /mnt/ours/l", "/mnt/ours/l", "UNREADABLE /mnt/ours/l"),
         # Another process's view of the files.
-        ("nobody sleep 20 & ln -s /proc/$!/root/bin /mnt/ours/l; sleep 0.3", "/mnt/ours/l/sh",
-         "OWNER"),
-        (SET_ACL, "/mnt/ours/d/f",
-         "ACL /mnt/ours/d"),
+        (THEIR_PROCESS, "/mnt/ours/l/sh", "OWNER"),
+        (SET_ACL, "/mnt/ours/d/f", "ACL /mnt/ours/d"),
     ],
 )  # fmt: skip
 def test_who_can_change_a_path(prepare: str, path: str, verdict: str) -> None:
