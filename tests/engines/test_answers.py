@@ -7,22 +7,18 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-import jsonschema
 import pytest
 
-from tests.engines.lab import TOP
+from tests.report_schema import assert_fits
 
 if TYPE_CHECKING:
     from tests.engines.lab import Lab
 
 
-SCHEMA = TOP / "binfmt_setup" / "data" / "schema.json"
-
-
 def answer(lab: Lab, *arguments: str, **variables: str) -> tuple[int, dict[str, object]]:
     done = lab.tool("check", *arguments, "--format", "json", **variables)
     document = json.loads(done.stdout)
-    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+    assert_fits(document)
     return done.returncode, document
 
 

@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from binfmt_setup.model.registration import Entry, Registration, parse_entry
 from tests.own_namespace import TOP
+from tests.report_schema import assert_fits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REGISTRY = Path("/proc/sys/fs/binfmt_misc")
-SCHEMA = Path(__file__).parents[2] / "binfmt_setup" / "data" / "schema.json"
 _READY = "echo ready && exec cat >/dev/null"
 _HOLD = f"mount -t tmpfs none /run && {_READY}"
 # A namespace that owns its files as a container does: /etc and the packages' binfmt.d.
@@ -71,7 +70,7 @@ class Sandbox:
         done = self.tool(*arguments, "--format", "json")
         assert done.returncode == status, done.stdout + done.stderr
         data = json.loads(done.stdout)
-        Draft202012Validator(json.loads(SCHEMA.read_text())).validate(data)
+        assert_fits(data)
         return cast("dict[str, object]", data)
 
     def mount(self) -> None:

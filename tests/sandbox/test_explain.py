@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from binfmt_setup.model.registration import Registration
 from binfmt_setup.model.targets import target_named, target_of_machine
 from tests.own_namespace import PROBES
+from tests.report_schema import assert_fits
 
 DRIVER = Path(__file__).with_name("explain_driver.py")
-SCHEMA = Draft202012Validator(json.loads((PROBES.parent / "schema.json").read_text()))
 CANNOT_MOUNT = 77
 NATIVE = target_of_machine(platform.machine())
 FOREIGN = target_named("riscv64" if NATIVE and NATIVE.name == "aarch64" else "aarch64")
@@ -88,7 +87,7 @@ class Scene:
         assert done.returncode == 0, done.stderr
         answers = [Answer(**row) for row in json.loads(done.stdout)]
         for answer in answers:
-            SCHEMA.validate(answer.document)
+            assert_fits(answer.document)
             agree(answer)
         return answers
 

@@ -11,12 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from jsonschema import Draft202012Validator
 
-from tests.own_namespace import CLI, TOP, in_namespace, python_in_namespace
+from tests.own_namespace import CLI, in_namespace, python_in_namespace
+from tests.report_schema import assert_fits
 
 REGISTRY = Path("/proc/sys/fs/binfmt_misc")
-SCHEMA = TOP / "binfmt_setup" / "data" / "schema.json"
 ENTRY = ":outer:E::outer::/bin/true:"
 START = """
 import os, sys
@@ -178,7 +177,7 @@ def test_a_seccomp_filter_as_in_a_container(call: str) -> None:
     )
     assert done.returncode == 4
     document = json.loads(done.stdout)
-    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(document)
+    assert_fits(document)
     assert document["command"] == "run"
     assert [error["code"] for error in document["errors"]] == ["userns-seccomp"]
     assert "seccomp" in done.stderr
