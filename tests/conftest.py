@@ -21,6 +21,8 @@ from tests import made_host
 from tests.results import ResultsFile
 
 HOST = pytest.StashKey[str]()
+HOSTS = pytest.StashKey[made_host.Hosts]()
+ON_THE_MACHINE = ("root", "boot", "engines")
 
 settings.register_profile(
     "repeatable",
@@ -45,8 +47,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Leave the machine's own settings behind before anything looks at them."""
     made_host.clean_environment()
+    config.stash[HOSTS] = made_host.Hosts()
     try:
-        made_host.enter()
+        config.stash[HOSTS].make()
         config.stash[HOST] = "as made for the tests"
     except OSError as error:
         config.stash[HOST] = f"the real one, as no mount namespace can be made: {error.strerror}"
@@ -57,6 +60,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     """Say on which host the tests run."""
     return f"host: {config.stash[HOST]}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Show each test the host that is meant for its tier."""
+    tier = item.path.relative_to(item.config.rootpath / "tests").parts[0]
+    item.config.stash[HOSTS].show(machine=tier in ON_THE_MACHINE)
 
 
 def pytest_unconfigure() -> None:

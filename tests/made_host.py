@@ -5,10 +5,14 @@ must not depend on whose machine it is. So the test process enters a mount names
 in which formats of other tools, binfmt.d files, units, locks and the distribution's name are
 those of a Debian on which nothing was set up yet, and keeps of its environment only what is
 listed here. The machine itself stays as it is. `tests.host_in_use` is the proof.
+
+Tests in tests/root, boot and engines see the machine itself: they make whole file systems of
+its folders, which the kernel refuses where something is mounted over them.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import tempfile
@@ -50,17 +54,46 @@ def _keep_pip_settings() -> None:
             os.environ.setdefault("PIP_CONFIG_FILE", str(file))
 
 
-def enter() -> None:
-    """Have this process see that host; raises OSError where the kernel or its rules forbid it."""
+class Hosts:
+    """The machine as it is and the host made of it: the test process can see either."""
+
+    def __init__(self) -> None:
+        self._machine = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        self._made = self._machine
+        self._seen = self._machine
+
+    def make(self) -> None:
+        """Make that host, and see it; raises OSError where the kernel or its rules forbid it."""
+        _enter_own_namespace()
+        _change_files()
+        self._made = self._seen = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+
+    def show(self, *, machine: bool) -> None:
+        """See one of them from now on; only root can go back to the machine."""
+        wanted = self._machine if machine and os.geteuid() == 0 else self._made
+        if wanted != self._seen:
+            here = Path.cwd()
+            if ctypes.CDLL(None, use_errno=True).setns(wanted, syscalls.CLONE_NEWNS):
+                raise OSError(ctypes.get_errno(), "setns")
+            os.chdir(here)
+            self._seen = wanted
+
+
+def _enter_own_namespace() -> None:
+    """Of mounts alone where that is allowed, with the same user in a user namespace otherwise."""
     user, group = os.geteuid(), os.getegid()
-    if user == 0:
+    try:
         syscalls.unshare(syscalls.CLONE_NEWNS)
-    else:
+    except PermissionError:
         syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUSER)
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
     syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_SLAVE)
+
+
+def _change_files() -> None:
+    """Mount over what tells of others."""
     for folder in ("/run", *filter(os.path.isdir, EMPTY)):
         syscalls.mount("made-for-tests", folder, "tmpfs")
     Path("/run/lock").mkdir(mode=0o1777)

@@ -143,7 +143,8 @@ def test_a_late_file_system_is_waited_for_but_not_by_the_boot(*, comes: bool) ->
         )
         box.offline("install", "arm64", "--qemu", "/opt")
         box.path("/opt/qemu-aarch64-static").rename(box.path("/srv/opt/qemu-aarch64-static"))
-        wait = f"for n in $(seq 40); do [ -e {REGISTRY}/qemu-aarch64 ] && break; sleep 0.1; done\n"
+        # The entry comes before the unit has told that it is there.
+        wait = "until systemctl -q is-active binfmt-setup-opt.service; do sleep 0.1; done\n"
         box.boot(
             f"try early sh {LAB}/foreign\n"
             "try jobs systemctl list-jobs --no-legend\n" + (wait if comes else "") + LATE
