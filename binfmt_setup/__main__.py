@@ -11,22 +11,38 @@ def main() -> None:
     # A command lives for a moment: looking for garbage, and tearing down modules at the end,
     # would take a fifth of it.
     gc.disable()
-    status = _status(sys.argv[1:])
-    with suppress(OSError):  # what cannot be written has been reported by now
-        sys.stdout.flush()
+    try:
+        status = _status(sys.argv[1:])
+    except KeyboardInterrupt as signal:
+        # Plain ones come before `listen` only; those of `signals` know their number.
+        status = getattr(signal, "status", 130)
+        _say(getattr(signal, "word", "interrupted"))
     os._exit(status)
 
 
 def _status(arguments: list[str]) -> int:
-    from binfmt_setup.cli.plain import plain_command
+    from binfmt_setup.cli.signals import listen
 
-    if command := plain_command(arguments):
-        from binfmt_setup.cli.ending import ended
+    listen()
+    from binfmt_setup.cli import streams
 
-        return ended(command)
+    streams.guard()
+    from binfmt_setup.cli import reader, table
+    from binfmt_setup.cli.border import answered
+
+    call = reader.read(arguments, table.COMMANDS)
+    # Where a shell asks for words to complete a line with, the library answers.
+    if call is not None and "_BINFMT_SETUP_COMPLETE" not in os.environ:
+        return answered(lambda: call, arguments)
     from binfmt_setup.cli.app import run_command_line
 
     return run_command_line(arguments)
+
+
+def _say(word: str) -> None:
+    """One word on standard error, which may not be ready yet, or closed."""
+    with suppress(OSError):
+        os.write(2, f"{word}\n".encode())
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from binfmt_setup.model.errors import UsageProblem
 from binfmt_setup.model.records import Record
 from binfmt_setup.model.targets import (
     TARGETS,
@@ -44,9 +46,29 @@ class InstallOptions(Record):
     source: Source | None = None
 
 
+def qemu_of(text: str, keep_in: str = "") -> tuple[str, Source | None]:
+    """What --qemu names: a directory as it is, or a source to be unpacked."""
+    if not text:
+        return "", None
+    from binfmt_setup.sources.qemu_source import parse_source
+
+    source = parse_source(text, keep_in, dict(os.environ))
+    if source is not None and source.kind == "directory":
+        return source.text, None
+    return "", source
+
+
 def asked_for(names: Sequence[str]) -> Asked:
-    """Read the platform arguments; raises UsageProblem for an unknown one."""
-    words = [word for name in names for word in name.split(",") if word]
+    """Read the platform arguments; raises UsageProblem for an unknown one, and an empty one.
+
+    An empty name is what an unset variable leaves: it must never mean all of them.
+    """
+    words = [word for name in names for word in name.split(",")]
+    if not all(word.strip() for word in words):
+        raise UsageProblem(
+            "a platform's name is empty",
+            hint="name a platform, or all of them with 'all', or leave the argument out",
+        )
     if "all" in (word.lower() for word in words):
         every = tuple(p for t in TARGETS for p in t.platforms if p.variant.suffix not in X86_LEVELS)
         return Asked(every, named=False)

@@ -1,8 +1,7 @@
 """`binfmt-setup run`: a command with emulation, in a namespace that nobody else sees.
 
 From the options to the moment where this process becomes the command. It stands before
-every call of a compiler or a test, so it must start fast: `plain_options` reads a usual
-command line without the library that reads all others.
+every call of a compiler or a test, so it must start fast.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from binfmt_setup.model.targets import Target
     from binfmt_setup.system.host import Host
 
-_LONG_OPTIONS = ("platform=", "qemu=", "map-users=", "map-root", "format=", "verbose")
 _ENVIRONMENT_BYTES = 64 * 1024 * 1024  # the kernel takes at most 6 MB (execve(2))
 _SHELL = "/bin/sh"
 _DEFAULT_PATH = "/bin:/usr/bin"
@@ -47,35 +45,21 @@ class RunOptions(Record):
     verbose: bool = False
 
 
-def plain_options(arguments: Sequence[str]) -> RunOptions | None:
-    """The options of a usual command line; None for one that wants help or has errors.
+def callers_qemu(host: Host, text: str) -> str:
+    """The directory with what --qemu names, unpacked where the caller may write."""
+    if not text:
+        return ""
+    if Path(text).is_dir():
+        return str(Path(text).absolute())
+    from binfmt_setup.inspect import snapshot
+    from binfmt_setup.sources import qemu_source
 
-    The command line library explains those, and takes several times as long.
-    """
-    import getopt
-
-    try:
-        found, command = getopt.getopt(list(arguments), "P:v", list(_LONG_OPTIONS))
-    except getopt.GetoptError:
-        return None
-    # getopt takes abbreviations, the library does not.
-    known = {"--" + name.rstrip("=") for name in _LONG_OPTIONS} | {"--"}
-    own = arguments[: len(arguments) - len(command)]
-    exact = all(word.partition("=")[0] in known for word in own if word.startswith("--"))
-    given = dict(found)
-    users = given.get("--map-users")
-    qemu = given.get("--qemu", "")
-    fine = exact and command and users in (None, *(choice.value for choice in Users))
-    if not fine or (qemu and not Path(qemu).is_dir()) or given.get("--format", "text") != "text":
-        return None
-    return RunOptions(
-        tuple(command),
-        tuple(value for key, value in found if key in ("-P", "--platform")),
-        str(Path(qemu).absolute()) if qemu else "",
-        Users(users) if users else None,
-        as_root="--map-root" in given,
-        verbose="-v" in given or "--verbose" in given,
-    )
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    source = qemu_source.parse_source(text, f"{cache}/binfmt-setup/qemu", dict(os.environ))
+    if source is None:
+        return ""
+    facts = snapshot.emulation_facts(host, ())
+    return qemu_source.bring(host, facts, source, write=True).directory
 
 
 def execute(host: Host, options: RunOptions) -> NoReturn:
@@ -113,7 +97,7 @@ def _wished(host: Host, options: RunOptions, path: str) -> tuple[list[Target], b
     """
     native = target_of_machine(os.uname().machine)
     asked = asked_for(options.platforms)
-    if not any(text.strip(",") for text in options.platforms):
+    if not options.platforms:
         program = identify(_head(host, path))
         if program and program.target and program.target != native:
             return [program.target], True

@@ -137,7 +137,9 @@ def test_a_command_that_does_nothing_loads_the_command_line_alone() -> None:
     loaded = loaded_by_command("--version")
     assert COSTLY & loaded == set()
     assert own(loaded) == {
-        "cli/plain", "cli/ending", "cli/app", "model/records", "model/errors",
+        "cli/signals", "cli/streams", "cli/reader", "cli/table", "cli/border", "cli/answers",
+        "cli/app", "cli/actions", "cli/options", "cli/choices", "userns/identity",
+        "model/records", "model/errors",
     }  # fmt: skip
 
 

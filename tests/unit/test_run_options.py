@@ -1,4 +1,4 @@
-"""The command line of `run`: the fast reading and the library's say the same."""
+"""What `run` makes of what it is given: the command, the environment."""
 
 from __future__ import annotations
 
@@ -6,60 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from binfmt_setup.cli.app import run_command_line
-from binfmt_setup.commands import run as run_module
-from binfmt_setup.commands.run import RunOptions, callers_environment, find_command, plain_options
-from binfmt_setup.model.errors import CommandNotExecutable, CommandNotFound
+from binfmt_setup.commands.run import callers_environment, callers_qemu, find_command
+from binfmt_setup.model.errors import CommandNotExecutable, CommandNotFound, UsageProblem
 from binfmt_setup.system.host import Host
-from binfmt_setup.userns.identity import Users
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-READ_ALIKE = [
-    ["true"],
-    ["--", "true"],
-    ["-P", "arm64", "make", "-j4", "--", "all"],
-    ["-Parm64", "-v", "--", "make"],
-    ["--platform", "arm64", "--platform=riscv64", "--", "make", "--platform", "x"],
-    ["--map-root", "--map-users", "auto", "--qemu", "/usr", "--", "sh", "-c", "id"],
-    ["--map-users=one", "--qemu=/usr/../usr", "--format", "text", "id"],
-    ["--map-users", "current", "--verbose", "--", "-weird-name"],
-]
-
-
-@pytest.mark.parametrize("arguments", READ_ALIKE, ids=" ".join)
-def test_both_readings_agree(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[RunOptions] = []
-    monkeypatch.setattr(run_module, "execute", lambda _, options: seen.append(options))
-    assert run_command_line(["run", *arguments]) == 0
-    assert [plain_options(arguments)] == seen
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        [],
-        ["--"],
-        ["--help"],
-        ["-h"],
-        ["--plat", "arm64", "true"],
-        ["--nosuch", "true"],
-        ["--map-users", "two", "true"],
-        ["--map-users"],
-        ["--qemu", "/nosuch", "true"],
-        ["--format", "json", "--", "true"],
-        ["--map-root=yes", "true"],
-    ],
-    ids=" ".join,
-)
-def test_the_library_explains_what_is_not_plain(arguments: list[str]) -> None:
-    assert plain_options(arguments) is None
-
-
-def test_options_are_read_as_they_are_meant() -> None:
-    options = plain_options(["-P", "arm64", "-P", "s390x", "--map-users", "auto", "a", "-v"])
-    assert options == RunOptions(("a", "-v"), ("arm64", "s390x"), users=Users.auto)
 
 
 @pytest.fixture
@@ -104,3 +56,12 @@ def test_the_environment_is_read_as_it_was_given(tmp_path: Path) -> None:
     (tmp_path / "proc" / "self" / "environ").write_bytes(block)
     expected = {b"A": b"1", b"B": b"", b"C": b"x=y", b"D": b"\xff"}
     assert callers_environment(Host(tmp_path)) == expected
+
+
+def test_a_directory_with_qemu_is_taken_as_it_is(tmp_path: Path) -> None:
+    assert callers_qemu(Host(), "") == ""
+    assert (
+        callers_qemu(Host(), f"{tmp_path}/../{tmp_path.name}") == f"{tmp_path}/../{tmp_path.name}"
+    )
+    with pytest.raises(UsageProblem, match="no such file"):
+        callers_qemu(Host(), "/nosuch")

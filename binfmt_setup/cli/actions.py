@@ -1,0 +1,202 @@
+"""What each command does: a function a command, whoever has read the command line.
+
+The parameters are the options; their types are declared in `options`, for the command line
+library alone. A function gives the answer, which the border prints.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NoReturn
+
+from binfmt_setup.cli.answers import Answer, answer_of, host_at, style_of
+from binfmt_setup.cli.choices import CheckFormat, Format
+from binfmt_setup.model.errors import ExitCode, UsageProblem
+
+if TYPE_CHECKING:
+    from binfmt_setup.cli import options
+    from binfmt_setup.engines.ask import EngineCalls
+    from binfmt_setup.system.host import Host
+
+
+def install(  # noqa: PLR0913 - one parameter is one option
+    platforms: options.Platforms = None,
+    *,
+    check: options.DryRun = False,
+    diff: options.Diff = False,
+    no_persist: options.NoPersist = False,
+    qemu: options.Qemu = "",
+    qemu_store: options.QemuStore = "",
+    install_qemu: options.InstallQemu = False,
+    credentials: options.Credentials = False,
+    take_over: options.TakeOver = False,
+    private: options.Private = False,
+    root: options.Root = "/",
+    format_: options.AnyFormat = Format.text,
+    verbose: options.Verbose = False,
+) -> Answer:
+    """Make the platforms run, now and after a reboot; changes only what differs.
+
+    With --diff alone nothing is written either.
+    """
+    from binfmt_setup.commands.install import install as do_install
+    from binfmt_setup.commands.request import InstallOptions, qemu_of
+
+    directory, source = qemu_of(qemu, qemu_store)
+    request = InstallOptions(
+        check=check or diff, persist=not no_persist, private=private, credentials=credentials,
+        install_qemu=install_qemu, take_over=take_over, qemu_directory=directory, source=source,
+    )  # fmt: skip
+    result = do_install(host_at(root, verbose=verbose), platforms or [], request)
+    return answer_of(result, format_, diff=diff)
+
+
+def check(  # noqa: PLR0913 - one parameter is one option
+    platforms: options.Platforms = None,
+    *,
+    strict: options.Strict = False,
+    engine: options.Engine = "",
+    security: options.Security = False,
+    quiet: options.Quiet = False,
+    root: options.Root = "/",
+    format_: options.FormatOfCheck = CheckFormat.text,
+    verbose: options.Verbose = False,
+) -> Answer:
+    """Do the platforms work? Runs their probes and changes nothing; needs no root.
+
+    With --engine, builds for them with container engines, too, and leaves nothing behind.
+    """
+    host = host_at(root, verbose=verbose)
+    if security:
+        from binfmt_setup.commands.look import check_security
+
+        if platforms:
+            raise UsageProblem(
+                "--security looks at all entries, whatever their platform",
+                hint="leave the platforms out",
+            )
+        return answer_of(check_security(host, strict=strict), format_, quiet=quiet)
+    from binfmt_setup.commands.check import check as do_check
+
+    # With one platform each fact has its line, QEMU's version among them.
+    versions = format_ == CheckFormat.json or (len(platforms or []) == 1 and not quiet)
+    engines = _engine_calls(host, engine) if engine else None
+    result = do_check(host, platforms or [], strict=strict, versions=versions, engines=engines)
+    return answer_of(result, format_, quiet=quiet)
+
+
+def status(
+    root: options.Root = "/",
+    format_: options.AnyFormat = Format.text,
+    *,
+    verbose: options.Verbose = False,
+) -> Answer:
+    """Show every entry: its interpreter, owner, and whether it survives a reboot."""
+    from binfmt_setup.commands import look
+
+    return answer_of(look.status(host_at(root, verbose=verbose)), format_)
+
+
+def explain(
+    file: options.File,
+    *,
+    chroot: options.Chroot = "",
+    root: options.Root = "/",
+    format_: options.AnyFormat = Format.text,
+    verbose: options.Verbose = False,
+) -> Answer:
+    """Say what FILE is, which entry runs it, which lose, and what to do if none does."""
+    from binfmt_setup.commands import explain
+
+    if chroot and not os.path.isdir(chroot):
+        raise UsageProblem(f"--chroot {chroot}: no such directory", hint="name an existing tree")
+    facts, seen = explain.explained(host_at(root, verbose=verbose), file, chroot)
+    if format_ == Format.json:
+        text = explain.json_report(facts, seen)
+    else:
+        text = explain.text_report(seen, style_of())
+    return Answer(text, int(ExitCode.OK if seen.runs else ExitCode.ANSWER_IS_NO), facts)
+
+
+def uninstall(  # noqa: PLR0913 - one parameter is one option
+    platforms: options.Platforms = None,
+    *,
+    check: options.DryRun = False,
+    diff: options.Diff = False,
+    force: options.Force = False,
+    private: options.Private = False,
+    root: options.Root = "/",
+    format_: options.AnyFormat = Format.text,
+    verbose: options.Verbose = False,
+) -> Answer:
+    """Remove exactly what install made (for all platforms when none is named)."""
+    from binfmt_setup.commands.uninstall import uninstall as do_uninstall
+
+    result = do_uninstall(
+        host_at(root, verbose=verbose), platforms or [],
+        check_only=check or diff, force=force, private=private,
+    )  # fmt: skip
+    return answer_of(result, format_, diff=diff)
+
+
+def unit(
+    platforms: options.Platforms = None,
+    *,
+    qemu: options.Qemu = "",
+    root: options.Root = "/",
+    format_: options.AnyFormat = Format.text,
+    verbose: options.Verbose = False,
+) -> Answer:
+    """Print what install would write so that registrations survive a reboot."""
+    from binfmt_setup.commands.request import InstallOptions, qemu_of
+    from binfmt_setup.commands.unit import unit as unit_texts
+
+    directory, source = qemu_of(qemu)
+    request = InstallOptions(qemu_directory=directory, source=source)
+    facts, text, files = unit_texts(host_at(root, verbose=verbose), platforms or [], request)
+    if format_ == Format.json:
+        from binfmt_setup.report import text_report
+        from binfmt_setup.report.result import UnitResult
+
+        document = text_report.json_report(UnitResult(facts), unit=text, files=files)
+        return Answer(document, int(ExitCode.OK), facts)
+    # As comments, so that the output is a unit file that systemd accepts.
+    lines = (line for path, body in files.items() for line in (path, *body.splitlines()))
+    return Answer("".join(f"# {line}\n" for line in lines) + text, int(ExitCode.OK), facts)
+
+
+def run(  # noqa: PLR0913 - one parameter is one option
+    command: options.CommandWords,
+    *,
+    platform: options.Emulated = None,
+    qemu: options.Qemu = "",
+    map_users: options.MapUsers = None,
+    map_root: options.MapRoot = False,
+    format_: options.AnyFormat = Format.text,
+    verbose: options.Verbose = False,
+) -> NoReturn:
+    """Run COMMAND with emulation in a private user namespace; nothing on the host changes."""
+    from binfmt_setup.commands.run import RunOptions, callers_qemu, execute
+
+    del format_  # of the answer when it cannot be run: the border knows it
+    host = host_at("/", verbose=verbose)
+    request = RunOptions(
+        tuple(command), tuple(platform or ()), callers_qemu(host, qemu), map_users,
+        as_root=map_root, verbose=verbose,
+    )  # fmt: skip
+    execute(host, request)
+
+
+def _engine_calls(host: Host, words: str) -> EngineCalls:
+    """What --engine asks for; what engines see of the environment is chosen there."""
+    import sys
+
+    from binfmt_setup.engines.ask import EngineCalls, asked_engines
+    from binfmt_setup.engines.call import Caller
+    from binfmt_setup.system.progress import Ticker
+
+    names = asked_engines(words)
+    if not host.live:
+        raise UsageProblem("--engine and --root exclude each other", hint="an engine is no file")
+    ticker = Ticker(sys.stderr, terminal=sys.stderr.isatty() and not host.verbose)
+    return EngineCalls(Caller(host, dict(os.environ), progress=ticker), names)

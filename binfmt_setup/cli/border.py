@@ -1,0 +1,131 @@
+"""The border: a command line becomes a call, the call an answer, and that an exit status.
+
+The only place where errors end.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import suppress
+from itertools import pairwise, takewhile
+from typing import TYPE_CHECKING
+
+from binfmt_setup.cli import streams
+from binfmt_setup.cli.answers import HOST, Answer, answer_of, style_of
+from binfmt_setup.cli.reader import Call
+from binfmt_setup.model.errors import BinfmtSetupError, ExitCode
+from binfmt_setup.model.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class _Wanted(Record):
+    """What a report of a failure must know of the command line."""
+
+    command: str
+    format_: str
+    check: bool
+
+
+def answered(reading: Callable[[], Call | Answer], arguments: Sequence[str]) -> int:
+    """Do what a command line asks for, print the answer and return the exit status.
+
+    `arguments` tell in which format an error is to be answered while nobody has read them.
+    """
+    start = time.perf_counter()
+    wanted = _guessed(arguments)
+    try:
+        found = reading()
+        if isinstance(found, Call):
+            wanted = _wanted(found)
+            answer = _carried_out(found)
+            _tell(found, answer, time.perf_counter() - start)
+        else:
+            answer = found
+    except BinfmtSetupError as error:
+        answer = _failure(error, wanted)
+    except Exception as error:
+        return _defect(error)
+    streams.write_answer(answer.text)
+    return answer.status
+
+
+def _carried_out(call: Call) -> Answer:
+    from binfmt_setup.cli import actions
+
+    answer = getattr(actions, call.command)(**call.parameters)
+    assert isinstance(answer, Answer)  # noqa: S101 - each action gives one
+    return answer
+
+
+def _tell(call: Call, answer: Answer, seconds: float) -> None:
+    """With --verbose: what was read, and how long everything took."""
+    facts = answer.facts
+    if not call.parameters.get("verbose") or facts is None:
+        return
+    read = (
+        f"{len(facts.entries)} entries, {len(facts.interpreters)} interpreters, "
+        f"{len(facts.configs)} files of binfmt.d below {facts.root}"
+    )
+    milliseconds = f"{seconds * 1000:.0f} ms"
+    print(f"{call.command}: read {read} in {milliseconds}; exit {answer.status}", file=sys.stderr)
+
+
+def _wanted(call: Call) -> _Wanted:
+    given = call.parameters
+    format_ = str(getattr(given.get("format_"), "value", "text"))
+    return _Wanted(call.command, format_, bool(given.get("check") or given.get("diff")))
+
+
+def _guessed(arguments: Sequence[str]) -> _Wanted:
+    """The same of a line that cannot be read."""
+    # Behind a "--" are the words of the command that `run` starts.
+    words = list(takewhile(lambda word: word != "--", arguments))
+    pairs = [("--format", word.removeprefix("--format=")) for word in words]
+    named = {value for key, value in [*pairs, *pairwise(words)] if key == "--format"}
+    format_ = next((name for name in ("json", "github", "junit") if name in named), "text")
+    command = next((word for word in words if not word.startswith("-")), "")
+    return _Wanted(command, format_, "--check" in words)
+
+
+def _failure(error: BinfmtSetupError, wanted: _Wanted) -> Answer:
+    """Say on standard error what stopped the command; the answer is for what reads it."""
+    from binfmt_setup.report import text_report
+
+    for line in text_report.error_lines(error, style_of(errors=True)):
+        print(line, file=sys.stderr)
+    return Answer(_failure_text(error, wanted), int(error.exit_code))
+
+
+def _failure_text(error: BinfmtSetupError, wanted: _Wanted) -> str:
+    """The failure in a format for programs, with the host as far as it is known."""
+    if wanted.format_ == "text":
+        return ""
+    if host := HOST.get():
+        from binfmt_setup.commands.look import stopped
+
+        with suppress(Exception):  # nothing may hide the error that is being reported
+            result = stopped(host, wanted.command, error, check=wanted.check)
+            return answer_of(result, wanted.format_).text
+    if wanted.format_ == "json":
+        import json
+
+        from binfmt_setup.report.document import failure
+
+        return json.dumps(failure(wanted.command, error), indent=2) + "\n"
+    from binfmt_setup.report import ci_formats
+
+    one = ci_formats.github_error if wanted.format_ == "github" else ci_formats.junit_error
+    return one(error) + "\n"
+
+
+def _defect(error: Exception) -> int:
+    import traceback
+
+    traceback.print_exception(error, limit=-5)
+    print(
+        "this is a defect of binfmt-setup: please report it with the lines above", file=sys.stderr
+    )
+    return int(ExitCode.DEFECT)

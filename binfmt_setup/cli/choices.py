@@ -1,0 +1,21 @@
+"""What options with a fixed choice of values can be."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Format(str, Enum):
+    """What every command can print."""
+
+    text = "text"
+    json = "json"
+
+
+class CheckFormat(str, Enum):
+    """What `check` can print."""
+
+    text = "text"
+    json = "json"
+    github = "github"
+    junit = "junit"

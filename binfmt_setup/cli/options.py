@@ -1,0 +1,99 @@
+"""The options and arguments of all commands, each declared here and nowhere else.
+
+`actions` names them as the types of its parameters. This module imports the command line
+library, which most runs do without: see `reader`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from binfmt_setup.cli.choices import CheckFormat, Format
+from binfmt_setup.userns.identity import Users
+
+Platforms = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[PLATFORM]...",
+        help="linux/arm64, arm64, aarch64, armhf, arm/v7, … or 'all'. None: every container "
+        "platform that this host has an emulator for and does not run by itself.",
+        show_default=False,
+    ),
+]
+Root = Annotated[
+    str,
+    typer.Option(
+        metavar="DIR", help="A host's file tree to inspect or prepare; its kernel is not asked."
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done.")]
+AnyFormat = Annotated[Format, typer.Option("--format", help="What to print.")]
+FormatOfCheck = Annotated[CheckFormat, typer.Option("--format", help="What to print.")]
+Private = Annotated[
+    bool, typer.Option("--private", help="Work in the registry of this user namespace.")
+]
+Qemu = Annotated[
+    str,
+    typer.Option(
+        metavar="SOURCE",
+        help="Take QEMU from a directory, an archive (tar, .deb, docker save, OCI) or image:REF.",
+    ),
+]
+QemuStore = Annotated[
+    str,
+    typer.Option(
+        metavar="DIR",
+        help="Keep what --qemu unpacks here.  [default: /usr/local/lib/binfmt-setup/qemu]",
+        show_default=False,
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--check", help="Write nothing; say what would.")]
+Diff = Annotated[bool, typer.Option("--diff", help="Show each change line by line.")]
+NoPersist = Annotated[bool, typer.Option("--no-persist", help="Until the next reboot only.")]
+InstallQemu = Annotated[
+    bool, typer.Option("--install-qemu", help="Install QEMU's package where it is missing.")
+]
+Credentials = Annotated[
+    bool,
+    typer.Option("--credentials", help="Honour set-user-ID programs (flag C): sudo, but risk."),
+]
+TakeOver = Annotated[
+    bool,
+    typer.Option("--take-over", help="Replace what another tool registered, even if it works."),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Warnings make it a no, too.")]
+Engine = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME,…", help="Build with docker, podman, buildah, or 'auto': those there are."
+    ),
+]
+Security = Annotated[
+    bool, typer.Option("--security", help="Can the entries be trusted? Runs no probe.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the verdict.")]
+File = Annotated[str, typer.Argument(metavar="FILE", help="A program, or what should be one.")]
+Chroot = Annotated[
+    str, typer.Option(metavar="DIR", help="Take DIR for the root directory it runs in.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Even while programs run under emulation.")]
+CommandWords = Annotated[list[str], typer.Argument(metavar="COMMAND...", show_default=False)]
+Emulated = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--platform", "-P", metavar="PLATFORM", show_default=False,
+        help="Emulate this one; may be repeated. None: that of COMMAND, if it is a foreign "
+        "program, else every container platform.",
+    ),
+]  # fmt: skip
+MapUsers = Annotated[
+    Users | None,
+    typer.Option(
+        "--map-users", show_default=False,
+        help="User ids inside. auto: one's own and the range in /etc/subuid; one: one's own; "
+        "current: all there are now (for root, and its default).",
+    ),
+]  # fmt: skip
+MapRoot = Annotated[bool, typer.Option("--map-root", help="Be root inside.")]

@@ -1,0 +1,70 @@
+"""Signals that end a command: each unwinds it once, so that what is half done is taken back.
+
+Imported before anything else, and so imports next to nothing.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+WORDS: dict[int, str] = {
+    signal.SIGINT: "interrupted",
+    signal.SIGTERM: "terminated",
+    signal.SIGHUP: "hung up",
+}
+_AGAIN_SECONDS = 0.001
+
+
+class Ended(KeyboardInterrupt):
+    """One of these signals came; what Ctrl-C may break off, each of them may."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+    @property
+    def status(self) -> int:
+        """The exit status, as a shell gives it."""
+        return 128 + self.number
+
+    @property
+    def word(self) -> str:
+        """What happened, in a word."""
+        return WORDS[self.number]
+
+
+def listen() -> None:
+    """Let these signals raise `Ended` from now on; those that the caller ignores stay ignored."""
+    for number in WORDS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _end)
+    sys.unraisablehook = _lost
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    for other in WORDS:  # a second one would break off what takes back
+        signal.signal(other, _unheard)
+    raise Ended(number)
+
+
+def _unheard(_: int, __: FrameType | None) -> None:
+    """Do nothing. Unlike an ignored signal, that is not inherited by programs."""
+
+
+def _lost(lost: sys.UnraisableHookArgs) -> None:
+    """Python drops what is raised in some callbacks: raise it again a moment later."""
+    ended = lost.exc_value
+    if not isinstance(ended, Ended):
+        sys.__unraisablehook__(lost)
+        return
+
+    def again(_: int, __: FrameType | None) -> None:
+        raise ended
+
+    signal.signal(signal.SIGALRM, again)
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
