@@ -3,20 +3,21 @@
 import gc
 import os
 import sys
-from contextlib import suppress
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    # A command lives for a moment: looking for garbage, and tearing down modules at the end,
-    # would take a fifth of it.
-    gc.disable()
     try:
+        # A command lives for a moment: looking for garbage, and tearing down modules at the
+        # end, would take a fifth of it.
+        gc.disable()
         status = _status(sys.argv[1:])
-    except KeyboardInterrupt as signal:
-        # Plain ones come before `listen` only; those of `signals` know their number.
-        status = getattr(signal, "status", 130)
-        _say(getattr(signal, "word", "interrupted"))
+    except BaseException as end:
+        # Python's own KeyboardInterrupt comes before `listen` only, and knows no number.
+        status, word = getattr(end, "status", 130), getattr(end, "word", "interrupted")
+        if not (isinstance(end, KeyboardInterrupt) or hasattr(end, "word")):
+            raise
+        _say(word)
     os._exit(status)
 
 
@@ -41,8 +42,10 @@ def _status(arguments: list[str]) -> int:
 
 def _say(word: str) -> None:
     """One word on standard error, which may not be ready yet, or closed."""
-    with suppress(OSError):
+    try:  # noqa: SIM105 - importing contextlib takes longer than Ctrl-C may come too early
         os.write(2, f"{word}\n".encode())
+    except OSError:
+        pass
 
 
 if __name__ == "__main__":

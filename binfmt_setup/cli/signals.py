@@ -5,12 +5,14 @@ Imported before anything else, and so imports next to nothing.
 
 from __future__ import annotations
 
-import signal
 import sys
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # importing typing would take longer than all of this
 if TYPE_CHECKING:
+    import signal
     from types import FrameType
+else:
+    import _signal as signal  # the part of it that is built in
 
 WORDS: dict[int, str] = {
     signal.SIGINT: "interrupted",
@@ -20,8 +22,8 @@ WORDS: dict[int, str] = {
 _AGAIN_SECONDS = 0.001
 
 
-class Ended(KeyboardInterrupt):
-    """One of these signals came; what Ctrl-C may break off, each of them may."""
+class Ended(BaseException):
+    """One of these signals came. No KeyboardInterrupt: the library would make an exit of that."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)

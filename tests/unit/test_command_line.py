@@ -92,3 +92,39 @@ def test_writing_needs_root() -> None:
 def test_help_names_the_exit_codes() -> None:
     words = " ".join(tool("--help").stdout.split())
     assert "70 a defect of this tool" in words
+
+
+@pytest.mark.parametrize("empty", ["", ",", "arm64,", " "])
+@pytest.mark.parametrize(
+    "command",
+    ["install --check", "check", "uninstall --check", "unit", "check --engine docker"],
+)
+def test_an_empty_platform_never_means_all(command: str, empty: str) -> None:
+    done = tool(*command.split(), empty)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "a platform's name is empty" in done.stderr
+    assert "'all'" in done.stderr
+
+
+def test_an_empty_platform_of_run_never_means_all() -> None:
+    for options in (["--platform", ""], ["-P,"], ["-P", "arm64", "--platform="]):
+        done = tool("run", *options, "--", "true")
+        assert done.returncode == 2
+        assert "a platform's name is empty" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("check", "linux/amr64"), ("check", "--nosuch"), ("chek",)])
+def test_all_mistakes_look_alike(arguments: tuple[str, ...]) -> None:
+    first, hint = tool(*arguments, PYTHONIOENCODING="utf-8").stderr.splitlines()
+    assert first.startswith("✗ ")
+    assert hint.startswith("  → ")
+    data = json.loads(tool(*arguments, "--format", "json").stdout)
+    assert data["exit_code"] == 2
+    assert data["errors"][0]["message"] == first.removeprefix("✗ ")
+
+
+def test_without_a_command_there_is_help() -> None:
+    done = tool()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Commands:" in done.stderr
+    assert "no command is named" in done.stderr
