@@ -66,8 +66,8 @@ def _tell(call: Call, answer: Answer, seconds: float) -> None:
     if not call.parameters.get("verbose") or facts is None:
         return
     read = (
-        f"{len(facts.entries)} entries, {len(facts.interpreters)} interpreters, "
-        f"{len(facts.configs)} files of binfmt.d below {facts.root}"
+        f"{len(facts.registry.entries)} entries, {len(facts.emulators.files)} interpreters, "
+        f"{len(facts.boot.configs)} files of binfmt.d below {facts.root}"
     )
     milliseconds = f"{seconds * 1000:.0f} ms"
     print(f"{call.command}: read {read} in {milliseconds}; exit {answer.status}", file=sys.stderr)

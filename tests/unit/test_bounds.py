@@ -35,7 +35,6 @@ def _read_by(*arguments: str | Path) -> tuple[int, subprocess.CompletedProcess[s
     """The bytes that a run of the tool reads, Python's own included, and how it ended."""
     code = (
         "import atexit, sys; sys.argv = sys.argv[1:]\n"
-        "from binfmt_setup.cli.plain import plain_command\n"
         "from binfmt_setup.cli.app import run_command_line\n"
         "status = run_command_line(sys.argv)\n"
         "sys.stdout.flush()\n"
