@@ -96,8 +96,9 @@ def still_known(
     return told
 
 
-def finish(host: Host, steps: Sequence[ChangeEntry]) -> list[Outcome]:
+def finish(host: Host, facts: HostFacts, steps: Sequence[ChangeEntry]) -> list[Outcome]:
     """Bring to an end what a killed run left; where that cannot be, its cover stays for now."""
+    mark = facts.registry.own and not facts.process.own_files
     registry = Registry(host)
     outcomes: list[Outcome] = []
     with undisturbed():
@@ -106,7 +107,7 @@ def finish(host: Host, steps: Sequence[ChangeEntry]) -> list[Outcome]:
                 if step.after is None:
                     registry.delete(step.name)
                 else:
-                    registry.register(step.after)
+                    registry.register(step.after, mark=mark)
             except BinfmtSetupError as error:
                 host.log(f"cannot finish what a killed run left: {error.message}")
                 break

@@ -256,7 +256,18 @@ class Transaction:
         elif step.after is None:
             self._registry.delete(step.name)
         else:
-            self._registry.register(step.after)
+            self._registry.register(step.after, mark=self._marks(step))
+
+    def _marks(self, step: ChangeEntry) -> bool:
+        """Whether the entry needs a mark to be known for ours: not one that comes back."""
+        if self._facts.process.own_files or not self._facts.registry.own:
+            return False
+        stood = self._facts.registry.entry(step.name)
+        return (
+            stood is None
+            or stood.registration != step.after
+            or (step.name in self._facts.registry.marked)
+        )
 
     def _fail(self, work: Work, words: str) -> None:
         self._roll_back(work)

@@ -103,7 +103,7 @@ def _read(
         found = recovery.still_known(facts, dict(found), ending)
         facts = recovery.foreseen(facts, ending)
     elif ending:
-        ended = recovery.finish(host, ending)
+        ended = recovery.finish(host, facts, ending)
         facts, found = looked_again(host, facts), probe(host, asked.platforms)
     wished = selected(facts, asked, found)
     facts = _with_needed_versions(host, facts, wished)

@@ -119,7 +119,7 @@ def _registrations(
     Asked for while the registry is empty. Raises NoEmulator when a named target has no
     emulator, or none at all has one.
     """
-    from binfmt_setup.changes import plan
+    from binfmt_setup.changes.registrations import wished_registration
     from binfmt_setup.changes.steps import Wish
     from binfmt_setup.emulators import choice
     from binfmt_setup.inspect import snapshot
@@ -140,7 +140,7 @@ def _registrations(
     wish = Wish(qemu_given=bool(directory))
     for target, emulator in found.items():
         asked = facts.emulators.file_at(emulator.path) or emulator
-        yield plan.wished_registration(facts, target, asked, wish)
+        yield wished_registration(facts, target, asked, wish)
 
 
 def callers_environment(host: Host) -> dict[bytes, bytes]:

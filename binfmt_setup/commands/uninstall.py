@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from binfmt_setup.changes import conditions, plan, recovery
+from binfmt_setup.changes import conditions, recovery, removal
 from binfmt_setup.changes.leftovers import remove_leftovers
 from binfmt_setup.changes.steps import Outcome
 from binfmt_setup.changes.transaction import Transaction
@@ -34,7 +34,7 @@ def uninstall(
     facts = snapshot(host)
     conditions.refuse_wrong_namespace(facts, private=private)
     kept = _kept(host, facts)
-    todo = plan.plan_uninstall(facts, targets, kept)
+    todo = removal.plan_uninstall(facts, targets, kept)
     if check_only:
         planned = tuple(Outcome(step, "planned") for step in todo.steps)
         return UninstallResult(facts, outcomes=planned, check=True)
@@ -43,9 +43,9 @@ def uninstall(
         if interrupted:
             remove_leftovers(host)
         facts = snapshot(host)
-        ended = recovery.finish(host, recovery.steps(facts)) if facts.live else []
+        ended = recovery.finish(host, facts, recovery.steps(facts)) if facts.live else []
         facts = snapshot(host) if ended else facts
-        todo = plan.plan_uninstall(facts, targets, _kept(host, facts))
+        todo = removal.plan_uninstall(facts, targets, _kept(host, facts))
         if not force:
             _refuse_while_in_use(host, facts, todo)
         work = Transaction(host, todo, facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from binfmt_setup.boot import units
-from binfmt_setup.changes import plan
+from binfmt_setup.changes import registrations as registering
 from binfmt_setup.commands import preparing
 from binfmt_setup.commands.provision import wish_of
 from binfmt_setup.commands.request import asked_for, probe, selected
@@ -39,7 +39,7 @@ def unit(
             raise choice.missing(facts, [target])
         facts = with_versions(host, facts, [] if chosen.needs_binfmt_flags else [chosen.path])
         chosen = facts.emulators.file_at(chosen.path) or chosen
-        registrations.append(plan.wished_registration(facts, target, chosen, wish))
+        registrations.append(registering.wished_registration(facts, target, chosen, wish))
     if not registrations:
         raise choice.missing(facts, targets_of(asked.platforms))
     files = {f"{OWN_DIRECTORY}/{r.name}.conf": units.config_text(r, None) for r in registrations}

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from binfmt_setup.model.binfmt_d import BINFMT_D, MARKER, ConfigFile, parse_config
+from binfmt_setup.model.binfmt_d import (
+    BINFMT_D,
+    MARKER,
+    ConfigFile,
+    parse_config,
+    parse_update_binfmts,
+)
 from binfmt_setup.model.boot_facts import (
     REGISTRY_UNIT,
     SCRIPT_PATH,
@@ -20,9 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from binfmt_setup.model.mountinfo import Mount
+    from binfmt_setup.model.registration import Registration
     from binfmt_setup.system.host import Host
 
 _HELPERS = ("/usr/lib/systemd/systemd-binfmt", "/lib/systemd/systemd-binfmt")
+_UPDATE_BINFMTS = "/var/lib/binfmts"
 _MASKABLE = ("systemd-binfmt.service", f"{REGISTRY_UNIT}.mount", f"{REGISTRY_UNIT}.automount")
 
 
@@ -60,6 +68,8 @@ def boot_facts(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
     facts = _init(host)
     names = read.names(UNIT_DIRECTORY)
     files = _boot_files(host, read, names)
+    configs = _configs(host, read)
+    names_of_others = read.names(_UPDATE_BINFMTS)
     return replace(
         facts,
         files=files,
@@ -68,8 +78,9 @@ def boot_facts(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
         active=_active_units(host, files),
         fstab=parse_fstab(read.known("/etc/fstab")),
         mounted=tuple(dict.fromkeys(mount.point for mount in mounts)),
-        configs=_configs(host, read),
-        update_binfmts=frozenset(read.names("/var/lib/binfmts")),
+        configs=configs,
+        update_binfmts=frozenset(names_of_others),
+        imported=_imported(read, names_of_others, configs),
         missing_directories=frozenset(d for d in BINFMT_D if not host.exists(d)),
         unread=tuple(read.unread),
     )
@@ -124,6 +135,16 @@ def _active_units(host: Host, files: Iterable[str]) -> frozenset[str]:
     """
     names = (path.rpartition("/")[2] for path in files)
     return frozenset(n for n in names if host.link_target(f"/run/systemd/units/invocation:{n}"))
+
+
+def _imported(
+    read: _Reader, names: Sequence[str], configs: Sequence[ConfigFile]
+) -> dict[str, Registration]:
+    """What update-binfmts would register in the place of ours; nobody asks for its others."""
+    own = {r.name for config in configs if config.owned for r in config.registrations}
+    texts = {name: read.known(f"{_UPDATE_BINFMTS}/{name}") for name in names if name in own}
+    parsed = {name: parse_update_binfmts(name, text) for name, text in texts.items()}
+    return {name: rule for name, rule in parsed.items() if rule is not None}
 
 
 def _configs(host: Host, read: _Reader) -> tuple[ConfigFile, ...]:

@@ -14,9 +14,6 @@ from binfmt_setup.emulators.version_line import version_in_file
 from binfmt_setup.inspect.interpreters import Interpreters
 from binfmt_setup.inspect.next_boot import boot_facts
 from binfmt_setup.inspect.process import machine_of_tree, standing_among
-from binfmt_setup.model.boot_facts import (
-    REGISTRY_UNIT,
-)
 from binfmt_setup.model.facts import (
     Distribution,
     HostFacts,
@@ -39,8 +36,6 @@ if TYPE_CHECKING:
 
     from binfmt_setup.system.host import Host
 
-_HELPERS = ("/usr/lib/systemd/systemd-binfmt", "/lib/systemd/systemd-binfmt")
-_MASKABLE = ("systemd-binfmt.service", f"{REGISTRY_UNIT}.mount", f"{REGISTRY_UNIT}.automount")
 _CONTAINER_MARKERS = ("/.dockerenv", "/run/.containerenv")
 _X86_LEVEL_FLAGS_LINE = "flags"
 
@@ -58,7 +53,7 @@ def snapshot(host: Host, wished: Sequence[Platform] = (), *, qemu_directory: str
         facts,
         kernel=replace(facts.kernel, cpu_flags=_cpu_flags(host, wished)),
         process=replace(facts.process, container=_container(host)),
-        registry=with_entries(host, facts.registry),
+        registry=_with_marks(host, facts.process, with_entries(host, facts.registry)),
         boot=boot_facts(host, mounts),
         distribution=_distribution(host),
     )
@@ -72,7 +67,7 @@ def looked_again(host: Host, facts: HostFacts) -> HostFacts:
     """
     return replace(
         facts,
-        registry=with_entries(host, facts.registry),
+        registry=_with_marks(host, facts.process, with_entries(host, facts.registry)),
         boot=boot_facts(host, parse_mountinfo(host.text("/proc/self/mountinfo"))),
     )
 
@@ -106,6 +101,7 @@ def _with_interpreters(
             emulators[target.name] = found
     paths = {entry.interpreter for entry in facts.registry.entries}
     paths |= {r.interpreter for c in facts.boot.configs for r in c.registrations}
+    paths |= {rule.interpreter for rule in facts.boot.imported.values()}
     paths |= {c.replaced.interpreter for c in facts.boot.configs if c.replaced is not None}
     for path in sorted(paths):
         read.at(path)
@@ -171,6 +167,13 @@ def with_entries(host: Host, registry: RegistryFacts) -> RegistryFacts:
         unread=tuple(entry for entry in read if isinstance(entry, UnreadEntry)),
         listing=None,
     )
+
+
+def _with_marks(host: Host, process: ProcessFacts, registry: RegistryFacts) -> RegistryFacts:
+    """The marks on entries, which count only where no file of ours can tell whose they are."""
+    if process.own_files or not registry.own:
+        return registry
+    return replace(registry, marked=Registry(host).marked())
 
 
 def _distribution(host: Host) -> Distribution:

@@ -21,6 +21,10 @@ MARKER = "# Written by binfmt-setup, which removes it again: binfmt-setup uninst
 """The first line of every binfmt.d file this tool writes; it is how ownership is known."""
 REPLACED = "# Stood here before: "
 MADE_DIRECTORY = "# Made this directory, too"
+_UPDATE_BINFMTS = (
+    "package", "type", "offset", "magic", "mask", "interpreter", "detector", "credentials",
+    "preserve", "fix_binary",
+)  # fmt: skip
 PROBLEMS_KEPT = 10
 """Of what is wrong with one file so many are told one by one; the rest is counted."""
 
@@ -85,3 +89,19 @@ def _registration_or_none(line: str) -> Registration | None:
         return parse_line(line)
     except BadRegistration:
         return None
+
+
+def parse_update_binfmts(name: str, text: str) -> Registration | None:
+    """Read one of update-binfmts' own files; None for what it would not register as it stands.
+
+    One value a line (binfmt-support, src/format.c): package, type, offset, magic, mask,
+    interpreter, detector, credentials, preserve, fix_binary. With a detector the kernel gets
+    another program, which asks it.
+    """
+    fields = dict(zip(_UPDATE_BINFMTS, text.split("\n"), strict=False))
+    if fields.get("type") != "magic" or fields.get("detector"):
+        return None
+    switches = {"credentials": "C", "preserve": "P", "fix_binary": "F"}
+    flags = "".join(flag for key, flag in switches.items() if fields.get(key) == "yes")
+    values = (fields.get(key, "") for key in ("offset", "magic", "mask", "interpreter"))
+    return _registration_or_none("\1".join(("", name, "M", *values, flags)))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from binfmt_setup.model.mount_order import FstabLine
     from binfmt_setup.model.reading import UnreadFile
+    from binfmt_setup.model.registration import Registration
     from binfmt_setup.model.targets import Target
 
 UNIT_DIRECTORY = "/etc/systemd/system"
@@ -31,7 +32,8 @@ class BootFacts(Record):
     tool's units and their script by path, `unit_links` the links that enable those units,
     `masked` and `active` are names of units. `mounted` are mount points of the moment.
     `configs` are all binfmt.d files, the masked ones too. `update_binfmts` names what Debian's
-    update-binfmts(8) keeps in /var/lib/binfmts. `unread` is what of all this could not be read.
+    update-binfmts(8) keeps in /var/lib/binfmts, `imported` what it would register under a name
+    that a file of ours takes. `unread` is what of all this could not be read.
     """
 
     init: Literal["systemd", "openrc", "other", "none"]
@@ -46,6 +48,7 @@ class BootFacts(Record):
     mounted: tuple[str, ...] = ()
     configs: tuple[ConfigFile, ...] = ()
     update_binfmts: frozenset[str] = frozenset()
+    imported: Mapping[str, Registration] = NOTHING
     missing_directories: frozenset[str] = frozenset()
     unread: tuple[UnreadFile, ...] = ()
 

@@ -28,7 +28,8 @@ class RegistryFacts(Record):
     Entries come in match order: the kernel picks the first that fits. `enabled` is the switch
     for all entries. `listing` tells why the list of entries is not known; None: it is complete
     but for what `unread` names. `own` says whether the registry belongs to this user
-    namespace: a container's does, the one that a bare `unshare` sees is the host's.
+    namespace: a container's does, the one that a bare `unshare` sees is the host's. `marked`
+    names the entries that this tool has made where it could write no file about them.
     """
 
     mount: BinfmtMount = ABSENT
@@ -37,6 +38,7 @@ class RegistryFacts(Record):
     entries: tuple[Entry, ...] = ()
     listing: NotLookedAt | Unreadable | None = NOT_LOOKED_AT
     unread: tuple[UnreadEntry, ...] = ()
+    marked: frozenset[str] = frozenset()
 
     def entry(self, name: str) -> Entry | None:
         """The entry of this name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from binfmt_setup.boot.survival import persistence_problem
-from binfmt_setup.changes.plan import is_owned
+from binfmt_setup.changes.registrations import is_owned
 from binfmt_setup.changes.steps import (
     ChangeEntry,
     ChangeFile,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,8 @@ _ENTRY_BYTES = 8192  # an entry's text is at most a name, two hex fields and 192
 _MOUNT_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
 _THAW = 0xC0045878  # FITHAW (linux/fs.h)
 _LOCK_SECONDS = 5.0
+_MARK = stat.S_ISVTX
+_MARKED_MODE = 0o644 | _MARK
 
 
 class Outside(Record):
@@ -190,13 +193,25 @@ class Registry:
             dated = [(item.stat().st_mtime_ns, item.name) for item in found]
         return [name for _, name in sorted(dated, reverse=True)]
 
+    def marked(self) -> frozenset[str]:
+        """The names of entries that bear this tool's mark; see `register`."""
+        with suppress(OSError), self._opened() as directory, os.scandir(directory) as found:
+            return frozenset(item.name for item in found if item.stat().st_mode & _MARK)
+        return frozenset()
+
     # -- writing -----------------------------------------------------------------------
 
-    def register(self, registration: Registration) -> None:
-        """Register one entry and read it back; raises the typed error for what went wrong."""
+    def register(self, registration: Registration, *, mark: bool = False) -> None:
+        """Register one entry and read it back; raises the typed error for what went wrong.
+
+        With `mark` the entry's file gets a bit that means nothing to the kernel and that nobody
+        else sets. It is gone with the entry, and so tells whose it is where no file can.
+        """
         try:
             with self._opened() as directory:
                 _write_at(directory, "register", registration.line)
+                if mark:
+                    os.chmod(registration.name, _MARKED_MODE, dir_fd=directory)
                 text = _read_at(directory, registration.name)
             seen = parse_entry(
                 registration.name, text if isinstance(text, str) else ""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from binfmt_setup.changes.plan import wished_registration
+from binfmt_setup.changes.registrations import wished_registration
 from binfmt_setup.changes.steps import Wish
 from binfmt_setup.model.registration import Registration
 from binfmt_setup.model.registry_facts import SWAP_PREFIX

@@ -12,6 +12,8 @@ from binfmt_setup.model.registration import Registration
 from binfmt_setup.model.targets import target_named
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.sandbox.conftest import Sandbox
 
 ARM64 = target_named("aarch64")
@@ -77,15 +79,103 @@ def test_an_equivalent_entry_of_the_distribution_is_left_alone(system: Sandbox) 
     assert system.sh(TREE).stdout == before
 
 
-def test_an_entry_that_no_file_keeps_gets_one_and_stays_as_it_is(system: Sandbox) -> None:
-    theirs = by_the_package(system, flags="OF")
+def changes(system: Sandbox, *arguments: str) -> list[object]:
+    """Whether each of three installs in a row changed something."""
+    command = ("install", "arm64", "--private", *arguments)
+    return [system.json(*command)["changed"] for _ in range(3)]
+
+
+@pytest.mark.parametrize("flags", ["OF", "POCF"])
+def test_an_entry_that_no_file_keeps_becomes_ours_at_once(system: Sandbox, flags: str) -> None:
+    theirs = by_the_package(system, flags=flags)
     system.sh(f"rm {PACKAGED}")
-    done = system.json("install", "arm64", "--private")
-    kinds = {row["kind"] for row in cast("list[dict[str, object]]", done["actions"])}
-    assert kinds <= {"write-file", "link"}
-    assert theirs.line in system.sh(f"cat {OURS}").stdout
+    assert changes(system) == [True, False, False]
+    assert "C" not in system.entries()["qemu-aarch64"].flags
+    assert REPLACED + theirs.line in system.sh(f"cat {OURS}").stdout
     system.json("uninstall", "--private")
     assert system.entries()["qemu-aarch64"].registration == theirs
+
+
+def test_of_an_emulator_elsewhere_it_keeps_the_file_and_not_the_rights(
+    system: Sandbox, emulators: Path
+) -> None:
+    """Nobody would look there for one; so what stands is all there is to take."""
+    elsewhere = str(emulators / "qemu-aarch64-static")
+    system.register(Registration("qemu-aarch64", elsewhere, "POCF", ARM64.magic, ARM64.mask))
+    system.sh(
+        "mount -t tmpfs none /usr/libexec; mount --bind /dev/null /usr/bin/qemu-aarch64-static"
+    )
+    assert changes(system) == [True, False, False]
+    entry = system.entries()["qemu-aarch64"]
+    assert (entry.interpreter, entry.flags) == (elsewhere, "POF")
+
+
+def by_update_binfmts(system: Sandbox, flags: str = "POCF") -> Registration:
+    """What binfmt-support registers on Debian 11 and Ubuntu 20.04: an own file, and the entry."""
+    theirs = Registration(ARM64.entry_name, INTERPRETER, flags, ARM64.magic, ARM64.mask)
+    switches = ("yes" if flag in flags else "no" for flag in "CPF")
+    magic, mask = theirs.line.split(":")[4:6]
+    lines = ("qemu-user-static", "magic", "0", magic, mask, INTERPRETER, "", *switches)
+    system.sh("mkdir -p /var/lib/binfmts; mount -t tmpfs none /var/lib/binfmts")
+    system.run("sh", "-c", "cat > /var/lib/binfmts/qemu-aarch64", stdin="\n".join(lines) + "\n")
+    return theirs
+
+
+def test_what_binfmt_support_keeps_is_left_alone(system: Sandbox) -> None:
+    theirs = by_update_binfmts(system)
+    system.register(theirs)
+    assert changes(system) == [False, False, False]
+    assert system.entries()["qemu-aarch64"].registration == theirs
+    assert system.json("install", "arm64", "--private", "--take-over")["changed"] is True
+    assert "C" not in system.entries()["qemu-aarch64"].flags
+    system.json("uninstall", "--private")
+    assert system.entries()["qemu-aarch64"].registration == theirs
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_what_binfmt_support_did_to_our_entry_is_seen_and_cured(
+    system: Sandbox, *, restarted: bool
+) -> None:
+    system.sh("mkdir /run/openrc")
+    system.json("install", "arm64", "--private")
+    theirs = by_update_binfmts(system)
+    system.sh("echo -1 > /proc/sys/fs/binfmt_misc/qemu-aarch64")
+    if restarted:
+        system.register(theirs)
+    checked = system.json("check", "arm64", status=0 if restarted else 1)
+    rows = cast("list[dict[str, list[dict[str, object]]]]", checked["platforms"])
+    told = {finding["code"] for finding in rows[0]["findings"]}
+    assert ("config-differs" if restarted else "entry-missing") in told
+    assert changes(system) == [True, False, False]
+    assert "C" not in system.entries()["qemu-aarch64"].flags
+    system.json("uninstall", "--private")
+    assert system.entries()["qemu-aarch64"].registration == theirs
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_what_the_distribution_brought_since_is_loaded_when_ours_goes(
+    system: Sandbox, *, lost: bool
+) -> None:
+    system.json("install", "arm64", "--private")
+    theirs = Registration(ARM64.entry_name, INTERPRETER, "OCF", ARM64.magic, ARM64.mask)
+    system.run("sh", "-c", f"cat > {PACKAGED}", stdin=theirs.line + "\n")
+    if lost:
+        system.sh("echo -1 > /proc/sys/fs/binfmt_misc/qemu-aarch64")
+    system.json("uninstall", "--private")
+    assert system.entries()["qemu-aarch64"].registration == theirs
+    assert system.json("uninstall", "--private")["changed"] is False
+
+
+def test_a_file_of_the_distribution_whose_emulator_is_gone_does_not_stop_uninstall(
+    system: Sandbox,
+) -> None:
+    before = system.sh(TREE).stdout
+    system.json("install", "arm64", "--private")
+    theirs = Registration(ARM64.entry_name, "/usr/bin/gone", "OCF", ARM64.magic, ARM64.mask)
+    system.run("sh", "-c", f"cat > {PACKAGED}", stdin=theirs.line + "\n")
+    system.json("uninstall", "--private")
+    assert system.entries() == {}
+    assert system.sh(TREE).stdout == before
 
 
 def test_without_persistence_the_record_is_gone_at_the_next_boot(system: Sandbox) -> None:

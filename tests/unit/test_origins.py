@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from binfmt_setup.changes.plan import plan_install, plan_uninstall
+from binfmt_setup.changes.plan import plan_install
+from binfmt_setup.changes.removal import plan_uninstall
 from binfmt_setup.changes.steps import ChangeEntry, Wish
 from binfmt_setup.diagnosis.judge import judge
 from binfmt_setup.diagnosis.ownership import left_by, origin
@@ -185,12 +186,41 @@ def planned(facts: HostFacts, *, take_over: bool) -> ChangeEntry | None:
 
 
 def test_an_equivalent_entry_stays_unless_its_takeover_is_asked_for() -> None:
-    facts = host_with(arm64("/usr/bin/qemu-aarch64-static", "OCF"))
+    theirs = arm64("/usr/bin/qemu-aarch64-static", "OCF")
+    facts = host_with(theirs, directory="/usr/lib/binfmt.d")
     assert planned(facts, take_over=False) is None
     change = planned(facts, take_over=True)
     assert change is not None
     assert change.before == facts.registry.entries[0].registration
     assert change.after == arm64("/usr/bin/qemu-aarch64-static", "POF")
+
+
+def test_an_entry_that_nobody_keeps_becomes_ours_at_once_and_loses_c() -> None:
+    facts = host_with(arm64("/usr/bin/qemu-aarch64-static", "OCF"))
+    change = planned(facts, take_over=False)
+    assert change is not None
+    assert change.after == arm64("/usr/bin/qemu-aarch64-static", "POF")
+
+
+def test_what_update_binfmts_keeps_is_left_alone() -> None:
+    facts = host_with(arm64("/usr/bin/qemu-aarch64-static", "POCF"))
+    kept = replace(facts.boot, update_binfmts=frozenset(("qemu-aarch64",)))
+    plan = plan_install(replace(facts, boot=kept), [parse_platform("arm64")], ran((1, 7)), Wish())
+    assert plan.steps == ()
+
+
+def test_what_binfmt_support_put_in_the_place_of_ours_goes_again() -> None:
+    ours = arm64("/usr/bin/qemu-aarch64-static", "POF")
+    facts = host_with(ours, directory="/etc/binfmt.d", owned=True)
+    theirs = Entry(arm64("/usr/bin/qemu-aarch64-static", "POCF"), enabled=True)
+    facts = replace(
+        facts,
+        boot=replace(facts.boot, update_binfmts=frozenset(("qemu-aarch64",))),
+        registry=replace(facts.registry, entries=(theirs,)),
+    )
+    change = planned(facts, take_over=False)
+    assert change is not None
+    assert change.after == ours
 
 
 def test_what_cannot_survive_a_reboot_is_replaced_without_being_asked_for() -> None:
@@ -219,7 +249,9 @@ def test_a_takeover_that_was_made_changes_nothing_more() -> None:
 def test_a_takeover_needs_an_emulator_of_this_host() -> None:
     facts = host_with(arm64("/usr/bin/qemu-aarch64-static", "OCF"))
     facts = replace(facts, emulators=replace(facts.emulators, candidates={}))
-    assert planned(facts, take_over=False) is None
+    change = planned(facts, take_over=False)
+    assert change is not None
+    assert change.after == arm64("/usr/bin/qemu-aarch64-static", "OF"), "the same emulator"
     with pytest.raises(NoEmulator):
         planned(facts, take_over=True)
 

@@ -1,0 +1,130 @@
+"""What this tool registers, what of others' it lets stand, and which entries it made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from binfmt_setup.emulators import choice
+from binfmt_setup.model.errors import NoEmulator
+from binfmt_setup.model.facts import version_pair
+from binfmt_setup.model.records import replace
+from binfmt_setup.model.registration import Registration, canonical_flags
+from binfmt_setup.model.targets import Target, target_of_entry
+
+if TYPE_CHECKING:
+    from binfmt_setup.changes.steps import Wish
+    from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.interpreter import Interpreter
+    from binfmt_setup.model.registration import Entry
+
+FIRST_QEMU_WITH_AT_FLAGS = (6, 0)
+FIRST_KERNEL_WITH_AT_FLAGS = (5, 12)
+"""From here on the kernel tells an interpreter through AT_FLAGS that P is set."""
+
+
+def wished_registration(
+    facts: HostFacts, target: Target, interpreter: Interpreter, wish: Wish
+) -> Registration:
+    """The registration that this tool would write for a target.
+
+    F always (chroots and containers); O always (programs one may execute but not read);
+    P where kernel and QEMU agree on how argv[0] is passed; C only when asked for.
+    """
+    flags = (
+        "OF" + ("C" if wish.credentials else "") + ("P" if _keeps_argv0(facts, interpreter) else "")
+    )
+    return Registration(
+        target.entry_name, interpreter.path, canonical_flags(flags), target.magic, target.mask
+    )
+
+
+def _keeps_argv0(facts: HostFacts, interpreter: Interpreter) -> bool:
+    if interpreter.needs_binfmt_flags:
+        return True
+    kernel_tells = facts.kernel.version >= FIRST_KERNEL_WITH_AT_FLAGS
+    return kernel_tells and version_pair(interpreter.version) >= FIRST_QEMU_WITH_AT_FLAGS
+
+
+def acceptable(facts: HostFacts, entry: Registration, target: Target, wish: Wish) -> bool:
+    """Whether a registration, whoever made it, does for a target what ours would do."""
+    interpreter = facts.emulators.file_at(entry.interpreter)
+    if interpreter is None:
+        return False
+    flags_fit = "F" in entry.flags and ("C" in entry.flags or not wish.credentials)
+    if interpreter.needs_binfmt_flags:
+        flags_fit = flags_fit and {"P", "O"} <= set(entry.flags)
+    fits = entry.matches(target.magic) and not _catches_native(facts, entry)
+    return fits and flags_fit and choice.may_register(facts, entry.interpreter, interpreter)
+
+
+def _catches_native(facts: HostFacts, entry: Registration) -> bool:
+    return facts.kernel.native is not None and entry.matches(facts.kernel.native.magic)
+
+
+def is_owned(facts: HostFacts, entry: Entry) -> bool:
+    """Whether this tool made an entry: its own binfmt.d file says the same.
+
+    A bare user namespace owns no files, and those it sees tell of the host's registry. There
+    an entry of ours bears a mark in the registry itself (`Registry.register`).
+    """
+    target = target_of_entry(entry.name)
+    if target is None or entry.name != target.entry_name:
+        return False
+    if not facts.process.own_files:
+        return facts.registry.own and entry.name in facts.registry.marked
+    config = facts.boot.own_config(target)
+    return config is not None and entry.registration in config.registrations
+
+
+def kept_by_others(facts: HostFacts, target: Target, wish: Wish) -> bool:
+    """Whether somebody else registers the target well at the next boot."""
+    if wish.take_over:
+        return False
+    config = facts.boot.config_of(target.entry_name)
+    if config is None:
+        # Debian's binfmt-support has its own files; what it registers is what is there now.
+        entry = facts.registry.entry(target.entry_name)
+        by_update_binfmts = target.entry_name in facts.boot.update_binfmts
+        return by_update_binfmts and _does(facts, entry, target, wish)
+    rules = (r for r in config.registrations if r.name == target.entry_name)
+    return any(acceptable(facts, rule, target, wish) for rule in rules)
+
+
+def _does(facts: HostFacts, entry: Entry | None, target: Target, wish: Wish) -> bool:
+    return entry is not None and acceptable(facts, entry.registration, target, wish)
+
+
+def registration_to_write(facts: HostFacts, target: Target, wish: Wish) -> Registration:
+    """What shall be registered for a target; raises NoEmulator."""
+    interpreter = choice.choose(facts, target)
+    if interpreter is not None:
+        return wished_registration(facts, target, interpreter, wish)
+    standing = _of_the_entry_that_stands(facts, target, wish)
+    if standing is None:
+        raise choice.missing(facts, [target])
+    return standing
+
+
+def _of_the_entry_that_stands(facts: HostFacts, target: Target, wish: Wish) -> Registration | None:
+    """The same emulator with our flags: of an entry that points to where nobody looks for one.
+
+    P stays as it is: whether it fits this emulator was settled by whoever registered it, and
+    the probes ran with it. C does not, unless it is wished for.
+    """
+    entry = facts.registry.entry(target.entry_name)
+    if entry is None or wish.qemu_given or wish.take_over:
+        return None
+    if not acceptable(facts, entry.registration, target, replace(wish, credentials=False)):
+        return None
+    flags = "OF" + ("C" if wish.credentials else "") + ("P" if "P" in entry.flags else "")
+    return Registration(
+        target.entry_name, entry.interpreter, canonical_flags(flags), target.magic, target.mask
+    )
+
+
+def is_what_we_write(facts: HostFacts, target: Target, entry: Entry, wish: Wish) -> bool:
+    """Whether an entry without a file is ours: an install ended before it wrote the file."""
+    try:
+        return entry.registration == registration_to_write(facts, target, wish)
+    except NoEmulator:
+        return False
