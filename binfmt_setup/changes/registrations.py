@@ -64,14 +64,14 @@ def _catches_native(facts: HostFacts, entry: Registration) -> bool:
 def is_owned(facts: HostFacts, entry: Entry) -> bool:
     """Whether this tool made an entry: its own binfmt.d file says the same.
 
-    A bare user namespace owns no files, and those it sees tell of the host's registry. There
-    an entry of ours bears a mark in the registry itself (`Registry.register`).
+    A bare user namespace owns no files, and those it sees tell of the host's registry. In its
+    own one an entry of ours bears a mark in the registry itself (`Registry.register`).
     """
     target = target_of_entry(entry.name)
     if target is None or entry.name != target.entry_name:
         return False
-    if not facts.process.own_files:
-        return facts.registry.own and entry.name in facts.registry.marked
+    if facts.registry.own and not facts.process.own_files:
+        return entry.name in facts.registry.marked
     config = facts.boot.own_config(target)
     return config is not None and entry.registration in config.registrations
 

@@ -38,7 +38,8 @@ def plan_uninstall(
     if not facts.process.own_files:
         # The usual place is the host's, and who uses it cannot be seen from here.
         discards = tuple(d for d in discards if not d.stored.directory.startswith(f"{STORE}/"))
-    return Plan(tuple(changes), boot_plan(facts, changes, Wish()), leftovers(facts), discards)
+    stale = leftovers(facts) if facts.registry_in_reach else ()
+    return Plan(tuple(changes), boot_plan(facts, changes, Wish()), stale, discards)
 
 
 def _removal(facts: HostFacts, target: Target) -> TargetChange:
@@ -46,7 +47,7 @@ def _removal(facts: HostFacts, target: Target) -> TargetChange:
     name = f"{target.entry_name}.conf"
     own = facts.boot.configs if facts.process.own_files else ()
     files = [c for c in own if c.owned and c.file_name == name]
-    entry = facts.registry.entry(target.entry_name)
+    entry = facts.registry.entry(target.entry_name) if facts.registry_in_reach else None
     after = _what_counts_then(facts, target, files) if files else None
     change = None
     if entry is not None and is_owned(facts, entry) and entry.registration != after:

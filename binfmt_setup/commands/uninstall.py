@@ -43,7 +43,8 @@ def uninstall(
         if interrupted:
             remove_leftovers(host)
         facts = snapshot(host)
-        ended = recovery.finish(host, facts, recovery.steps(facts)) if facts.live else []
+        mine = facts.live and facts.registry_in_reach
+        ended = recovery.finish(host, facts, recovery.steps(facts)) if mine else []
         facts = snapshot(host) if ended else facts
         todo = removal.plan_uninstall(facts, targets, _kept(host, facts))
         if not force:

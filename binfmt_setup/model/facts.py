@@ -109,6 +109,14 @@ class HostFacts(Record):
         return bool(self.process.container) and mount.state == "absent" and mount.read_only
 
     @property
+    def registry_in_reach(self) -> bool:
+        """Whether the registry is one that this process may write to.
+
+        Without one of its own a bare user namespace sees the host's, and its root could.
+        """
+        return self.process.own_files or self.registry.own
+
+    @property
     def unread(self) -> tuple[UnreadFile, ...]:
         """What this tool wanted to read and could not, so that nothing is concluded from it."""
         return self.boot.unread

@@ -73,6 +73,13 @@ def test_uninstall_leaves_the_hosts_files_and_entries_alone(host: Sandbox) -> No
     assert host.entries() == entries
 
 
+def test_uninstall_leaves_the_hosts_registry_alone_where_there_is_no_other(host: Sandbox) -> None:
+    entries = host.entries()
+    done = host.run(*BARE, "sh", "-c", tool("uninstall"))
+    assert done.returncode == 0, done.stderr
+    assert host.entries() == entries
+
+
 def test_no_command_writes_the_hosts_files(host: Sandbox, emulators: Path) -> None:
     files = host.sh(TREE).stdout
     commands = (
