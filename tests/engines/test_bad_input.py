@@ -19,7 +19,7 @@ ASK = """
     from binfmt_setup.engines.answers import Question
     from binfmt_setup.system.host import Host
     from binfmt_setup.model.targets import parse_platform
-    caller = Caller(Host(), dict(os.environ), Limits(2.0, {build}, 0.0))
+    caller = Caller(Host(), dict(os.environ), limits=Limits(5.0, {build}, 0.0))
     platforms = tuple(parse_platform(word) for word in {platforms!r})
     report, = ask_engines(EngineCalls(caller, ({engine!r},)), Question(platforms, named=True))
     error = report.error
@@ -39,7 +39,7 @@ int main(int argc, char **argv)
 """
 
 
-def ask(lab: Lab, engine: str, *platforms: str, build: float = 2.0) -> list[object]:
+def ask(lab: Lab, engine: str, *platforms: str, build: float = 8.0) -> list[object]:
     code = dedent(ASK).format(engine=engine, platforms=platforms, build=build)
     done = lab.python(code)
     assert done.returncode == 0, done.stderr
