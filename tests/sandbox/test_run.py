@@ -333,7 +333,7 @@ print(process.communicate(b"go on")[0].decode(), end="")
 
 
 def test_many_runs_leave_nothing_behind() -> None:
-    done = run([sys.executable, TOP / "scripts" / "soak-run", "--runs=100", "--at-once=64"])
+    done = run([sys.executable, TOP / "scripts" / "soak-run", "--runs=48", "--at-once=32"])
     assert done.returncode == 0, done.stdout + done.stderr
 
 

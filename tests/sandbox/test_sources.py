@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -241,14 +242,18 @@ def corrupt(_: bytes) -> bytes:
 
 
 def bomb(_: bytes) -> bytes:
-    import gzip
-    import io
+    """Eleven sound files of 200 MiB zeros, of which one mebibyte is compressed once."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
 
-    stream = io.BytesIO()
-    with gzip.GzipFile(fileobj=stream, mode="wb", compresslevel=1) as file:
-        for _number in range(2 * 1024 + 100):
-            file.write(bytes(1 << 20))
-    return stream.getvalue()
+    def packed(data: bytes) -> bytes:
+        return packer.compress(data) + packer.flush(zlib.Z_FULL_FLUSH)
+
+    stream, mebibyte = b"\x1f\x8b\x08" + bytes(6) + b"\xff", packed(bytes(1 << 20))
+    for number in range(11):
+        member = tarfile.TarInfo(f"zeros{number}")
+        member.size = 200 << 20
+        stream += packed(member.tobuf()) + mebibyte * 200
+    return stream + packer.flush()
 
 
 def cut(good: bytes) -> bytes:
@@ -271,11 +276,12 @@ def test_bad_archives(
     """Refused with exit code 5, whatever is wrong; the bomb is a little over 2 GiB."""
     registry.json("install", *HERE, "--qemu", str(archives[0]), *kept)
     bad = write(tmp_path / "bad", make(archives[1].read_bytes()))
-    assert_refused(registry, str(bad), kept, tmp_path)
+    said = assert_refused(registry, str(bad), kept, tmp_path)
+    assert ("it unpacks to more than 2048 MiB" in said) == (make is bomb), said
 
 
-def assert_refused(registry: Sandbox, bad: str, kept: tuple[str, ...], tmp_path: Path) -> None:
-    """Refused with exit code 5 and a message; the host as it was."""
+def assert_refused(registry: Sandbox, bad: str, kept: tuple[str, ...], tmp_path: Path) -> str:
+    """Refused with exit code 5 and a message, which is returned; the host as it was."""
     before, files = registry.entries(), sorted(tmp_path.rglob("*"))
     done = registry.tool("install", *HERE, "--qemu", bad, *kept)
     assert done.returncode == 5, done.stdout + done.stderr
@@ -284,6 +290,7 @@ def assert_refused(registry: Sandbox, bad: str, kept: tuple[str, ...], tmp_path:
     assert sorted(tmp_path.rglob("*")) == files
     assert registry.entries() == before
     assert registry.json("check", "arm64")["ok"] is True
+    return done.stderr
 
 
 @pytest.mark.parametrize(

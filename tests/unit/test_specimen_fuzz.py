@@ -24,7 +24,7 @@ from binfmt_setup.report.text_report import Style
 from tests.own_namespace import PROBES
 from tests.report_schema import assert_fits
 
-INPUTS = 3000
+INPUTS = 1500
 SEED = 20240229
 
 
