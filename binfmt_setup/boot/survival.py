@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.boot import units
 from binfmt_setup.model.binfmt_d import VOLATILE_DIRECTORY
-from binfmt_setup.model.boot_facts import REGISTRY_UNIT
+from binfmt_setup.model.boot_facts import REGISTRY_UNIT, UNIT_STEM
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.reading import Absent
 
@@ -46,6 +46,13 @@ def persistence_problem(facts: HostFacts, entry_name: str) -> str:
         return "no binfmt.d file registers it"
     if config.path.startswith(VOLATILE_DIRECTORY):
         return f"{config.path} is gone after a reboot"
+    return _config_problem(facts, config)
+
+
+def _config_problem(facts: HostFacts, config: ConfigFile) -> str:
+    """Why a file that registers an entry will not be read; empty when it will."""
+    if config.by_unit and not _registered_by_unit(facts, config):
+        return f"{config.path} is read by {UNIT_STEM}.service alone, which is not enabled"
     if facts.boot.init == "systemd":
         return _systemd_problem(facts, config)
     if facts.boot.init == "openrc":

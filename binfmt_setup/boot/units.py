@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from binfmt_setup.model.binfmt_d import (
+    BY_UNIT,
     MADE_DIRECTORY,
     MARKER,
     OWN_DIRECTORY,
@@ -52,9 +53,13 @@ def config_path(target: Target, *, volatile: bool = False) -> str:
 
 
 def config_text(
-    registration: Registration, replaced: Registration | None, *, made_directory: bool = False
-) -> str:
+    registration: Registration, replaced: Registration | None, *, made_directory: bool = False,
+    by_unit: bool,
+) -> str:  # fmt: skip
     """A binfmt.d file that systemd-binfmt and OpenRC read alike (its last line ends).
+
+    With `by_unit` it registers nothing there: it masks a file of the same name, and the unit
+    alone reads what it says.
 
     Comments keep what uninstall needs to know. Raises EnvironmentUnfit, see `one_line`.
     """
@@ -63,7 +68,7 @@ def config_text(
         lines.append(MADE_DIRECTORY)
     if replaced is not None:
         lines.append(REPLACED + _line(replaced))
-    return "\n".join([*lines, _line(registration), ""])
+    return "\n".join([*lines, (BY_UNIT if by_unit else "") + _line(registration), ""])
 
 
 def _line(registration: Registration) -> str:

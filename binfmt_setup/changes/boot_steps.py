@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.boot import units
 from binfmt_setup.changes.steps import BootStep, ChangeFile, ChangeLink, ControlUnit, Reload, Wish
-from binfmt_setup.model.boot_facts import SCRIPT_PATH, UNIT_DIRECTORY
+from binfmt_setup.model.boot_facts import SCRIPT_PATH, UNIT_DIRECTORY, UNIT_STEM
+from binfmt_setup.model.errors import EnvironmentUnfit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +23,7 @@ def boot_steps(facts: HostFacts, own: Sequence[Registration], wish: Wish) -> tup
     Under --no-persist nothing is written, and nothing that is there is taken away.
     """
     state = facts.boot
-    if own and not (wish.persist and (state.systemd_binfmt or state.init == "systemd")):
+    if own and not units_register(facts, wish):
         return ()
     groups = units.unit_groups(facts, own)
     running = state.running and facts.live
@@ -40,6 +41,41 @@ def boot_steps(facts: HostFacts, own: Sequence[Registration], wish: Wish) -> tup
     return tuple(steps)
 
 
+def conflict(
+    facts: HostFacts, own: Sequence[Registration], entry_name: str, wish: Wish
+) -> EnvironmentUnfit | None:
+    """Why a registration cannot be kept by a unit: something of somebody else's lies there."""
+    if not units_register(facts, wish):
+        return None
+    for group in units.unit_groups(facts, own):
+        needed = (SCRIPT_PATH, *group.unit_paths)
+        taken = next((path for path in needed if path in facts.boot.occupied), None)
+        if taken and any(path.endswith(f"/{entry_name}.conf") for path in group.files):
+            return _told(taken, masked=facts.boot.occupied[taken] == "masked")
+    return None
+
+
+def _told(path: str, *, masked: bool) -> EnvironmentUnfit:
+    unit = path.rpartition("/")[2]
+    if masked:
+        return EnvironmentUnfit(
+            f"{unit} is masked, by someone's decision: nothing can be registered at boot",
+            hint=f"run: systemctl unmask {unit}   (or use --no-persist)",
+            code="config-conflict",
+        )
+    return EnvironmentUnfit(
+        f"{path} is there already and was not written by this tool",
+        hint=f"look at it and move it away: mv {path} {path}.old",
+        code="config-conflict",
+    )
+
+
+def units_register(facts: HostFacts, wish: Wish) -> bool:
+    """Whether units of this tool register at boot; elsewhere an init reads binfmt.d by itself."""
+    state = facts.boot
+    return wish.persist and bool(state.systemd_binfmt or state.init == "systemd")
+
+
 def start_steps(
     facts: HostFacts, own: Sequence[Registration], steps: Sequence[BootStep], wish: Wish
 ) -> tuple[ControlUnit, ...]:
@@ -51,6 +87,8 @@ def start_steps(
     starts = []
     for group in units.unit_groups(facts, own):
         service, path, _ = _names(group.unit_paths)
+        if f"{UNIT_DIRECTORY}/{service}" in state.occupied:
+            continue  # not ours to start
         if service not in state.active:
             starts.append(ControlUnit("start-unit", service))
         elif path in rewritten:
@@ -64,17 +102,22 @@ def _names(paths: Iterable[str]) -> list[str]:
 
 def _writings(state: BootFacts, groups: Sequence[units.UnitGroup]) -> Iterator[BootStep]:
     script = units.script_text() if groups else None
-    if script is not None and state.files.get(SCRIPT_PATH) != script:
+    occupied = state.occupied  # is never written over: `conflicts` has told of it
+    if (
+        script is not None
+        and state.files.get(SCRIPT_PATH) != script
+        and (SCRIPT_PATH not in occupied)
+    ):
         yield ChangeFile(SCRIPT_PATH, state.files.get(SCRIPT_PATH), script)
     for group in groups:
         old = {path: state.files.get(path) for path in group.unit_paths}
         if not all(units.is_current(text, group) for text in old.values()):
             for path, text in units.render_units(group).items():
-                if text != old[path]:
+                if text != old[path] and path not in occupied:
                     yield ChangeFile(path, old[path], text)
     for group in groups:
         for link, target in group.links.items():
-            if link not in state.unit_links:
+            if link not in state.unit_links and target not in occupied:
                 yield ChangeLink(link, None, target)
 
 
@@ -83,7 +126,8 @@ def _removals(state: BootFacts, groups: Sequence[units.UnitGroup]) -> Iterator[B
     files = {path for group in groups for path in group.unit_paths}
     files |= {SCRIPT_PATH} if groups else set()
     links = {link for group in groups for link in group.links}
-    ours = set(_names(state.files.keys() | files)) | {"binfmt-setup.service"}
+    ours = set(_names(state.files.keys() | files)) | {f"{UNIT_STEM}.service"}
+    ours -= set(_names(state.occupied))
     for link in state.unit_links:
         if link not in links and link.rpartition("/")[2] in ours:
             yield ChangeLink(link, f"{UNIT_DIRECTORY}/{link.rpartition('/')[2]}", None)

@@ -34,7 +34,8 @@ def plan_install(
     wish: Wish,
 ) -> Plan:
     """What must change so that the wished platforms run, now and after a reboot."""
-    changes, problems = [], []
+    changes: list[TargetChange] = []
+    problems: list[tuple[Target, BinfmtSetupError]] = []
     for target, platforms in _by_target(wished).items():
         results = [probes[p.probe] for p in platforms if p.probe in probes]
         if results and all(result.ok and result.native for result in results):
@@ -48,8 +49,28 @@ def plan_install(
         else:
             if change.entry or change.files:
                 changes.append(change)
+    conflicts = _unit_conflicts(facts, changes, wished, wish)
+    changes = [change for change in changes if change.target not in conflicts]
+    problems += conflicts.items()
     boot = boot_plan(facts, changes, wish)
     return Plan(tuple(changes), boot, leftovers(facts), problems=tuple(problems), wish=wish)
+
+
+def _unit_conflicts(
+    facts: HostFacts, changes: Sequence[TargetChange], wished: Sequence[Platform], wish: Wish
+) -> dict[Target, BinfmtSetupError]:
+    """The targets that need a unit where somebody else's lies, or a mask.
+
+    Those that are as they should be are told, too: after the next boot they would not be.
+    """
+    if not (facts.boot.occupied and facts.process.own_files):
+        return {}
+    own = _own_after(facts, changes)
+    found = {
+        target: boot_steps.conflict(facts, own, target.entry_name, wish)
+        for target in _by_target(wished)
+    }
+    return {target: error for target, error in found.items() if error is not None}
 
 
 def boot_plan(facts: HostFacts, reached: Sequence[TargetChange], wish: Wish) -> BootPlan:

@@ -23,7 +23,7 @@ from binfmt_setup.model.reading import Absent, Unreadable, UnreadFile
 from binfmt_setup.model.records import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from binfmt_setup.model.mountinfo import Mount
     from binfmt_setup.model.registration import Registration
@@ -67,12 +67,14 @@ def boot_facts(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
     read = _Reader(host)
     facts = _init(host)
     names = read.names(UNIT_DIRECTORY)
-    files = _boot_files(host, read, names)
+    paths = _own_paths(names)
+    files = _boot_files(host, read, paths)
     configs = _configs(host, read)
     names_of_others = read.names(_UPDATE_BINFMTS)
     return replace(
         facts,
         files=files,
+        occupied=_occupied(host, paths, files),
         unit_links=_unit_links(host, read, names),
         masked=frozenset(unit for unit in _MASKABLE if _is_masked(host, unit)),
         active=_active_units(host, files),
@@ -108,12 +110,31 @@ def _init(host: Host) -> BootFacts:
     )
 
 
-def _boot_files(host: Host, read: _Reader, names: Sequence[str]) -> dict[str, str]:
+def _own_paths(names: Sequence[str]) -> tuple[str, ...]:
+    """Where this tool writes what runs at boot; drop-ins beside it are their makers' affair."""
+    kinds = (".service", ".path")
+    units = (n for n in names if n.startswith(UNIT_STEM) and n.endswith(kinds))
+    return (SCRIPT_PATH, *(f"{UNIT_DIRECTORY}/{name}" for name in units))
+
+
+def _boot_files(host: Host, read: _Reader, paths: Sequence[str]) -> dict[str, str]:
     """Units and script that bear this tool's mark."""
-    own = (n for n in names if n.startswith(UNIT_STEM) and not n.endswith(".wants"))
-    paths = [SCRIPT_PATH, *(f"{UNIT_DIRECTORY}/{n}" for n in own if "." in n)]
     texts = {path: read.known(path) for path in paths if not host.link_target(path)}
     return {path: text for path, text in texts.items() if MARKER in text.splitlines()[:2]}
+
+
+def _occupied(
+    host: Host, paths: Sequence[str], own: Mapping[str, str]
+) -> dict[str, Literal["masked", "theirs"]]:
+    """What lies there and is not ours: a link to /dev/null is somebody's decision, too."""
+    others: dict[str, Literal["masked", "theirs"]] = {}
+    for path in paths:
+        target = host.link_target(path)
+        if target == "/dev/null":
+            others[path] = "masked"
+        elif target or (path not in own and host.exists(path)):
+            others[path] = "theirs"
+    return others
 
 
 def _unit_links(host: Host, read: _Reader, names: Sequence[str]) -> tuple[str, ...]:

@@ -19,6 +19,9 @@ name further down (binfmt.d(5))."""
 
 MARKER = "# Written by binfmt-setup, which removes it again: binfmt-setup uninstall"
 """The first line of every binfmt.d file this tool writes; it is how ownership is known."""
+BY_UNIT = "# Registered by binfmt-setup.service: "
+"""Before a registration that this tool's unit reads and systemd-binfmt does not: with F and an
+emulator that is missing, systemd-binfmt ends failed, and then dpkg's trigger leaves it so."""
 REPLACED = "# Stood here before: "
 MADE_DIRECTORY = "# Made this directory, too"
 _UPDATE_BINFMTS = (
@@ -33,6 +36,7 @@ class ConfigFile(Record):
     """One binfmt.d file.
 
     `replaced` is the registration that stood in the kernel when this tool wrote the file;
+    `by_unit` says that only this tool's unit reads them.
     `problems` are (line number, what is wrong) pairs, of which the first are kept, and
     `more_problems` counts the rest. `unread` tells why nothing of it is known.
     """
@@ -45,6 +49,7 @@ class ConfigFile(Record):
     text: str = ""
     more_problems: int = 0
     unread: Unreadable | None = None
+    by_unit: bool = False
 
     @property
     def file_name(self) -> str:
@@ -67,11 +72,14 @@ def parse_config(path: str, text: str) -> ConfigFile:
     """Read a binfmt.d file; bad lines become problems, as systemd-binfmt reports them."""
     registrations, problems = [], []
     replaced: Registration | None = None
+    by_unit = False
     lines = text.split("\n")  # as systemd does: no other character ends a line
     for number, line in enumerate(lines, 1):
         if line.startswith(REPLACED):
             replaced = _registration_or_none(line.removeprefix(REPLACED))
         stripped = line.strip()
+        if line.startswith(BY_UNIT) and lines[0] == MARKER:
+            by_unit, stripped = True, line.removeprefix(BY_UNIT)
         if not stripped or stripped[0] in "#;":
             continue
         try:
@@ -81,7 +89,7 @@ def parse_config(path: str, text: str) -> ConfigFile:
     kept = tuple(problems[:PROBLEMS_KEPT])
     more = len(problems) - len(kept)
     owned = lines[0] == MARKER
-    return ConfigFile(path, owned, tuple(registrations), kept, replaced, text, more)
+    return ConfigFile(path, owned, tuple(registrations), kept, replaced, text, more, None, by_unit)
 
 
 def _registration_or_none(line: str) -> Registration | None:

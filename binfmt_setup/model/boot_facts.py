@@ -29,7 +29,8 @@ class BootFacts(Record):
     """What will happen at the next boot.
 
     `init` is what runs as PID 1 (or, for an offline tree, what would). `files` are this
-    tool's units and their script by path, `unit_links` the links that enable those units,
+    tool's units and their script by path, `occupied` the paths of theirs where something
+    of somebody else's lies, as a mask does, `unit_links` the links that enable those units,
     `masked` and `active` are names of units. `mounted` are mount points of the moment.
     `configs` are all binfmt.d files, the masked ones too. `update_binfmts` names what Debian's
     update-binfmts(8) keeps in /var/lib/binfmts, `imported` what it would register under a name
@@ -41,6 +42,7 @@ class BootFacts(Record):
     systemd_binfmt: str = ""
     openrc_enabled: bool = False
     files: Mapping[str, str] = NOTHING
+    occupied: Mapping[str, Literal["masked", "theirs"]] = NOTHING
     unit_links: tuple[str, ...] = ()
     masked: frozenset[str] = frozenset()
     active: frozenset[str] = frozenset()

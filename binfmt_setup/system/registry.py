@@ -37,6 +37,8 @@ _ENTRY_BYTES = 8192  # an entry's text is at most a name, two hex fields and 192
 _MOUNT_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
 _THAW = 0xC0045878  # FITHAW (linux/fs.h)
 _LOCK_SECONDS = 5.0
+_AUTOMOUNT_SECONDS = 10.0
+"""systemd answers in milliseconds, and at boot within a few seconds."""
 _MARK = stat.S_ISVTX
 _MARKED_MODE = 0o644 | _MARK
 
@@ -95,15 +97,14 @@ class Registry:
     def mount(self, *, again: bool) -> bool:
         """Mount it at its place; False when the same instance was there already.
 
-        Looking into the directory may be all it takes: an automount does the rest. With `again`
+        Looking into the directory may be all it takes: an automount does the rest. One that is
+        broken answers with an error, or never: mounting over it does not ask it. With `again`
         it is mounted in any case: in a user namespace that has no registry yet, that makes a
         new and empty one. Raises OSError.
         """
         where = self._host.path(BINFMT_MISC)
-        if not again:
-            os.listdir(where)
-            if os.path.exists(f"{where}/register"):
-                return True
+        if not again and self._triggered(where):
+            return True
         try:
             syscalls.mount("binfmt_misc", where, "binfmt_misc", _MOUNT_FLAGS)
         except OSError as error:
@@ -113,6 +114,17 @@ class Registry:
                 raise
             return False
         return True
+
+    def _triggered(self, where: str) -> bool:
+        """Whether looking into the directory brings the registry.
+
+        Another program looks: who waits for an automount can do nothing but be killed.
+        """
+        try:
+            looked = self._host.run(("ls", where), _AUTOMOUNT_SECONDS)
+        except BinfmtSetupError:
+            return False
+        return looked.status == 0 and "register" in looked.output.split()
 
     def close(self) -> None:
         """Let go of the directory."""

@@ -43,7 +43,7 @@ def emulator(emulators: Path) -> Path:
 def config(emulator: Path, tmp_path: Path) -> Path:
     """A binfmt.d file as install writes it."""
     path = tmp_path / f"{NAME}.conf"
-    path.write_text(units.config_text(wanted(emulator), None))
+    path.write_text(units.config_text(wanted(emulator), None, by_unit=True))
     return path
 
 
@@ -68,7 +68,7 @@ def test_any_path_passes_as_it_is(
     odd = tmp_path / path
     shutil.copy(emulator, odd)
     config = tmp_path / "odd.conf"
-    config.write_text(units.config_text(wanted(odd), None))
+    config.write_text(units.config_text(wanted(odd), None, by_unit=False))
     assert registry.run(*shell, str(SCRIPT), str(config)).returncode == 0
     seen = registry.entries()[NAME].interpreter
     # The kernel unescapes \xNN in magic and mask alone; what it shows is what it opened.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from binfmt_setup.model.binfmt_d import MARKER
+from binfmt_setup.model.binfmt_d import BY_UNIT, MARKER
 from tests.own_namespace import PROBES
 from tests.report_schema import assert_fits
 
@@ -256,7 +256,8 @@ def _after_install(tree: Path) -> str:
 
 def test_an_equivalent_file_of_the_distribution_is_left_alone(tree: Path) -> None:
     tool(tree, "install", "s390x")
-    line = (tree / "etc/binfmt.d/qemu-s390x.conf").read_text().splitlines()[-1]
+    own = (tree / "etc/binfmt.d/qemu-s390x.conf").read_text().splitlines()[-1]
+    line = own.removeprefix(BY_UNIT)
     tool(tree, "uninstall")
     (tree / PACKAGED).parent.mkdir(parents=True, exist_ok=True)
     (tree / PACKAGED).write_text(line + "\n")
@@ -267,7 +268,8 @@ def test_an_equivalent_file_of_the_distribution_is_left_alone(tree: Path) -> Non
 
 def test_a_file_without_f_is_masked_and_comes_back(tree: Path) -> None:
     tool(tree, "install", "s390x")
-    line = (tree / "etc/binfmt.d/qemu-s390x.conf").read_text().splitlines()[-1]
+    own = (tree / "etc/binfmt.d/qemu-s390x.conf").read_text().splitlines()[-1]
+    line = own.removeprefix(BY_UNIT)
     tool(tree, "uninstall")
     (tree / PACKAGED).parent.mkdir(parents=True, exist_ok=True)
     (tree / PACKAGED).write_text(line.removesuffix("OF") + "\n")

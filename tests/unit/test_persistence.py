@@ -38,7 +38,7 @@ def rule(path: str) -> Registration:
 
 
 def config(path: str, *, folder: str = "/etc/binfmt.d", ours: bool = True) -> dict[str, str]:
-    text = units.config_text(rule(path), None) if ours else rule(path).line + "\n"
+    text = units.config_text(rule(path), None, by_unit=False) if ours else rule(path).line + "\n"
     return {f"{folder}/{NAME}.conf": text}
 
 

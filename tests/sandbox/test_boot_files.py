@@ -1,0 +1,163 @@
+"""What runs at boot: others' units stay others', and our files cannot make systemd-binfmt fail."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from binfmt_setup.model.binfmt_d import BY_UNIT
+from binfmt_setup.model.boot_facts import SCRIPT_PATH
+from tests.own_namespace import run
+
+if TYPE_CHECKING:
+    from tests.sandbox.conftest import Sandbox
+
+UNITS = "/etc/systemd/system"
+REGISTRY = "/proc/sys/fs/binfmt_misc"
+OURS = "/etc/binfmt.d/qemu-aarch64.conf"
+PLACES = (
+    f"{UNITS}/binfmt-setup.service", f"{UNITS}/binfmt-setup.path",
+    f"{UNITS}/binfmt-setup-changed.service", SCRIPT_PATH,
+)  # fmt: skip
+TREE = "find /etc -mindepth 1 | sort | xargs -d '\n' ls -ld --time-style=+"
+HELPER = "/usr/lib/systemd/systemd-binfmt"
+
+
+def stopped(system: Sandbox) -> dict[str, object]:
+    """The error of an install that must not go through."""
+    done = system.json("install", "arm64", "--private", status=4)
+    assert done["changed"] is False
+    (error,) = cast("list[dict[str, object]]", done["errors"])
+    return error
+
+
+@pytest.mark.parametrize("path", PLACES)
+@pytest.mark.parametrize("how", ["theirs", "masked", "link"])
+def test_what_others_put_at_our_places_is_neither_overwritten_nor_removed(
+    system: Sandbox, path: str, how: str
+) -> None:
+    make = {"theirs": f"echo theirs > {path}", "masked": f"ln -s /dev/null {path}",
+            "link": f"ln -s /somewhere {path}"}[how]  # fmt: skip
+    assert system.sh(f"mkdir -p {Path(path).parent} && {make}").returncode == 0
+    before = system.sh(TREE).stdout
+    error = stopped(system)
+    assert error["code"] == "config-conflict"
+    hint = "systemctl unmask" if how == "masked" else f"mv {path} {path}.old"
+    assert hint in str(error["hint"])
+    assert system.sh(TREE).stdout == before
+    assert system.entries() == {}
+    assert system.json("install", "arm64", "--private", "--no-persist")["changed"] is True
+    system.json("uninstall", "--private")
+    assert system.sh(TREE).stdout == before
+
+
+def test_a_mask_that_comes_later_is_told_and_stays(system: Sandbox) -> None:
+    system.json("install", "arm64", "--private")
+    unit = f"{UNITS}/binfmt-setup.service"
+    system.sh(f"rm {unit}; ln -s /dev/null {unit}")
+    before = system.sh(TREE).stdout
+    assert stopped(system)["code"] == "config-conflict"
+    assert system.sh(TREE).stdout == before
+    assert system.json("uninstall", "--private")["changed"] is True
+    assert system.sh(f"readlink {unit}").stdout == "/dev/null\n"
+
+
+def test_a_drop_in_of_others_stays(system: Sandbox) -> None:
+    folder = f"{UNITS}/binfmt-setup.service.d"
+    system.sh(f"mkdir -p {folder}; echo '[Unit]' > {folder}/theirs.conf")
+    before = system.sh(TREE).stdout
+    system.json("install", "arm64", "--private")
+    assert system.json("install", "arm64", "--private")["changed"] is False
+    system.json("uninstall", "--private")
+    assert system.sh(TREE).stdout == before
+
+
+@pytest.mark.skipif(not Path(HELPER).exists(), reason="there is no systemd here")
+def test_systemd_binfmt_does_not_fail_for_our_file_when_the_emulator_is_gone(
+    system: Sandbox, emulators: Path
+) -> None:
+    system.json("install", "arm64", "--private", "--qemu", str(emulators))
+    assert BY_UNIT in system.sh(f"cat {OURS}").stdout
+    gone = emulators / "qemu-aarch64-static"
+    gone.rename(emulators / "away")
+    done = system.run(HELPER, OURS)
+    assert (done.returncode, done.stderr) == (0, "")
+    # Our own script says so, and registers it when it is back.
+    script = f"sh {SCRIPT_PATH} {OURS}"
+    told = system.sh(script)
+    assert told.returncode == 1
+    assert f"{gone} is missing" in told.stderr
+    (emulators / "away").rename(gone)
+    system.sh("echo -1 > /proc/sys/fs/binfmt_misc/qemu-aarch64")
+    assert system.sh(script).returncode == 0
+    assert system.entries()["qemu-aarch64"].interpreter == str(gone)
+
+
+def test_the_form_of_before_is_taken_over_once(system: Sandbox) -> None:
+    system.json("install", "arm64", "--private")
+    was = system.entries()
+    system.sh(f"sed -i {shlex.quote('s/^' + BY_UNIT + '//')} {OURS}")
+    assert BY_UNIT not in system.sh(f"cat {OURS}").stdout
+    done = system.json("install", "arm64", "--private")
+    kinds = [row["kind"] for row in cast("list[dict[str, object]]", done["actions"])]
+    assert kinds == ["write-file"]
+    assert system.json("install", "arm64", "--private")["changed"] is False
+    assert system.entries() == was
+
+
+@pytest.mark.parametrize("program", ["dash", "busybox sh"])
+def test_any_shell_registers_what_the_file_says(system: Sandbox, program: str) -> None:
+    system.json("install", "arm64", "--private")
+    was = system.entries()
+    system.sh("echo -1 > /proc/sys/fs/binfmt_misc/qemu-aarch64")
+    done = system.sh(f"{program} {SCRIPT_PATH} {OURS}")
+    assert done.returncode == 0, done.stderr
+    assert system.entries() == was
+
+
+# As root: an autofs that nobody serves, or whose server fails every request. The registry is
+# mounted in a user namespace below, so that nothing of the host's is touched.
+BROKEN = r"""
+import ctypes, fcntl, os, struct, subprocess, sys, threading
+how, where = sys.argv[1], "/proc/sys/fs/binfmt_misc"
+libc = ctypes.CDLL(None, use_errno=True)
+read, write = os.pipe()
+os.setpgrp()
+options = f"fd={write},pgrp={os.getpgrp()},minproto=5,maxproto=5,direct".encode()
+if libc.mount(b"autofs", where.encode(), b"autofs", 0, options):
+    sys.exit(f"no autofs: {os.strerror(ctypes.get_errno())}")
+ioctl = os.open(where, os.O_RDONLY | os.O_DIRECTORY)
+def serve():
+    while packet := os.read(read, 512):
+        if how == "fails":
+            token = struct.unpack_from("=iiI", packet)[2]
+            fcntl.ioctl(ioctl, 0x9361, token)  # AUTOFS_IOC_FAIL
+os.close(write)
+if how == "dead":
+    os.close(read)
+else:
+    threading.Thread(target=serve, daemon=True).start()
+below = ["setsid", "unshare", "-Urm", sys.executable, "-c", sys.argv[2]]
+done = subprocess.run(below, text=True, timeout=60, stdout=subprocess.PIPE)
+print(done.stdout, end="", flush=True)
+os._exit(done.returncode)
+"""
+MOUNT = f"""
+import os
+from binfmt_setup.system.host import Host
+from binfmt_setup.system.registry import Registry
+print(Registry(Host()).mount(again=False), *sorted(os.listdir("{REGISTRY}")))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an automount takes root")
+@pytest.mark.parametrize("how", ["dead", "fails", "never answers"])
+def test_a_broken_automount_is_mounted_over(how: str) -> None:
+    private = ("unshare", "--mount", "--propagation", "private")
+    done = run([*private, sys.executable, "-c", BROKEN, how, MOUNT])
+    assert (done.returncode, done.stdout) == (0, "True register status\n"), done.stderr
