@@ -29,6 +29,8 @@ EMPTY = (
 )
 """Folders that are empty, where there are such at all."""
 FILES = {"/etc/os-release": OS_RELEASE, "/etc/fstab": ""}
+PLACES = ("/srv", "/media", "/mnt")
+"""Over the first of these that there is lies a folder that nobody but the tester can write to."""
 LOCAL = ("/usr/local/bin", "/usr/local/sbin")
 TOOLS = ("COVERAGE_", "PYTEST_", "HYPOTHESIS_")
 """How variables begin by which the tools of the tests talk to each other."""
@@ -96,6 +98,9 @@ def _change_files() -> None:
     """Mount over what tells of others."""
     for folder in ("/run", *filter(os.path.isdir, EMPTY)):
         syscalls.mount("made-for-tests", folder, "tmpfs")
+    place = next(folder for folder in PLACES if Path(folder).is_dir())
+    Path(os.environ["HOME"]).chmod(0o755)
+    syscalls.mount(os.environ["HOME"], place, "", _BIND)
     Path("/run/lock").mkdir(mode=0o1777)
     Path("/run/made").mkdir()
     own = Path("/run/made/empty")
@@ -107,6 +112,18 @@ def _change_files() -> None:
     for program in _own_emulators():
         # Nothing that can be executed, to a search and to the tool.
         syscalls.mount(str(own), str(program.resolve()), "", _BIND)
+
+
+def own_place() -> str:
+    """Where nobody else can write, as stores and emulators want it; "" without a made host.
+
+    In truth it is the home that was made, which lies in /tmp, and there everybody can write.
+    """
+    return next((folder for folder in PLACES if _is_home(folder)), "")
+
+
+def _is_home(folder: str) -> bool:
+    return Path(folder).is_dir() and Path(folder).samefile(os.environ["HOME"])
 
 
 def _own_emulators() -> list[Path]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from binfmt_setup.changes import conditions
 from binfmt_setup.changes.preparation import prepare
 from binfmt_setup.commands.ground import Ground
-from binfmt_setup.commands.request import asked_for, proving
+from binfmt_setup.commands.request import asked_for, for_platforms, proving
 from binfmt_setup.inspect.process import standing
 from binfmt_setup.system import locks
 from binfmt_setup.system.registry import Registry
@@ -34,6 +34,7 @@ def install(host: Host, names: Sequence[str], options: InstallOptions) -> Instal
     asked = asked_for(names)
     facts = standing(host)
     conditions.refuse_wrong_namespace(facts, private=options.private)
+    options = for_platforms(options, asked, facts.kernel.native)
     with ExitStack() as held:
         if not options.check:
             conditions.require_root(facts)

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import UsageProblem
-from binfmt_setup.model.records import Record
+from binfmt_setup.model.records import Record, replace
 from binfmt_setup.model.targets import (
     TARGETS,
     X86_LEVELS,
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.targets import Target
     from binfmt_setup.sources.qemu_source import Source
     from binfmt_setup.system.host import Host
     from binfmt_setup.system.probes import ProbeResult
@@ -75,6 +76,16 @@ def asked_for(names: Sequence[str]) -> Asked:
     if words:
         return Asked(tuple(dict.fromkeys(parse_platform(word) for word in words)), named=True)
     return Asked(container_platforms(), named=False)
+
+
+def for_platforms(options: InstallOptions, asked: Asked, native: Target | None) -> InstallOptions:
+    """The options, with a source of QEMU told which targets are wanted of it."""
+    if options.source is None:
+        return options
+    wanted = frozenset(platform.target.name for platform in asked.platforms)
+    if native is not None and not asked.named:
+        wanted -= {native.name}
+    return replace(options, source=replace(options.source, wanted=wanted))
 
 
 def probe(host: Host, platforms: Sequence[Platform]) -> Mapping[str, ProbeResult]:

@@ -8,7 +8,7 @@ from binfmt_setup.boot import units
 from binfmt_setup.changes import registrations as registering
 from binfmt_setup.commands import preparing
 from binfmt_setup.commands.provision import wish_of
-from binfmt_setup.commands.request import asked_for, probe, selected
+from binfmt_setup.commands.request import asked_for, for_platforms, probe, selected
 from binfmt_setup.emulators import choice
 from binfmt_setup.inspect.process import standing
 from binfmt_setup.inspect.snapshot import snapshot, with_versions
@@ -29,7 +29,9 @@ def unit(
 ) -> tuple[HostFacts, str, dict[str, str]]:
     """The unit that install would write, and the texts of all other files by their paths."""
     asked = asked_for(names)
-    ground = preparing.foreseen(host, standing(host), options)
+    facts = standing(host)
+    options = for_platforms(options, asked, facts.kernel.native)
+    ground = preparing.foreseen(host, facts, options)
     facts = ground.seen(snapshot(host, asked.platforms, qemu_directory=ground.qemu_directory))
     wish = wish_of(options, ground.qemu_directory)
     registrations = []

@@ -11,11 +11,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from binfmt_setup.model.errors import NoEmulator
 from binfmt_setup.model.facts import version_pair
 from binfmt_setup.model.records import NOTHING, Record
+from binfmt_setup.system.path_trust import culprit_on
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from typing import IO
 
     from binfmt_setup.model.facts import HostFacts
@@ -34,7 +36,8 @@ _SHA256 = r"[0-9a-f]{64}"
 class Stored(Record):
     """One directory of emulators: source as the user gave it, its digest, SHA-256 by file.
 
-    `made` lists the directories above that had to be made for it.
+    `made` lists the directories above that had to be made for it, `offered` the targets that the
+    source has emulators for: those that were asked for are unpacked.
     """
 
     directory: str
@@ -43,6 +46,13 @@ class Stored(Record):
     version: str
     files: Mapping[str, str] = NOTHING
     made: tuple[str, ...] = ()
+    offered: tuple[str, ...] = ()
+
+    def lacking(self, wanted: Collection[str] | None) -> frozenset[str]:
+        """The targets among the wanted ones (None: all) that the source has more than this."""
+        offered = frozenset(self.offered)
+        asked = offered if wanted is None else offered & frozenset(wanted)
+        return asked - {name.removeprefix("qemu-") for name in self.files}
 
 
 def directory_name(version: str, digest: str) -> str:
@@ -62,6 +72,7 @@ def manifest_text(stored: Stored) -> str:
         "version": stored.version,
         "files": dict(sorted(stored.files.items())),
         "made": list(stored.made),
+        "offered": list(stored.offered),
     }
     return json.dumps(data, indent=2) + "\n"
 
@@ -78,19 +89,40 @@ def parse_manifest(directory: str, text: str) -> Stored | None:
         data = json.loads(text)
         files = {str(name): str(value) for name, value in data["files"].items()}
         made = tuple(str(path) for path in data["made"])
+        offered = tuple(str(name) for name in data.get("offered", ()))
         words = (str(data["source"]), str(data["digest"]), str(data["version"]))
         known = data["schema_version"] == _SCHEMA
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     named_well = all(re.fullmatch(_FILE, n) and re.fullmatch(_SHA256, v) for n, v in files.items())
     above = all(f"{directory}/".startswith(f"{path}/") and path.strip("/") for path in made)
-    return Stored(directory, *words, files, made) if known and named_well and above else None
+    if not (known and named_well and above):
+        return None
+    return Stored(directory, *words, files, made, offered)
 
 
 def stored_at(host: Host, directory: str) -> Stored | None:
-    """What is written down about a directory; None when --qemu did not bring it."""
-    text = host.text(f"{directory}/{MANIFEST}")
-    return parse_manifest(directory, text) if text else None
+    """What is written down about a directory; None when --qemu did not bring it.
+
+    Where others can write, anybody may have written it: then it proves nothing.
+    """
+    where = f"{directory}/{MANIFEST}"
+    text = host.text(where)
+    if not text or culprit_on(host, where) is not None:
+        return None
+    return parse_manifest(directory, text)
+
+
+def refuse_untrusted(host: Host, store: str) -> None:
+    """Raises NoEmulator for a store in which others could put or change emulators."""
+    culprit = culprit_on(host, store)
+    if culprit is not None:
+        mend = f"run: {culprit.remedy}   (or keep" if culprit.remedy else "(keep"
+        raise NoEmulator(
+            f"no emulators are kept in {store}: {culprit.reason}",
+            hint=f"{mend} them elsewhere. install: --qemu-store DIR; run: XDG_CACHE_HOME=DIR)",
+            code="interpreter-writable",
+        )
 
 
 def everything_in(host: Host, store: str) -> Iterator[Stored]:

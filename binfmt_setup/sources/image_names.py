@@ -31,6 +31,16 @@ class Reference(Record):
         host = _DOCKER_HUB_HOST if self.registry == DOCKER_HUB else self.registry
         return f"{'https' if self.secure else 'http'}://{host}/v2/{self.repository}"
 
+    @property
+    def moves(self) -> bool:
+        """Whether it is a tag: what that names can be changed at any time."""
+        return not is_digest(self.wanted)
+
+    def pinned_to(self, digest: str) -> str:
+        """The same repository with a digest, as --qemu image: takes it."""
+        plain = not self.secure and not _LOOPBACK.fullmatch(self.registry)
+        return f"{'http://' if plain else ''}{self.registry}/{self.repository}@{digest}"
+
     def __str__(self) -> str:
         mark = "@" if is_digest(self.wanted) else ":"
         return f"{self.registry}/{self.repository}{mark}{self.wanted}"

@@ -83,6 +83,8 @@ class Registry:
         self._host = host
         self._environment = environment
         self._authorization = ""
+        self.digest = ""
+        """Of what the reference names: all platforms' index, or one manifest."""
         self._deadline = time.monotonic() + self._patience.whole
         registry = self.reference.registry
         timeout = urllib3.Timeout(self._patience.connect, self._patience.read)
@@ -113,6 +115,7 @@ class Registry:
     def image(self, architecture: str) -> Image:
         """The image for this architecture; raises NoEmulator or OtherProgramFailed."""
         document = self._document(self.reference.wanted)
+        self.digest = image_manifests.digest_of(document)
         if image_manifests.is_digest(self.reference.wanted):
             image_manifests.verified(document, self.reference.wanted)
         return image_manifests.choose_image(document, self._manifest, architecture)

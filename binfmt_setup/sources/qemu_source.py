@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import tempfile
-from collections.abc import Callable
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Collection
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
@@ -18,31 +20,40 @@ from binfmt_setup.model.interpreter import EmulatorFacts, Interpreter
 from binfmt_setup.model.records import NOTHING, Record, replace
 from binfmt_setup.model.registration import control_characters
 from binfmt_setup.sources import archives, streams
+from binfmt_setup.sources.archives import Scratch
+from binfmt_setup.sources.haul import Haul
 from binfmt_setup.sources.unpack import unpacking
+from binfmt_setup.system.path_trust import why_not_trusted
+from binfmt_setup.system.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.targets import Target
-    from binfmt_setup.sources.archives import Emulator, Haul, Sink
+    from binfmt_setup.sources.haul import Emulator, Sink
     from binfmt_setup.system.host import Host
 
 IMAGE = "image:"
-Scratch = Callable[[], AbstractContextManager[IO[bytes]]]
-"""Makes a file without a name for what is only passing through."""
+Take = Callable[["Sink | None", Scratch, "Collection[str] | None"], Haul]
+"""Reads a source; given where to write emulators, a place for what passes through, the wanted."""
+_CHUNK = 1024 * 1024
 
 
 class Source(Record):
     """Where QEMU shall come from, and where what is unpacked is kept.
 
-    `environment` is the caller's, for the proxies and credentials of a registry.
+    `environment` is the caller's, for the proxies and credentials of a registry. `sha256` is what
+    the content must have, where the user said so, `wanted` the targets that are needed (None:
+    all).
     """
 
     kind: Literal["directory", "archive", "image"]
     text: str
     store: str = STORE
     environment: Mapping[str, str] = NOTHING
+    sha256: str = ""
+    wanted: frozenset[str] | None = None
 
     @property
     def name(self) -> str:
@@ -60,9 +71,41 @@ class Brought(Record):
 
 
 def parse_source(
-    text: str, keep_in: str = "", environment: Mapping[str, str] | None = None
+    text: str,
+    keep_in: str = "",
+    environment: Mapping[str, str] | None = None,
+    sha256: str = "",
 ) -> Source | None:
-    """Read the value of --qemu; None for an empty one. Raises UsageProblem."""
+    """Read the values of --qemu, --qemu-store and --qemu-sha256; None for an empty --qemu.
+
+    Raises UsageProblem.
+    """
+    _refuse_unfit_store(text, keep_in)
+    digest = _read_sha256(text, sha256)
+    store_path = str(Path(keep_in)) if keep_in else STORE
+    if not text:
+        return None
+    if text.startswith(IMAGE):
+        from binfmt_setup.sources.image_names import parse_reference
+
+        parse_reference(text.removeprefix(IMAGE))
+        return Source("image", text, store_path, environment or {}, digest)
+    if Path(text).is_dir():
+        if digest:
+            raise UsageProblem(
+                f"--qemu-sha256 says nothing of a directory, and {text} is one",
+                hint="name an archive or an image with --qemu, or leave --qemu-sha256 out",
+            )
+        return Source("directory", str(Path(text).absolute()))
+    if Path(text).is_file():
+        return Source("archive", text, store_path, environment or {}, digest)
+    raise UsageProblem(
+        f"--qemu {text}: no such file or directory",
+        hint="name a directory with static QEMU binaries, an archive, or image:REFERENCE",
+    )
+
+
+def _refuse_unfit_store(text: str, keep_in: str) -> None:
     for option, value in (("--qemu", text), ("--qemu-store", keep_in)):
         if control_characters(value):
             raise UsageProblem(
@@ -74,22 +117,21 @@ def parse_source(
             f"--qemu-store {keep_in}: not an absolute path",
             hint="entries name their emulator by its whole path: give one from / on",
         )
-    keep = {"store": str(Path(keep_in)) if keep_in else STORE, "environment": environment or {}}
-    if not text:
-        return None
-    if text.startswith(IMAGE):
-        from binfmt_setup.sources.image_names import parse_reference
 
-        parse_reference(text.removeprefix(IMAGE))
-        return Source("image", text, **keep)  # type: ignore[arg-type]  # two kinds of values
-    if Path(text).is_dir():
-        return Source("directory", str(Path(text).absolute()))
-    if Path(text).is_file():
-        return Source("archive", text, **keep)  # type: ignore[arg-type]  # as above
-    raise UsageProblem(
-        f"--qemu {text}: no such file or directory",
-        hint="name a directory with static QEMU binaries, an archive, or image:REFERENCE",
-    )
+
+def _read_sha256(text: str, sha256: str) -> str:
+    """The digest that is asked for, in lower case; raises UsageProblem."""
+    digest = sha256.strip().lower().removeprefix("sha256:")
+    if sha256 and not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise UsageProblem(
+            f"--qemu-sha256 {sha256}: no SHA-256",
+            hint="it has 64 hexadecimal digits; see: sha256sum FILE",
+        )
+    if sha256 and not text:
+        raise UsageProblem(
+            "--qemu-sha256 without --qemu", hint="name the archive or image that has it: --qemu"
+        )
+    return digest
 
 
 def bring(host: Host, facts: HostFacts, source: Source, *, write: bool) -> Brought:
@@ -133,16 +175,59 @@ def unpack_step(source: Source, brought: Brought) -> Unpack:
 
 def _bring_archive(host: Host, native: Target, source: Source, *, write: bool) -> Brought:
     try:
-        with Path(source.text).open("rb") as file:
-            digest = f"sha256:{store.content_digest(file)}"
-            return _bring(
-                host, source, digest, write=write,
-                take=lambda sink, _: archives.read_archive(file, native, sink),
-            )  # fmt: skip
+        with Tree().opened(source.text) as file:
+            digest = store.content_digest(file)
+            _refuse_other_content(source, digest)
+
+            def take(sink: Sink | None, scratch: Scratch, wanted: Collection[str] | None) -> Haul:
+                with _unchanging(file, source.text, digest, scratch) as content:
+                    return archives.read_archive(
+                        content, native, sink, wanted=wanted, scratch=scratch
+                    )
+
+            return _bring(host, source, f"sha256:{digest}", write=write, take=take)
     except OSError as error:
         raise NoEmulator(
-            f"cannot read {source.text}: {error.strerror}", code="archive-unreadable"
-        ) from error
+            f"cannot read {source.text}: {error.strerror}", code="archive-unreadable",
+            hint="see that it is a regular file, and may be read",
+        ) from error  # fmt: skip
+
+
+@contextmanager
+def _unchanging(file: IO[bytes], path: str, digest: str, scratch: Scratch) -> Iterator[IO[bytes]]:
+    """What the digest was made of: where others can write to the file, a copy of it.
+
+    It is read several times, and would not be the same each time if somebody wanted that.
+    """
+    if why_not_trusted(str(Path(path).absolute())) is None:
+        yield file
+        return
+    limits, size, copied = streams.Limits(), 0, hashlib.sha256()
+    with scratch() as copy:
+        file.seek(0)
+        while piece := file.read(_CHUNK):
+            size += len(piece)
+            if size > limits.total:
+                raise streams.too_large(f"it has more than {limits.total >> 20} MiB")
+            copied.update(piece)
+            copy.write(piece)
+        if copied.hexdigest() != digest:
+            raise NoEmulator(
+                f"{path} was changed while it was read",
+                hint="try again once nobody writes to it, or copy it to a directory of root's",
+                code="digest-mismatch",
+            )
+        yield copy
+
+
+def _refuse_other_content(source: Source, *digests: str) -> None:
+    """Raises NoEmulator unless one of the digests is the one that the user asked for."""
+    if source.sha256 and source.sha256 not in digests:
+        raise NoEmulator(
+            f"{source.text} is not what --qemu-sha256 names: its SHA-256 is {digests[0]}",
+            hint="get it again, and compare with what its publisher says; nothing was unpacked",
+            code="digest-mismatch",
+        )
 
 
 def _bring_image(host: Host, native: Target, source: Source, *, write: bool) -> Brought:
@@ -150,46 +235,68 @@ def _bring_image(host: Host, native: Target, source: Source, *, write: bool) -> 
 
     with image_pull.Registry(source.text.removeprefix(IMAGE), source.environment, host) as registry:
         image = registry.image(native.goarch)
+        _refuse_other_content(
+            source, registry.digest.rpartition(":")[2], image.digest.rpartition(":")[2]
+        )
+        if not source.sha256 and registry.reference.moves:
+            host.say(
+                f"warning: {source.text} is a tag, and may be another image the next time; to stay "
+                f"with this one: --qemu {IMAGE}{registry.reference.pinned_to(registry.digest)}"
+            )
 
-        def take(sink: Sink | None, scratch: Scratch) -> Haul:
-            haul = archives.Haul(native, sink)
+        def take(sink: Sink | None, scratch: Scratch, wanted: Collection[str] | None) -> Haul:
+            haul = Haul(native, sink, wanted)
             budget = streams.Budget(streams.Limits())
-            for number, layer in enumerate(image.layers):
+            for layer in image.layers:
                 with scratch() as file:
                     registry.pull(layer, file, budget.limits)
                     file.seek(0)
-                    archives.take_layer_file(haul, file, number, budget)
+                    archives.take_layer_file(haul, file, budget)
             return haul
 
         return _bring(host, source, image.digest, write=write, take=take)
 
 
-def _bring(
-    host: Host,
-    source: Source,
-    digest: str,
-    take: Callable[[Sink | None, Scratch], Haul],
-    *,
-    write: bool,
-) -> Brought:
-    """Unpack what is not there yet, or is damaged."""
+def _bring(host: Host, source: Source, digest: str, take: Take, *, write: bool) -> Brought:
+    """Unpack what is wanted and not there yet, or is damaged."""
+    store.refuse_untrusted(host, source.store)
     known = store.find(host, source.store, digest)
-    if known is not None and not store.damaged(host, known):
+    if known is not None and not _needed(host, known, source.wanted):
         return Brought(known.directory, digest)
     if not write:
-        emulators = take(None, tempfile.TemporaryFile).emulators()
-        return Brought(_place(source, digest, emulators), digest, new=True, emulators=emulators)
+        needed = _needed(host, known, source.wanted) if known else source.wanted
+        emulators = take(None, tempfile.TemporaryFile, needed).emulators()
+        directory = known.directory if known else _place(source, digest, emulators)
+        return Brought(directory, digest, new=True, emulators=emulators)
     with unpacking(host, source.store) as new:
         known = store.find(host, source.store, digest)
-        if known is not None and not store.damaged(host, known):
+        needed = _needed(host, known, source.wanted) if known else source.wanted
+        if known is not None and not needed:
             return Brought(known.directory, digest)  # by another run, while this one waited
-        emulators = take(new.sink, new.scratch).emulators()
-        directory = known.directory if known else _place(source, digest, emulators)
-        files = {emulator.name: emulator.sha256 for emulator in emulators.values()}
+        haul = take(new.sink, new.scratch, needed)
+        emulators = haul.emulators()
         made = known.made if known else new.made or store.made_for(host, source.store)
-        stored = Stored(directory, source.name, digest, _version(emulators), files, made)
-        new.finish(stored, emulators)
-    return Brought(directory, digest, new=True, emulators=emulators)
+        stored = _stored(source, digest, known, haul, made)
+        new.finish(stored, emulators, known=known is not None)
+    return Brought(stored.directory, digest, new=True, emulators=emulators)
+
+
+def _needed(host: Host, known: Stored, wanted: Collection[str] | None) -> frozenset[str]:
+    """The targets whose emulators are wanted and not there, or are there and damaged."""
+    broken = {name.removeprefix("qemu-") for name in store.damaged(host, known)}
+    return known.lacking(wanted) | broken
+
+
+def _stored(
+    source: Source, digest: str, known: Stored | None, haul: Haul, made: tuple[str, ...]
+) -> Stored:
+    """What is written down: of a directory that is there already, what it has and what is new."""
+    emulators = haul.emulators()
+    files = {emulator.name: emulator.sha256 for emulator in emulators.values()}
+    if known is not None:
+        return replace(known, files={**known.files, **files}, offered=haul.offered())
+    directory = _place(source, digest, emulators)
+    return Stored(directory, source.name, digest, _version(emulators), files, made, haul.offered())
 
 
 def _place(source: Source, digest: str, emulators: Mapping[str, Emulator]) -> str:
@@ -204,7 +311,7 @@ def foreseen(facts: HostFacts, brought: Brought, source: Source) -> HostFacts:
     """The facts as they would be with the emulators unpacked."""
     if not brought.new:
         return facts
-    files, candidates = dict(facts.emulators.files), {}
+    files, candidates = dict(facts.emulators.files), dict(facts.emulators.candidates)
     for name, emulator in brought.emulators.items():
         path = f"{brought.directory}/{emulator.name}"
         candidates[name] = (path,)

@@ -44,13 +44,17 @@ class Readable(Protocol):
 
 
 class Limits(Record):
-    """How much an archive may be: bytes (unpacked), bytes of one file, members, layers."""
+    """How much an archive may be: bytes (unpacked), bytes of one file, members, layers.
+
+    `document` and `documents` are bytes of one JSON file, and of all of them.
+    """
 
     total: int = 2 * 1024**3
     file: int = 256 * 1024**2
     members: int = 50_000
     layers: int = 64
     document: int = 4 * 1024**2
+    documents: int = 32 * 1024**2
 
 
 @dataclass
@@ -177,6 +181,15 @@ class _Xz(io.RawIOBase):
                 return len(data)
 
 
+_GZIP, _BZIP2, _ZSTD = b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd"
+_XZ = (b"\xfd7zXZ\0", b"]\0\0")
+
+
+def is_compressed(start: bytes) -> bool:
+    """Whether a file that begins so is one that `decompressed` unpacks."""
+    return start.startswith((_GZIP, _BZIP2, _ZSTD, *_XZ))
+
+
 def decompressed(source: Readable) -> Readable:
     """The content of a stream in any compression this Python reads, or as it is.
 
@@ -184,13 +197,13 @@ def decompressed(source: Readable) -> Readable:
     """
     buffered = io.BufferedReader(Piece(source), CHUNK)
     start = buffered.peek(6)[:6]
-    if start.startswith(b"\x1f\x8b"):
+    if start.startswith(_GZIP):
         return gzip.GzipFile(fileobj=buffered)
-    if start.startswith(b"BZh"):
+    if start.startswith(_BZIP2):
         return bz2.BZ2File(buffered)
-    if start.startswith((b"\xfd7zXZ\0", b"]\0\0")):
+    if start.startswith(_XZ):
         return io.BufferedReader(_Xz(buffered), CHUNK)
-    if start.startswith(b"\x28\xb5\x2f\xfd"):
+    if start.startswith(_ZSTD):
         return _zstandard(buffered)
     return buffered
 

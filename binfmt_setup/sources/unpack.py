@@ -10,18 +10,24 @@ import errno
 import os
 import re
 from contextlib import contextmanager, suppress
+from itertools import count
 from typing import IO, TYPE_CHECKING
 
 from binfmt_setup.emulators.discard import remove_directories
-from binfmt_setup.emulators.store import MANIFEST, UNFINISHED, manifest_text
+from binfmt_setup.emulators.store import (
+    MANIFEST,
+    UNFINISHED,
+    manifest_text,
+    refuse_untrusted,
+)
 from binfmt_setup.model.errors import NoEmulator
 from binfmt_setup.system.locks import store_locked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from binfmt_setup.emulators.store import Stored
-    from binfmt_setup.sources.archives import Emulator
+    from binfmt_setup.sources.haul import Emulator
     from binfmt_setup.system.host import Host
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -43,15 +49,18 @@ class Unpacking:
         os.mkdir(self._name, 0o700, dir_fd=store)
         self._folder = os.open(self._name, _DIRECTORY, dir_fd=store)
         self._names: dict[str, str] = {}
+        self._numbers = count()
         self.made = made
 
     def sink(self, path: str, name: str, pieces: Iterator[bytes]) -> None:
         """Write one emulator under a name of its own, whatever the archive calls it."""
         self._host.show_progress(f"unpacking {path[:60]}")
-        unique = f"{len(self._names)}-{name}"
+        unique = f"{next(self._numbers)}-{name}"
         with self._new_file(unique, 0o755) as file:
             for piece in pieces:
                 file.write(piece)
+        if path in self._names:  # a later layer brings it anew
+            os.unlink(self._names[path], dir_fd=self._folder)
         self._names[path] = unique
 
     @contextmanager
@@ -67,8 +76,8 @@ class Unpacking:
             os.fchmod(file.fileno(), mode)
             yield file
 
-    def finish(self, stored: Stored, emulators: Mapping[str, Emulator]) -> None:
-        """Give the files their names, the manifest, and then all of it its place."""
+    def finish(self, stored: Stored, emulators: Mapping[str, Emulator], *, known: bool) -> None:
+        """Give the files their names and then their place: a new one, or a `known` directory."""
         here = self._folder
         for emulator in emulators.values():
             unique = self._names.pop(emulator.path)
@@ -79,7 +88,27 @@ class Unpacking:
             file.write(manifest_text(stored).encode())
         os.fchmod(here, 0o755)
         _flush(here)
-        self._put_in_place(stored.directory.rpartition("/")[2])
+        place = stored.directory.rpartition("/")[2]
+        if known:
+            self._add_to(place, [emulator.name for emulator in emulators.values()])
+        else:
+            self._put_in_place(place)
+        os.fsync(self._store)
+
+    def _add_to(self, place: str, names: Sequence[str]) -> None:
+        """Move files into a directory that is there: each is whole, or not there yet.
+
+        What says which files there are comes first: of a run that is killed in between, the next
+        one finds out what is lacking, and nothing lies there that uninstall does not know. Files
+        that are pinned stay what they are; only their names go to others.
+        """
+        descriptor = os.open(place, _DIRECTORY, dir_fd=self._store)
+        try:
+            for name in (MANIFEST, *names):
+                os.rename(name, name, src_dir_fd=self._folder, dst_dir_fd=descriptor)
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _put_in_place(self, name: str) -> None:
         try:
@@ -87,14 +116,22 @@ class Unpacking:
         except FileNotFoundError:
             self._rename(self._name, name)
         else:
-            # A damaged one of the same name: its files may be pinned, so it moves out of the way.
+            # None that can be trusted. Its files may be pinned, so it moves out of the way.
             old = _unused_name()
             self._rename(name, old)
             self._rename(self._name, name)
+            self._sweep(old)
+
+    def _sweep(self, old: str) -> None:
+        """Remove what was in the way; what somebody else made of it stays, under the new name."""
+        with suppress(OSError):
             _empty(self._store, old)
-            with suppress(FileNotFoundError):  # it is there yet if it was no directory
-                os.unlink(old, dir_fd=self._store)
-        os.fsync(self._store)
+        with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
+            os.unlink(old, dir_fd=self._store)
+            return
+        with suppress(FileNotFoundError):
+            os.stat(old, dir_fd=self._store, follow_symlinks=False)
+            self._host.say(f"{old} in the store was in the way, is not ours, and stays there")
 
     def _rename(self, old: str, new: str) -> None:
         os.rename(old, new, src_dir_fd=self._store, dst_dir_fd=self._store)
@@ -143,8 +180,9 @@ def _empty(store: int, name: str) -> None:
 def unpacking(host: Host, store: str) -> Iterator[Unpacking]:
     """A new directory to be filled; gone again unless `finish` was reached.
 
-    Raises NoEmulator when there is no room, or no right to write there.
+    Raises NoEmulator when there is no space, no right to write there, or others have that right.
     """
+    refuse_untrusted(host, store)
     made: tuple[str, ...] = ()
     try:
         with _explained(store):

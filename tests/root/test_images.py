@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import random
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,13 @@ LAYER = tar(
     Item("usr/bin/qemu-aarch64", program()),
 )
 IMAGE = image(LAYER, others=("arm64",))
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder that nobody but root can change: what is kept elsewhere is not trusted."""
+    with tempfile.TemporaryDirectory(dir="/run") as name:
+        yield Path(name)
 
 
 @pytest.fixture(scope="module")

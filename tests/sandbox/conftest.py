@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,14 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from binfmt_setup.model.registration import Entry, Registration, parse_entry
+from tests import made_host
+from tests.emulator_sources import NEW, OLD
 from tests.own_namespace import TOP
+from tests.packing import Item, deb, docker_save, tar, write
 from tests.report_schema import assert_fits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 REGISTRY = Path("/proc/sys/fs/binfmt_misc")
 _READY = "echo ready && exec cat >/dev/null"
@@ -109,6 +113,13 @@ def _held(*argv: str) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder that nobody else can change: what is kept elsewhere is not trusted."""
+    with tempfile.TemporaryDirectory(prefix="test-", dir=made_host.own_place() or None) as name:
+        yield Path(name)
+
+
+@pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     """A fresh namespace with nothing mounted in it."""
     with _held(*_NAMESPACE, "sh", "-c", _HOLD) as held:
@@ -158,3 +169,31 @@ def emulators(qemu: Path, tmp_path: Path) -> Path:
     for target in ("aarch64", "riscv64"):
         shutil.copy(qemu / f"qemu-{target}-static", directory)
     return directory
+
+
+@pytest.fixture
+def qemu_version(qemu: Path) -> Callable[[str], bytes]:
+    """A QEMU for arm64 that says it is another version: the real one with its word changed."""
+    data = (qemu / "qemu-aarch64-static").read_bytes()
+    start = data.index(b"qemu-aarch64 version ") + len(b"qemu-aarch64 version ")
+    end = data.index(b"\n", start)
+
+    def make(version: str) -> bytes:
+        said = f"{version} (a test)".encode().ljust(end - start)
+        return data[:start] + said + data[end:]
+
+    return make
+
+
+@pytest.fixture
+def archives(qemu_version: Callable[[str], bytes], tmp_path: Path) -> tuple[Path, Path]:
+    """Two versions, one as a .deb and one as docker saves it."""
+    old = deb(tar(Item("./usr/bin/qemu-aarch64-static", qemu_version(OLD))))
+    new = docker_save(tar(Item("usr/bin/qemu-aarch64", qemu_version(NEW))))
+    return write(tmp_path / "old.deb", old), write(tmp_path / "new.tar", new)
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> tuple[str, ...]:
+    """Where this test's emulators are kept."""
+    return ("--qemu-store", str(tmp_path / "store" / "qemu"))

@@ -1,67 +1,22 @@
-"""`--qemu FILE` on the real kernel: versions side by side, and whatever may go wrong."""
+"""`--qemu FILE` on the real kernel: versions side by side, and what is unpacked of them."""
 
 from __future__ import annotations
 
 import json
-import lzma
 import os
-import signal
 import subprocess
 import sys
-import tarfile
-import time
-import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-import pytest
-
+from tests.emulator_sources import HERE, NEW, OLD, kinds, rows
 from tests.own_namespace import PROBES
-from tests.packing import Item, deb, docker_save, image, program, tar, write
+from tests.packing import Item, docker_save, tar, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.sandbox.conftest import Sandbox
-
-HERE = ("arm64", "--private", "--no-persist")
-OLD, NEW = "7.0.1", "99.0.2"
-
-
-def rows(data: dict[str, object], key: str) -> list[dict[str, object]]:
-    return cast("list[dict[str, object]]", data[key])
-
-
-def kinds(data: dict[str, object]) -> list[object]:
-    return [row["kind"] for row in rows(data, "actions")]
-
-
-@pytest.fixture
-def qemu_version(qemu: Path) -> Callable[[str], bytes]:
-    """A QEMU for arm64 that says it is another version: the real one with its word changed."""
-    data = (qemu / "qemu-aarch64-static").read_bytes()
-    start = data.index(b"qemu-aarch64 version ") + len(b"qemu-aarch64 version ")
-    end = data.index(b"\n", start)
-
-    def make(version: str) -> bytes:
-        said = f"{version} (a test)".encode().ljust(end - start)
-        return data[:start] + said + data[end:]
-
-    return make
-
-
-@pytest.fixture
-def archives(qemu_version: Callable[[str], bytes], tmp_path: Path) -> tuple[Path, Path]:
-    """Two versions, one as a .deb and one as docker saves it."""
-    old = deb(tar(Item("./usr/bin/qemu-aarch64-static", qemu_version(OLD))))
-    new = docker_save(tar(Item("usr/bin/qemu-aarch64", qemu_version(NEW))))
-    return write(tmp_path / "old.deb", old), write(tmp_path / "new.tar", new)
-
-
-@pytest.fixture
-def kept(tmp_path: Path) -> tuple[str, ...]:
-    """Where this test's emulators are kept."""
-    return ("--qemu-store", str(tmp_path / "store" / "qemu"))
 
 
 def test_two_versions_side_by_side_there_and_back(
@@ -234,189 +189,57 @@ def test_a_file_of_someone_elses_stays(
     assert [path.name for path in directory.iterdir()] == ["notes"]
 
 
-# --- what goes wrong: exit code 5, nothing left behind, the old registration works -------------
-
-
-def corrupt(_: bytes) -> bytes:
-    return b"\x1f\x8b\x08garbage"
-
-
-def bomb(_: bytes) -> bytes:
-    """Eleven sound files of 200 MiB zeros, of which one mebibyte is compressed once."""
-    packer = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
-
-    def packed(data: bytes) -> bytes:
-        return packer.compress(data) + packer.flush(zlib.Z_FULL_FLUSH)
-
-    stream, mebibyte = b"\x1f\x8b\x08" + bytes(6) + b"\xff", packed(bytes(1 << 20))
-    for number in range(11):
-        member = tarfile.TarInfo(f"zeros{number}")
-        member.size = 200 << 20
-        stream += packed(member.tobuf()) + mebibyte * 200
-    return stream + packer.flush()
-
-
-def cut(good: bytes) -> bytes:
-    return good[: len(good) // 2]
-
-
-def no_match(_: bytes) -> bytes:
-    return image(tar(Item("usr/bin/qemu-aarch64", program())), architecture="s390x").layout()
-
-
-def escape(good: bytes) -> bytes:
-    return tar(Item("../../etc/cron.d/qemu-aarch64", good[:9999]))
-
-
-@pytest.mark.parametrize("make", [corrupt, bomb, cut, no_match, escape])
-def test_bad_archives(
-    registry: Sandbox, archives: tuple[Path, Path], kept: tuple[str, ...], tmp_path: Path,
-    make: Callable[[bytes], bytes],
-) -> None:  # fmt: skip
-    """Refused with exit code 5, whatever is wrong; the bomb is a little over 2 GiB."""
-    registry.json("install", *HERE, "--qemu", str(archives[0]), *kept)
-    bad = write(tmp_path / "bad", make(archives[1].read_bytes()))
-    said = assert_refused(registry, str(bad), kept, tmp_path)
-    assert ("it unpacks to more than 2048 MiB" in said) == (make is bomb), said
-
-
-def assert_refused(registry: Sandbox, bad: str, kept: tuple[str, ...], tmp_path: Path) -> str:
-    """Refused with exit code 5 and a message, which is returned; the host as it was."""
-    before, files = registry.entries(), sorted(tmp_path.rglob("*"))
-    done = registry.tool("install", *HERE, "--qemu", bad, *kept)
-    assert done.returncode == 5, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    assert 1 <= done.stderr.count("\n") <= 3
-    assert sorted(tmp_path.rglob("*")) == files
-    assert registry.entries() == before
-    assert registry.json("check", "arm64")["ok"] is True
-    return done.stderr
-
-
-@pytest.mark.parametrize(
-    ("mounted", "code"), [("tmpfs -o size=4M", "no-space"), ("tmpfs -o ro", "read-only")]
-)
-def test_no_room_or_no_right_to_write(  # noqa: PLR0917 - fixtures
-    registry: Sandbox, archives: tuple[Path, Path], kept: tuple[str, ...], tmp_path: Path,
-    mounted: str, code: str,
-) -> None:  # fmt: skip
-    registry.json("install", *HERE, "--qemu", str(archives[0]), *kept)
-    full = tmp_path / "full"
-    full.mkdir()
-    assert registry.sh(f"mount -t {mounted} none {full}").returncode == 0
-    other = ("--qemu-store", str(full / "qemu"))
-    before = registry.entries()
-    data = registry.json("install", *HERE, "--qemu", str(archives[1]), *other, status=5)
-    assert [error["code"] for error in rows(data, "errors")] == [code]
-    assert registry.sh(f"ls -A {full}").stdout == ""
-    assert registry.entries() == before
-    assert registry.json("check", "arm64")["ok"] is True
-
-
-def test_terminated_while_unpacking_nothing_is_left(
+def test_only_what_is_asked_for_is_unpacked_and_the_rest_when_that_is(
     registry: Sandbox, qemu: Path, kept: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """Eight emulators take long enough to be caught in the middle."""
-    program = (qemu / "qemu-aarch64-static").read_bytes()
-    names = ("aarch64", "arm", "mips", "mipsel", "ppc", "riscv64", "s390x", "sh4")
-    data = tar(*(Item(f"usr/bin/qemu-{name}", program) for name in names))
-    archive = write(tmp_path / "many.tar.xz", lzma.compress(data, preset=0))
-    command = (sys.executable, "-m", "binfmt_setup", "install", *HERE, *kept)
-    with subprocess.Popen(
-        [*registry.inside, *command, "--qemu", str(archive)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    ) as running:  # fmt: skip
-        while running.poll() is None and not list(tmp_path.glob("store/qemu/.new-*/*-qemu-arm")):
-            time.sleep(0.005)
-        assert list(tmp_path.glob("store/qemu/.new-*"))
-        running.terminate()
-    assert running.returncode == 128 + signal.SIGTERM
-    assert not (tmp_path / "store").exists()
-    assert registry.entries() == {}
-
-
-def test_unit_names_the_file_that_install_would_unpack(
-    registry: Sandbox, archives: tuple[Path, Path], tmp_path: Path
-) -> None:
-    done = registry.tool("unit", "arm64", "--qemu", str(archives[1]))
-    assert done.returncode == 0, done.stderr
-    assert f"/usr/local/lib/binfmt-setup/qemu/{NEW}-" in done.stdout
+    """The directory of one source grows; what is pinned of it stays the same file."""
+    names = ("qemu-aarch64", "qemu-riscv64", "qemu-s390x")
+    data = tar(*(Item(name, (qemu / f"{name}-static").read_bytes()) for name in names))
+    archive = str(write(tmp_path / "three.tar", data))
+    registry.json("install", "arm64", *HERE[1:], "--qemu", archive, *kept)
+    (directory,) = (tmp_path / "store/qemu").iterdir()
+    first = (directory / "qemu-aarch64").stat()
+    assert files_in(directory) == {"qemu-aarch64"}
+    planned = registry.json("install", "riscv64", *HERE[1:], "--qemu", archive, *kept, "--check")
+    assert kinds(planned) == ["unpack", "register"]
+    assert files_in(directory) == {"qemu-aarch64"}
+    grown = registry.json("install", "riscv64,arm64", *HERE[1:], "--qemu", archive, *kept)
+    assert kinds(grown) == ["unpack", "register"]
+    assert files_in(directory) == {"qemu-aarch64", "qemu-riscv64"}
+    assert (directory / "qemu-aarch64").stat().st_ino == first.st_ino
+    again = registry.json("install", "riscv64,arm64", *HERE[1:], "--qemu", archive, *kept)
+    assert again["changed"] is False
+    assert [path.name for path in directory.parent.iterdir()] == [directory.name]
+    found = rows(registry.json("status"), "findings")
+    assert "interpreter-altered" not in [finding["code"] for finding in found]
+    assert registry.json("check", "arm64,riscv64")["ok"] is True
+    registry.json("uninstall", "--private")
     assert not (tmp_path / "store").exists()
 
 
-def test_what_a_killed_run_left_is_swept(
+def files_in(directory: Path) -> set[str]:
+    """The emulators there are, which must be those that are written down."""
+    manifest = json.loads((directory / "binfmt-setup.json").read_text())
+    there = {path.name for path in directory.iterdir()} - {"binfmt-setup.json"}
+    assert set(manifest["files"]) == there
+    return there
+
+
+def test_a_platform_that_the_source_has_no_emulator_for(
     registry: Sandbox, archives: tuple[Path, Path], kept: tuple[str, ...], tmp_path: Path
 ) -> None:
-    left = tmp_path / "store/qemu/.new-abcd_123"
-    left.mkdir(parents=True)
-    (left / "0-qemu-aarch64").write_bytes(b"half")
-    registry.json("install", *HERE, "--qemu", str(archives[0]), *kept)
-    assert not left.exists()
+    data = registry.json("install", "s390x", *HERE[1:], "--qemu", str(archives[0]), *kept, status=5)
+    assert "only for aarch64" in str(rows(data, "errors")[0]["message"])
+    assert not (tmp_path / "store").exists()
 
 
-def test_a_registry_that_is_down(registry: Sandbox, kept: tuple[str, ...], tmp_path: Path) -> None:
-    from tests.registries import free_port
-
-    done = registry.tool("install", *HERE, "--qemu", f"image:127.0.0.1:{free_port()}/qemu:1", *kept)
-    assert done.returncode == 6, done.stdout + done.stderr
-    assert "--qemu FILE" in done.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "source", ["/nonexistent", "image:", "image:UPPER/case", "image:a b", "image:x@sha256:12"]
-)
-def test_a_source_that_is_none_is_a_usage_error(registry: Sandbox, source: str) -> None:
-    assert registry.tool("install", *HERE, "--qemu", source).returncode == 2
-
-
-def test_an_offline_tree_gets_them_too(
-    registry: Sandbox, archives: tuple[Path, Path], tmp_path: Path
+def test_an_image_that_changes_its_emulator_in_every_layer(
+    registry: Sandbox, qemu_version: Callable[[str], bytes], kept: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """Files below the root alone; the kernel is not touched."""
-    root = tmp_path / "root"
-    (root / "bin").mkdir(parents=True)
-    write(root / "bin/sh", program())
-    done = registry.tool("install", "arm64", "--root", str(root), "--qemu", str(archives[0]))
-    assert done.returncode in (0, 1), done.stdout + done.stderr
-    (config,) = (root / "etc/binfmt.d").iterdir()
-    (directory,) = (root / "usr/local/lib/binfmt-setup/qemu").iterdir()
-    assert f"/usr/local/lib/binfmt-setup/qemu/{directory.name}/qemu-aarch64" in config.read_text()
-    assert registry.entries() == {}
-    done = registry.tool("uninstall", "--root", str(root))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert not (root / "usr/local/lib/binfmt-setup").exists()
-
-
-def test_run_unpacks_an_archive_where_its_caller_may_write(tmp_path: Path, qemu: Path) -> None:
-    archive = tmp_path / "qemu.tar"
-    with tarfile.open(archive, "w") as tar:
-        tar.add(qemu / "qemu-aarch64-static", "usr/bin/qemu-aarch64")
-    for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-m", "binfmt_setup", "run", "--qemu", archive, "--",
-             PROBES / "aarch64", "one"],
-            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert done.stdout.startswith("binfmt-probe target=aarch64"), done.stderr
-    assert len(list((tmp_path / "cache/binfmt-setup/qemu").iterdir())) == 1
-
-
-def test_runs_that_start_together_unpack_an_archive_once(tmp_path: Path, qemu: Path) -> None:
-    archive = tmp_path / "qemu.tar"
-    with tarfile.open(archive, "w") as tar:
-        tar.add(qemu / "qemu-aarch64-static", "usr/bin/qemu-aarch64")
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-m", "binfmt_setup", "run", "-P", "arm64", "--qemu", archive, "--",
-             PROBES / "aarch64"],
-            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for _ in range(6)
-    ]  # fmt: skip
-    ended = [(*child.communicate(timeout=120), child.returncode) for child in running]
-    assert all(status == 0 and "target=aarch64" in out for out, _, status in ended), ended
-    (unpacked,) = (tmp_path / "cache" / "binfmt-setup" / "qemu").iterdir()
-    assert sorted(file.name for file in unpacked.iterdir()) == ["binfmt-setup.json", "qemu-aarch64"]
+    layers = [tar(Item("usr/bin/qemu-aarch64", qemu_version(f"9{n}.0.1"))) for n in range(4)]
+    saved = str(write(tmp_path / "image.tar", docker_save(*layers)))
+    assert registry.json("install", *HERE, "--qemu", saved, *kept)["changed"] is True
+    (entry,) = rows(registry.json("status"), "entries")
+    assert str(entry["disk_version"]).startswith("93.0.1")
+    (directory,) = (tmp_path / "store/qemu").iterdir()
+    assert files_in(directory) == {"qemu-aarch64"}

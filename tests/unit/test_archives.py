@@ -8,6 +8,7 @@ import io
 import lzma
 import random
 import struct
+import sys
 import tarfile
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -163,6 +164,79 @@ def test_layers_and_whiteouts(docker: bool) -> None:  # noqa: FBT001 - both form
 def test_an_opaque_directory_keeps_what_its_own_layer_brings() -> None:
     layer = tar(Item("opt/qemu-arm", program()), Item("opt/.wh..wh..opq"))
     assert set(taken(image(layer).layout())) == {"arm"}
+
+
+def test_a_whiteout_is_for_lower_layers_alone() -> None:
+    layer = tar(Item("opt/qemu-arm", program()), Item("opt/.wh.qemu-arm"))
+    assert set(taken(image(layer).layout())) == {"arm"}
+
+
+def test_a_file_that_every_layer_changes() -> None:
+    """The last one counts, in a plain tar with one name several times, too."""
+    versions = [emulators("arm", version=f"{number}.0.0") for number in range(1, 5)]
+    assert b"4.0.0" in taken(image(*versions).layout())["arm"]
+    assert b"4.0.0" in taken(docker_save(*versions))["arm"]
+    twice = tar(*(Item("qemu-arm", program(version=f"{n}.0.0")) for n in range(1, 4)))
+    assert b"3.0.0" in taken(twice)["arm"]
+
+
+@pytest.mark.parametrize("pack", [bytes, bz2.compress, lzma.compress])
+def test_an_archive_is_not_read_again_for_every_layer(pack: Callable[[bytes], bytes]) -> None:
+    """Read are: what is in it, once more to unpack it as a whole, and each layer on its own."""
+
+    class Counted(io.BytesIO):
+        count = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            data = super().read(size)
+            Counted.count += len(data)
+            return data
+
+    layers = [emulators("arm", version=f"{number}.0.0") for number in range(40)]
+    data = pack(docker_save(*layers))
+    limits = Limits(total=64 << 20, layers=64)
+    found = read_archive(Counted(data), AMD64, None, limits).emulators()
+    assert found["arm"].version.startswith("39.")
+    assert Counted.count < 4 * len(data) + 40 * 2 * streams.CHUNK
+
+
+def test_emulators_that_nobody_wants_are_passed_over() -> None:
+    written: list[str] = []
+
+    def sink(path: str, name: str, pieces: Iterator[bytes]) -> None:
+        written.append(name)
+        assert b"".join(pieces)
+        del path
+
+    file = io.BytesIO(emulators("arm", "aarch64", "mips"))
+    haul = read_archive(file, AMD64, sink, SMALL, wanted={"arm", "s390x"})
+    assert written == ["qemu-arm"]
+    assert list(haul.emulators()) == ["arm"]
+    assert haul.offered() == ("aarch64", "arm", "mips")
+    with pytest.raises(NoEmulator, match="no QEMU for s390x, only for aarch64, arm, mips"):
+        read_archive(file, AMD64, sink, SMALL, wanted={"s390x"}).emulators()
+
+
+def calls_for(members: int) -> int:
+    """How many functions are called to read an archive with so many emulators and documents."""
+    items = [Item(f"d{number}/qemu-arm", program()) for number in range(members)]
+    items += [Item(f"j{number}", b"{}") for number in range(members)]
+    data, calls = tar(*items), 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    sys.setprofile(count)
+    try:
+        read_archive(io.BytesIO(data), AMD64, None, Limits()).emulators()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_twice_as_many_members_take_twice_as_long() -> None:
+    assert calls_for(400) < 2.2 * calls_for(200)
 
 
 def test_of_several_platforms_this_hosts_is_taken() -> None:
@@ -352,8 +426,6 @@ def test_random_damage_never_surprises() -> None:
 
 
 def test_without_zstandard_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "compression.zstd", None)
     monkeypatch.setitem(sys.modules, "backports.zstd", None)
     error = refused(b"\x28\xb5\x2f\xfd" + bytes(100))

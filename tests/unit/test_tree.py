@@ -212,7 +212,7 @@ def _unpacked(root: Path) -> None:
         new.sink("bin/qemu-arm", "qemu-arm", iter([b"1", b"2"]))
         with new.scratch() as scratch:
             scratch.write(b"passing")
-        new.finish(STORED, {})
+        new.finish(STORED, {}, known=False)
 
 
 @pytest.mark.parametrize("planted", ["usr", "usr/local/lib", STORE[1:]])

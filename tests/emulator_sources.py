@@ -1,0 +1,18 @@
+"""What the tests of --qemu share: how they ask, and how they read the answer."""
+
+from __future__ import annotations
+
+from typing import cast
+
+HERE = ("arm64", "--private", "--no-persist")
+OLD, NEW = "7.0.1", "99.0.2"
+
+
+def rows(data: dict[str, object], key: str) -> list[dict[str, object]]:
+    """The rows of a table in a JSON document."""
+    return cast("list[dict[str, object]]", data[key])
+
+
+def kinds(data: dict[str, object]) -> list[object]:
+    """The kinds of the actions in it."""
+    return [row["kind"] for row in rows(data, "actions")]
