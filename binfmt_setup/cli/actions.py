@@ -26,6 +26,7 @@ def install(  # noqa: PLR0913 - one parameter is one option
     diff: options.Diff = False,
     no_persist: options.NoPersist = False,
     qemu: options.Qemu = "",
+    qemu_sha256: options.QemuSha256 = "",
     qemu_store: options.QemuStore = "",
     install_qemu: options.InstallQemu = False,
     credentials: options.Credentials = False,
@@ -42,7 +43,7 @@ def install(  # noqa: PLR0913 - one parameter is one option
     from binfmt_setup.commands.install import install as do_install
     from binfmt_setup.commands.request import InstallOptions, qemu_of
 
-    directory, source = qemu_of(qemu, qemu_store)
+    directory, source = qemu_of(qemu, qemu_store, qemu_sha256)
     request = InstallOptions(
         check=check or diff, persist=not no_persist, private=private, credentials=credentials,
         install_qemu=install_qemu, take_over=take_over, qemu_directory=directory, source=source,
@@ -139,10 +140,11 @@ def uninstall(  # noqa: PLR0913 - one parameter is one option
     return answer_of(result, format_, diff=diff)
 
 
-def unit(
+def unit(  # noqa: PLR0913 - one parameter is one option
     platforms: options.Platforms = None,
     *,
     qemu: options.Qemu = "",
+    qemu_sha256: options.QemuSha256 = "",
     root: options.Root = "/",
     format_: options.AnyFormat = Format.text,
     verbose: options.Verbose = False,
@@ -151,7 +153,7 @@ def unit(
     from binfmt_setup.commands.request import InstallOptions, qemu_of
     from binfmt_setup.commands.unit import unit as unit_texts
 
-    directory, source = qemu_of(qemu)
+    directory, source = qemu_of(qemu, sha256=qemu_sha256)
     request = InstallOptions(qemu_directory=directory, source=source)
     facts, text, files = unit_texts(host_at(root, verbose=verbose), platforms or [], request)
     if format_ == Format.json:
@@ -170,18 +172,19 @@ def run(  # noqa: PLR0913 - one parameter is one option
     *,
     platform: options.Emulated = None,
     qemu: options.Qemu = "",
+    qemu_sha256: options.QemuSha256 = "",
     map_users: options.MapUsers = None,
     map_root: options.MapRoot = False,
     format_: options.AnyFormat = Format.text,
     verbose: options.Verbose = False,
 ) -> NoReturn:
     """Run COMMAND with emulation in a private user namespace; nothing on the host changes."""
-    from binfmt_setup.commands.run import RunOptions, callers_qemu, execute
+    from binfmt_setup.commands.run import RunOptions, execute
 
     del format_  # of the answer when it cannot be run: the border knows it
     host = host_at("/", verbose=verbose)
     request = RunOptions(
-        tuple(command), tuple(platform or ()), callers_qemu(host, qemu), map_users,
+        tuple(command), tuple(platform or ()), qemu, qemu_sha256, map_users,
         as_root=map_root, verbose=verbose,
     )  # fmt: skip
     execute(host, request)

@@ -41,6 +41,14 @@ Qemu = Annotated[
         help="Take QEMU from a directory, an archive (tar, .deb, docker save, OCI) or image:REF.",
     ),
 ]
+QemuSha256 = Annotated[
+    str,
+    typer.Option(
+        "--qemu-sha256",
+        metavar="HEX",
+        help="Refuse the archive or image of --qemu unless this is its SHA-256.",
+    ),
+]
 QemuStore = Annotated[
     str,
     typer.Option(

@@ -13,6 +13,7 @@ COMMANDS = {
             "--diff": Option("diff"),
             "--no-persist": Option("no_persist"),
             "--qemu": Option("qemu", takes_value=True),
+            "--qemu-sha256": Option("qemu_sha256", takes_value=True),
             "--qemu-store": Option("qemu_store", takes_value=True),
             "--install-qemu": Option("install_qemu"),
             "--credentials": Option("credentials"),
@@ -77,6 +78,7 @@ COMMANDS = {
     "unit": Command(
         {
             "--qemu": Option("qemu", takes_value=True),
+            "--qemu-sha256": Option("qemu_sha256", takes_value=True),
             "--root": Option("root", takes_value=True),
             "--format": Option("format_", takes_value=True, choice="binfmt_setup.cli.choices:Format"),
             "--verbose": Option("verbose"),
@@ -90,6 +92,7 @@ COMMANDS = {
             "--platform": Option("platform", takes_value=True, repeats=True),
             "-P": Option("platform", takes_value=True, repeats=True),
             "--qemu": Option("qemu", takes_value=True),
+            "--qemu-sha256": Option("qemu_sha256", takes_value=True),
             "--map-users": Option("map_users", takes_value=True, choice="binfmt_setup.userns.identity:Users"),
             "--map-root": Option("map_root"),
             "--format": Option("format_", takes_value=True, choice="binfmt_setup.cli.choices:Format"),

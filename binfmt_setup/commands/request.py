@@ -47,13 +47,13 @@ class InstallOptions(Record):
     source: Source | None = None
 
 
-def qemu_of(text: str, keep_in: str = "") -> tuple[str, Source | None]:
+def qemu_of(text: str, keep_in: str = "", sha256: str = "") -> tuple[str, Source | None]:
     """What --qemu names: a directory as it is, or a source to be unpacked."""
-    if not text:
+    if not text and not sha256:
         return "", None
     from binfmt_setup.sources.qemu_source import parse_source
 
-    source = parse_source(text, keep_in, dict(os.environ))
+    source = parse_source(text, keep_in, dict(os.environ), sha256)
     if source is not None and source.kind == "directory":
         return source.text, None
     return "", source

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from binfmt_setup.commands.request import asked_for
 from binfmt_setup.model.elf import HEADER_BYTES, identify
 from binfmt_setup.model.errors import CommandNotExecutable, CommandNotFound, EnvironmentUnfit
-from binfmt_setup.model.records import Record
+from binfmt_setup.model.records import Record, replace
 from binfmt_setup.model.targets import target_of_machine, targets_of
 from binfmt_setup.system import registry
 from binfmt_setup.userns import namespace
@@ -39,25 +39,31 @@ class RunOptions(Record):
 
     command: tuple[str, ...]
     platforms: tuple[str, ...] = ()
-    qemu_directory: str = ""
+    qemu: str = ""
+    qemu_sha256: str = ""
     users: Users | None = None
     as_root: bool = False
     verbose: bool = False
 
 
-def callers_qemu(host: Host, text: str) -> str:
-    """The directory with what --qemu names, unpacked where the caller may write."""
-    if not text:
+def callers_qemu(
+    host: Host, text: str, sha256: str = "", targets: Sequence[Target] | None = None
+) -> str:
+    """The directory with what --qemu names; unpacked, for these targets, in the caller's cache."""
+    if not text and not sha256:
         return ""
-    if Path(text).is_dir():
+    if not sha256 and Path(text).is_dir():  # what archives take to read is not loaded then
         return str(Path(text).absolute())
     from binfmt_setup.inspect import snapshot
     from binfmt_setup.sources import qemu_source
 
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    source = qemu_source.parse_source(text, f"{cache}/binfmt-setup/qemu", dict(os.environ))
+    store = f"{cache}/binfmt-setup/qemu"
+    source = qemu_source.parse_source(text, store, dict(os.environ), sha256)
     if source is None:
         return ""
+    if targets is not None:
+        source = replace(source, wanted=frozenset(target.name for target in targets))
     facts = snapshot.emulation_facts(host, ())
     return qemu_source.bring(host, facts, source, write=True).directory
 
@@ -67,12 +73,13 @@ def execute(host: Host, options: RunOptions) -> NoReturn:
     environment = callers_environment(host)
     path = find_command(host, options.command[0], environment.get(b"PATH"))
     targets, named = _wished(host, options, path)
+    directory = callers_qemu(host, options.qemu, options.qemu_sha256, targets)
     before = registry.outside(host)
     ranges = options.users not in (None, Users.one)
     identity = choose(namespace.caller(host, ranges=ranges), options.users, as_root=options.as_root)
     namespace.enter(host, identity)
     own = namespace.own_registry(host, before)
-    for registration in _registrations(host, targets, options.qemu_directory, named=named):
+    for registration in _registrations(host, targets, directory, named=named):
         own.register(registration)
         host.log(f"registered {registration.name}: {registration.interpreter}")
     own.close()

@@ -333,6 +333,40 @@ def test_two_tags_lie_side_by_side(registry: str, tmp_path: Path, amd64: HostFac
     assert names == ["1.1.1", "2.2.2"]
 
 
+def test_a_tag_says_how_to_stay_with_what_was_fetched(
+    registry: str, tmp_path: Path, amd64: HostFacts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pinned = f"image:{registry}/a/qemu@{digest(IMAGE.index)}"
+    bring(Host(), amd64, source(f"{registry}/a/qemu:1", tmp_path), write=True)
+    said = capsys.readouterr().err
+    assert f"warning: image:{registry}/a/qemu:1 is a tag" in said
+    assert f"--qemu {pinned}\n" in said
+    bring(Host(), amd64, source(pinned.removeprefix("image:"), tmp_path), write=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_an_image_whose_digest_is_given_beside_it(
+    proxy: Proxy, tmp_path: Path, amd64: HostFacts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That of the tag's index, or of this platform's manifest; no layer is fetched for another."""
+    tagged = source(f"{proxy.address}/a/qemu:1", tmp_path)
+    with pytest.raises(NoEmulator) as caught:
+        bring(Host(), amd64, replace(tagged, sha256="0" * 64), write=True)
+    assert caught.value.code == "digest-mismatch"
+    assert digest(IMAGE.index).removeprefix("sha256:") in caught.value.message
+    assert proxy.blobs() == []
+    for name in (digest(IMAGE.index), manifest_digest()):
+        pinned = replace(tagged, sha256=name.removeprefix("sha256:"))
+        bring(Host(), amd64, pinned, write=True)
+    assert capsys.readouterr().err == ""
+
+
+def manifest_digest() -> str:
+    return image_manifests.choose_image(
+        IMAGE.index, lambda descriptor: IMAGE.blobs[descriptor.digest], "amd64"
+    ).digest
+
+
 @pytest.mark.parametrize("kind", ["cut", "digest", "bomb", "nothing"])
 def test_whatever_fails_nothing_is_left_behind(
     proxy: Proxy, tmp_path: Path, amd64: HostFacts, kind: str, monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import lzma
 import signal
 import subprocess
@@ -136,6 +137,45 @@ def test_a_registry_that_is_down(registry: Sandbox, kept: tuple[str, ...], tmp_p
     assert done.returncode == 6, done.stdout + done.stderr
     assert "--qemu FILE" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_an_archive_that_is_not_the_one_that_was_meant(
+    registry: Sandbox, archives: tuple[Path, Path], kept: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Nothing looks into it: not even what is wrong with it is said."""
+    meant = ("--qemu-sha256", sha256_of(archives[0]))
+    broken = write(tmp_path / "broken.tar", b"\x1f\x8bbroken")
+    for other in (archives[1], broken):
+        data = registry.json("install", *HERE, "--qemu", str(other), *meant, *kept, status=5)
+        (error,) = rows(data, "errors")
+        assert error["code"] == "digest-mismatch"
+        assert sha256_of(other) in str(error["message"])
+    assert not (tmp_path / "store").exists()
+    assert registry.entries() == {}
+    upper = ("--qemu-sha256", f"sha256:{sha256_of(archives[0]).upper()}")
+    assert registry.json("install", *HERE, "--qemu", str(archives[0]), *upper, *kept)["changed"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--qemu-sha256", "0" * 64),
+        ("--qemu", "/usr/bin", "--qemu-sha256", "0" * 64),
+        ("--qemu", "/bin/sh", "--qemu-sha256", "0" * 63),
+        ("--qemu", "/bin/sh", "--qemu-sha256", "g" * 64),
+    ],
+)
+@pytest.mark.parametrize("command", ["install", "unit"])
+def test_a_digest_that_makes_no_sense_is_a_usage_error(
+    registry: Sandbox, command: str, words: tuple[str, ...]
+) -> None:
+    done = registry.tool(command, "arm64", *words)
+    assert done.returncode == 2
+    assert "--qemu-sha256" in done.stderr
 
 
 @pytest.mark.parametrize(
