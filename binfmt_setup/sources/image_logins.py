@@ -23,12 +23,14 @@ from urllib.request import (  # type: ignore[attr-defined]  # the last is not in
 
 from binfmt_setup.model.errors import OtherProgramFailed
 from binfmt_setup.sources.image_names import DOCKER_HUB
+from binfmt_setup.system.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 LOOPBACK = re.compile(r"https?://(localhost|127(\.\d+){3}|\[::1\])(:\d+)?(/|$)")
 _DOCKER_HUB_KEY = "https://index.docker.io/v1/"
+_LOGINS_MOST = 1024 * 1024  # bytes of a file of passwords
 _CERTIFICATES = "/etc/docker/certs.d/{}/ca.crt"
 
 
@@ -53,6 +55,12 @@ class Proxy:
     url: str
     password: str = field(default="", repr=False)
 
+    @property
+    def basic(self) -> str:
+        """The value of a Proxy-Authorization header."""
+        user, _, password = self.password.partition(":")
+        return Login(user, password).basic
+
 
 @dataclass(frozen=True)
 class Challenge:
@@ -66,7 +74,9 @@ class Challenge:
         realm = self.parameters.get("realm", "")
         if not realm.startswith(("https://", "http://")):
             raise OtherProgramFailed(
-                f"the registry names no place to log in: {realm!r}", code="registry-failed"
+                f"the registry names no place to log in: {realm[:200]!r}",
+                hint="fetch the image elsewhere and use --qemu FILE",
+                code="registry-failed",
             )
         scope = self.parameters.get("scope", f"repository:{repository}:pull")
         query = {"service": self.parameters.get("service", ""), "scope": scope}
@@ -111,7 +121,14 @@ def tls_context(registry: str) -> ssl.SSLContext:
     context = ssl.create_default_context()
     own = Path(_CERTIFICATES.format(registry))
     if "/" not in registry and own.is_file():
-        context.load_verify_locations(own)
+        try:
+            context.load_verify_locations(own)
+        except OSError as error:  # an ssl.SSLError, for what is no certificate, is one
+            raise OtherProgramFailed(
+                f"cannot use the certificate {own}: {error.strerror or error}",
+                hint="mend or remove the file: docker reads it, too",
+                code="registry-failed",
+            ) from error
     return context
 
 
@@ -123,8 +140,9 @@ def find_login(registry: str, environment: Mapping[str, str]) -> Login | None:
     """
     for path in login_files(environment):
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            # A regular file, and not more of it than such a file has: a fifo would never end.
+            data = json.loads(Tree().head(str(path), _LOGINS_MOST))
+        except (OSError, ValueError, RecursionError):
             continue
         if not isinstance(data, dict):
             continue

@@ -1,13 +1,15 @@
 """Pulling an image's layers straight from a registry, by the OCI distribution specification.
 
 Only the pull part: manifests and blobs by GET, with token or password, every byte verified
-by its digest before anything looks into it. HTTP is urllib3's business; this module decides
-what to ask for, when to try again, and when to stop.
+by its digest before anything looks into it. HTTP is urllib3's business, its bounds are those of
+`bounded_http`; this module decides what to ask for, when to try again, and when to stop.
 """
 
 from __future__ import annotations
 
+import re
 import time
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, TypeVar
 
 import urllib3
@@ -17,6 +19,7 @@ from binfmt_setup.emulators.store import content_digest
 from binfmt_setup.model.errors import BinfmtSetupError, NoEmulator, OtherProgramFailed
 from binfmt_setup.model.records import Record
 from binfmt_setup.sources import image_manifests
+from binfmt_setup.sources.bounded_http import Allowance, BoundedHttp, TryAgain
 from binfmt_setup.sources.image_logins import (
     LOOPBACK,
     Login,
@@ -26,46 +29,41 @@ from binfmt_setup.sources.image_logins import (
     tls_context,
 )
 from binfmt_setup.sources.image_names import Reference, parse_reference
-from binfmt_setup.sources.streams import too_large
+from binfmt_setup.sources.streams import Limits, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from binfmt_setup.sources.image_manifests import Descriptor, Image
-    from binfmt_setup.sources.streams import Limits
     from binfmt_setup.system.host import Host
 
 Got = TypeVar("Got")
 _CHUNK = 65536
 _DOCUMENT_MOST = 4 * 1024 * 1024  # bytes of a manifest, as registries limit it
 _ACCEPT = ", ".join(image_manifests.MANIFEST_TYPES + image_manifests.INDEX_TYPES)
+_HEAD_MOST = 1024 * 1024  # bytes of an answer before its body, with those that are none yet
+_TOKEN_MOST = 1024 * 1024
+_TOKEN = re.compile(r"[\x21-\x7e]+")  # what may stand in a header: no space, no end of the line
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
-_REDIRECTS = 5
 
 
 class Patience(Record):
     """How long to wait, in seconds, and how often to try.
 
-    A body that comes slower than `slowest` bytes a second, over `window` seconds, is given up.
+    `document` is for an answer up to its body, and for a body that is a document. Any body that
+    comes slower than `slowest` bytes a second, over `window` seconds, is given up.
     """
 
     connect: float = 10.0
     read: float = 30.0
+    document: float = 60.0
     whole: float = 3600.0
     attempts: int = 4
     pause: float = 0.5
     longest_pause: float = 60.0
     slowest: int = 1024
     window: float = 60.0
-
-
-class _TryAgain(Exception):
-    """An attempt failed in a way that the next one may not; `pause` is what the server asks."""
-
-    def __init__(self, why: str, pause: float = 0.0) -> None:
-        super().__init__(why)
-        self.pause = pause
 
 
 class Registry:
@@ -85,19 +83,14 @@ class Registry:
         self._authorization = ""
         self.digest = ""
         """Of what the reference names: all platforms' index, or one manifest."""
-        self._deadline = time.monotonic() + self._patience.whole
-        registry = self.reference.registry
-        timeout = urllib3.Timeout(self._patience.connect, self._patience.read)
-        proxy = proxy_for(self.reference.base, environment)
-        context = tls_context(registry)
-        self._pool: urllib3.PoolManager
-        if proxy:
-            secret = urllib3.make_headers(proxy_basic_auth=proxy.password or None)
-            self._pool = urllib3.ProxyManager(
-                proxy.url, proxy_headers=secret, ssl_context=context, timeout=timeout
-            )
-        else:
-            self._pool = urllib3.PoolManager(ssl_context=context, timeout=timeout)
+        limits, registry = Limits(), self.reference.registry
+        self._allowance = Allowance(self._patience.whole, 2 * limits.total)
+        self._http = BoundedHttp(
+            self._allowance,
+            urllib3.Timeout(self._patience.connect, self._patience.read),
+            proxy_for(self.reference.base, environment),
+            lambda: tls_context(registry),
+        )
 
     def __enter__(self) -> Registry:  # noqa: PYI034 - typing.Self is newer than Python 3.10
         return self
@@ -106,11 +99,7 @@ class Registry:
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
-        # clear() alone leaves closing to the garbage collector.
-        for key in self._pool.pools.keys():  # noqa: SIM118 - it is no dict and cannot be iterated
-            if (connections := self._pool.pools.get(key)) is not None:
-                connections.close()
-        self._pool.clear()
+        self._http.close()
 
     def image(self, architecture: str) -> Image:
         """The image for this architecture; raises NoEmulator or OtherProgramFailed."""
@@ -127,12 +116,11 @@ class Registry:
         """A manifest or an index, which are small."""
 
         def get() -> bytes:
-            with self._open(f"manifests/{name}", {"Accept": _ACCEPT}) as response:
-                data = b""
-                while piece := self._piece(response):
-                    data += piece
-                    if len(data) > _DOCUMENT_MOST:
-                        raise too_large("its manifest has more than 4 MiB")
+            proven = image_manifests.is_digest(name)
+            with self._open(f"manifests/{name}", {"Accept": _ACCEPT}, proven=proven) as response:
+                data = self._body(response, _DOCUMENT_MOST)
+                if len(data) > _DOCUMENT_MOST:
+                    raise too_large("its manifest has more than 4 MiB")
                 return data
 
         return self._persistently(get)
@@ -157,39 +145,35 @@ class Registry:
         """Fetch what is missing of a layer."""
         have = file.seek(0, 2)
         wanted = {"Range": f"bytes={have}-"} if have else {}
-        with self._open(f"blobs/{layer.digest}", wanted) as response:
+        with self._open(f"blobs/{layer.digest}", wanted, proven=True) as response:
             if have and not _goes_on_at(response, have):
                 file.seek(0)
                 file.truncate()
                 have = 0
-            began, begun_with = time.monotonic(), have
-            while piece := self._piece(response):
+            patience = self._patience
+            self._allowance.begin(
+                patience.whole, 2 * layer.size + _HEAD_MOST, patience.slowest, patience.window
+            )
+            while piece := response.read1(_CHUNK):
                 have += len(piece)
                 if have > layer.size:
                     raise image_manifests.wrong_digest(layer.digest)
                 file.write(piece)
                 self._show(have, layer.size)
-                self._refuse_crawling(time.monotonic() - began, have - begun_with)
         if have < layer.size:
-            raise _TryAgain("the connection ended too early")
-
-    def _refuse_crawling(self, seconds: float, size: int) -> None:
-        if seconds > self._patience.window and size < self._patience.slowest * seconds:
-            raise _TryAgain(f"only {size} bytes came in {seconds:.0f} s")
+            raise TryAgain("the connection ended too early")
 
     def _show(self, have: int, size: int) -> None:
         done = f"{have / 1048576:.1f} of {size / 1048576:.1f} MiB"
         self._host.show_progress(f"fetching {self.reference}: {done}")
 
-    def _piece(self, response: urllib3.BaseHTTPResponse) -> bytes:
-        """What has come by now; waits for the first byte only."""
-        if time.monotonic() > self._deadline:
-            raise OtherProgramFailed(
-                f"fetching {self.reference} took more than {self._patience.whole:g} s",
-                hint="try again, or fetch the image elsewhere and use --qemu FILE",
-                code="registry-slow",
-            )
-        return response.read1(_CHUNK)
+    def _body(self, response: urllib3.BaseHTTPResponse, most: int) -> bytes:
+        """A body that is a document, up to one byte more than it may have."""
+        self._allowance.begin(self._patience.document, 2 * most + _HEAD_MOST)
+        data = b""
+        while len(data) <= most and (piece := response.read1(_CHUNK)):
+            data += piece
+        return data[: most + 1]
 
     def _persistently(self, get: Callable[[], Got]) -> Got:
         """Try, and try again after a pause; raises OtherProgramFailed when that does not help."""
@@ -198,7 +182,7 @@ class Registry:
                 return get()
             except SSLError as error:
                 raise self._unreachable(str(error)) from error
-            except (_TryAgain, HTTPError) as error:
+            except (TryAgain, HTTPError) as error:
                 reason = getattr(error, "reason", None) or error  # MaxRetryError wraps one
                 if isinstance(reason, SSLError) or attempt == self._patience.attempts:
                     raise self._unreachable(str(reason)) from error
@@ -216,33 +200,36 @@ class Registry:
             code="registry-failed",
         )
 
-    def _open(self, path: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
-        """An answer with its body still to come; raises for every status but success."""
-        response = self._get(f"{self.reference.base}/{path}", headers)
+    def _open(
+        self, path: str, headers: dict[str, str], *, proven: bool
+    ) -> urllib3.BaseHTTPResponse:
+        """An answer with its body still to come; raises for every status but success.
+
+        `proven` is what is known by its digest. The body of any other answer is not read.
+        """
+        response = self._get(path, headers, proven=proven)
         if response.status == 401:
-            response.drain_conn()
+            response.close()
             if self._log_in(response):
-                response = self._get(f"{self.reference.base}/{path}", headers)
+                response = self._get(path, headers, proven=proven)
         if response.status in (200, 206):
             return response
         status = response.status
         response.close()
         if status in _TRANSIENT:
-            raise _TryAgain(f"it answered {status}", _seconds(response.headers.get("Retry-After")))
+            raise TryAgain(f"it answered {status}", _seconds(response.headers.get("Retry-After")))
         raise self._refusal(status, path)
 
-    def _get(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
-        """One request. urllib3 drops the password when a redirection leads elsewhere."""
+    def _get(self, path: str, headers: dict[str, str], *, proven: bool) -> urllib3.BaseHTTPResponse:
         if self._authorization:
             headers = {**headers, "Authorization": self._authorization}
-        retries = urllib3.Retry(
-            total=None, connect=0, read=0, status=0, other=0, redirect=_REDIRECTS,
-            respect_retry_after_header=False,
-        )  # fmt: skip
-        return self._pool.request(
-            "GET", url, headers=headers, preload_content=False, decode_content=False,
-            retries=retries,
-        )  # fmt: skip
+        return self._asked(f"{self.reference.base}/{path}", headers, proven=proven)
+
+    def _asked(
+        self, url: str, headers: dict[str, str], *, proven: bool
+    ) -> urllib3.BaseHTTPResponse:
+        self._allowance.begin(self._patience.document, _HEAD_MOST)
+        return self._http.get(url, headers, proven=proven)
 
     def _log_in(self, response: urllib3.BaseHTTPResponse) -> bool:
         """Do what a 401 asks for; False when it was done before, or cannot be done."""
@@ -262,14 +249,29 @@ class Registry:
         local = LOOPBACK.match(url) is not None
         secret = login.user and (url.startswith("https://") or local)
         headers = {"Authorization": login.basic} if secret else {}
-        response = self._pool.request("GET", url, headers=headers, preload_content=False)
-        with response:
-            if response.status in _TRANSIENT:
-                raise _TryAgain(f"its token service answered {response.status}")
-            if response.status != 200:
-                raise self._refusal(401, "token")
-            data = image_manifests.parsed(response.read(_DOCUMENT_MOST))
-        return str(data.get("token") or data.get("access_token") or "")
+        with self._asked(url, headers, proven=False) as response:
+            status = response.status
+            data = self._body(response, _TOKEN_MOST) if status == 200 else b""
+            response.close()  # the rest of it is not read
+        if status in _TRANSIENT:
+            raise TryAgain(f"its token service answered {status}")
+        if status != 200:
+            raise self._refusal(401, "token")
+        return self._token_in(data[:_TOKEN_MOST])
+
+    def _token_in(self, document: bytes) -> str:
+        """The token in an answer; raises OtherProgramFailed, which does not show it."""
+        token: object = None
+        with suppress(NoEmulator):  # it is no JSON
+            data = image_manifests.parsed(document)
+            token = data.get("token") or data.get("access_token")
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+            raise OtherProgramFailed(
+                f"the token service of {self.reference.registry} gave something that is no token",
+                hint="try again later, or fetch the image elsewhere and use --qemu FILE",
+                code="registry-failed",
+            )
+        return token
 
     def _login(self) -> Login | None:
         base = self.reference.base
