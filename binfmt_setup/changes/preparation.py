@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.model.mountinfo import BINFMT_MISC
+from binfmt_setup.system.mount_namespace import is_foreign
 from binfmt_setup.system.registry import Registry, explained
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from binfmt_setup.system.host import Host
 
 _MODPROBE_SECONDS = 30.0
+_COARSE = 5  # CLOCK_REALTIME_COARSE (linux/time.h): the clock of the kernel's time stamps
 
 
 def prepare(facts: HostFacts, *, private: bool) -> tuple[Prepare, ...]:
@@ -38,8 +41,13 @@ def prepare(facts: HostFacts, *, private: bool) -> tuple[Prepare, ...]:
     return (*load, Prepare("mount", BINFMT_MISC))
 
 
-def make(host: Host, steps: Sequence[Prepare], *, private: bool) -> list[Outcome]:
-    """Load the module and mount the registry; raises EnvironmentUnfit or PrivilegesMissing."""
+def make(
+    host: Host, steps: Sequence[Prepare], *, private: bool, hold: bool = False
+) -> list[Outcome]:
+    """Load the module and mount the registry; raises EnvironmentUnfit or PrivilegesMissing.
+
+    With `hold` a mount will do that is gone when its container ends.
+    """
     from binfmt_setup.changes.steps import Outcome
 
     outcomes = []
@@ -48,10 +56,32 @@ def make(host: Host, steps: Sequence[Prepare], *, private: bool) -> list[Outcome
             host.checked(("modprobe", step.target), _MODPROBE_SECONDS)
             outcomes.append(Outcome(step, "done"))
             continue
+        before = time.clock_gettime(_COARSE)
         try:
             new = Registry(host).mount(again=private)
+            if new and not (private or hold):
+                _refuse_the_only_mount(host, before)
         except OSError as error:
             raise explained(error, f"cannot mount binfmt_misc on {step.target}") from error
         if new:
             outcomes.append(Outcome(step, "done"))
     return outcomes
+
+
+def _refuse_the_only_mount(host: Host, before: float) -> None:
+    """Undo a mount with which every entry would go; raises EnvironmentUnfit.
+
+    The kernel drops all entries with the last mount. In a container that mounts binfmt_misc for
+    a host that has not, it is the container's: "installed", and a moment later nothing is left.
+    Nothing was written to it yet, so that nothing is lost.
+    """
+    registry = Registry(host)
+    if not (is_foreign(host) and registry.is_new(before)):
+        return
+    registry.unmount()
+    raise EnvironmentUnfit(
+        "binfmt_misc is mounted in this container alone: every entry would go when it ends",
+        hint=f"on the host run: mount -t binfmt_misc none {BINFMT_MISC}   and give the container "
+        "that directory, or let it hold the mount: binfmt-setup install --hold",
+        code="only-mount",
+    )

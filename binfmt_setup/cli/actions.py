@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from binfmt_setup.cli.answers import Answer, answer_of, host_at, style_of
 from binfmt_setup.cli.choices import CheckFormat, Format
 from binfmt_setup.model.errors import ExitCode, UsageProblem
+from binfmt_setup.model.records import replace
 
 if TYPE_CHECKING:
     from binfmt_setup.cli import options
@@ -32,6 +33,7 @@ def install(  # noqa: PLR0913 - one parameter is one option
     credentials: options.Credentials = False,
     take_over: options.TakeOver = False,
     private: options.Private = False,
+    hold: options.Hold = False,
     root: options.Root = "/",
     format_: options.AnyFormat = Format.text,
     verbose: options.Verbose = False,
@@ -47,9 +49,11 @@ def install(  # noqa: PLR0913 - one parameter is one option
     request = InstallOptions(
         check=check or diff, persist=not no_persist, private=private, credentials=credentials,
         install_qemu=install_qemu, take_over=take_over, qemu_directory=directory, source=source,
+        hold=hold,
     )  # fmt: skip
     result = do_install(host_at(root, verbose=verbose), platforms or [], request)
-    return answer_of(result, format_, diff=diff)
+    answer = answer_of(result, format_, diff=diff)
+    return replace(answer, hold=hold and not request.check and answer.status == ExitCode.OK)
 
 
 def check(  # noqa: PLR0913 - one parameter is one option

@@ -21,11 +21,15 @@ HOST: ContextVar[Host | None] = ContextVar("host", default=None)
 
 
 class Answer(Record):
-    """What goes to standard output, the exit status, and what was read to find it out."""
+    """What goes to standard output, the exit status, and what was read to find it out.
+
+    With `hold` the command stays once all is said, until a signal ends it.
+    """
 
     text: str
     status: int
     facts: HostFacts | None = None
+    hold: bool = False
 
 
 def host_at(root: str, *, verbose: bool) -> Host:

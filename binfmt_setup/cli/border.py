@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from binfmt_setup.cli import streams
 from binfmt_setup.cli.answers import HOST, Answer, answer_of, style_of
 from binfmt_setup.cli.reader import Call
+from binfmt_setup.cli.signals import Ended
 from binfmt_setup.model.errors import BinfmtSetupError, ExitCode
 from binfmt_setup.model.records import Record
 
@@ -49,7 +50,16 @@ def answered(reading: Callable[[], Call | Answer], arguments: Sequence[str]) -> 
     except Exception as error:
         return _defect(error)
     streams.write_answer(answer.text)
+    if answer.hold:
+        _hold()
     return answer.status
+
+
+def _hold() -> None:
+    """Stay, and with this process its mounts, until somebody ends it: which is no failure."""
+    with suppress(Ended):
+        while True:
+            time.sleep(3600)
 
 
 def _carried_out(call: Call) -> Answer:

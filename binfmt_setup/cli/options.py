@@ -71,6 +71,9 @@ TakeOver = Annotated[
     bool,
     typer.Option("--take-over", help="Replace what another tool registered, even if it works."),
 ]
+Hold = Annotated[
+    bool, typer.Option("--hold", help="Then stay until SIGTERM, and keep binfmt_misc mounted.")
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Warnings make it a no, too.")]
 Engine = Annotated[
     str,

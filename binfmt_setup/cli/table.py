@@ -19,6 +19,7 @@ COMMANDS = {
             "--credentials": Option("credentials"),
             "--take-over": Option("take_over"),
             "--private": Option("private"),
+            "--hold": Option("hold"),
             "--root": Option("root", takes_value=True),
             "--format": Option("format_", takes_value=True, choice="binfmt_setup.cli.choices:Format"),
             "--verbose": Option("verbose"),

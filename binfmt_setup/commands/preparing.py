@@ -26,7 +26,7 @@ def ground(
     """Do it; under --check foresee what it brings."""
     if options.check:
         return foreseen(host, facts, options, steps)
-    outcomes = preparation.make(host, steps, private=options.private)
+    outcomes = preparation.make(host, steps, private=options.private, hold=options.hold)
     directory = options.qemu_directory
     if options.source is not None:
         from binfmt_setup.sources import qemu_source  # archive formats cost start-up time

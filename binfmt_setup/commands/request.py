@@ -44,6 +44,7 @@ class InstallOptions(Record):
     qemu_directory: str = ""
     install_qemu: bool = False
     take_over: bool = False
+    hold: bool = False
     source: Source | None = None
 
 

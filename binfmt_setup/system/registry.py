@@ -126,6 +126,18 @@ class Registry:
             return False
         return looked.status == 0 and "register" in looked.output.split()
 
+    def is_new(self, since: float) -> bool:
+        """Whether this instance came into being since then, by CLOCK_REALTIME_COARSE.
+
+        The kernel makes an instance with its first mount and ends it with its last one; so one
+        that is new is mounted nowhere else. `register` keeps the time of its making.
+        """
+        return os.stat(self._host.path(f"{BINFMT_MISC}/register")).st_ctime >= since
+
+    def unmount(self) -> None:
+        """Take away the uppermost mount; raises OSError."""
+        syscalls.unmount(self._host.path(BINFMT_MISC))
+
     def close(self) -> None:
         """Let go of the directory."""
         if self._directory is not None:

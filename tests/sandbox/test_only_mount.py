@@ -1,0 +1,81 @@
+"""A container whose mount of binfmt_misc is the only one: told, undone, or held."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.own_namespace import in_namespace
+
+if TYPE_CHECKING:
+    from tests.sandbox.conftest import Sandbox
+
+REGISTRY = "/proc/sys/fs/binfmt_misc"
+# A user namespace has a registry of its own, so that what is done to it reaches no host.
+MAKE = f"""
+import sys
+from binfmt_setup.changes import preparation
+from binfmt_setup.changes.steps import Prepare
+from binfmt_setup.model.errors import EnvironmentUnfit
+from binfmt_setup.system.host import Host
+steps = (Prepare("mount", "{REGISTRY}"),)
+try:
+    print(len(preparation.make(Host(), steps, private=False, hold="hold" in sys.argv)))
+except EnvironmentUnfit as error:
+    print(error.code, int(error.exit_code))
+    assert "--hold" in error.hint
+print(sum("binfmt_misc" in line for line in open("/proc/self/mountinfo")))
+"""
+IN_CONTAINER = ("unshare", "--mount", "--pid", "--fork", "--mount-proc")
+PYTHON = (sys.executable, "-c", MAKE)
+
+
+def made(*before: str, words: tuple[str, ...] = ()) -> list[str]:
+    """What came of mounting, and how many mounts of a registry can be seen then."""
+    done = in_namespace(["--bare", *before, *PYTHON, *words])
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_the_only_mount_is_told_and_taken_away_again() -> None:
+    assert made(*IN_CONTAINER) == ["only-mount", "4", "0"]
+
+
+def test_it_may_be_held() -> None:
+    assert made(*IN_CONTAINER, words=("hold",)) == ["1", "1"]
+
+
+@pytest.mark.parametrize("entries", ["", ":theirs:E::theirs::/bin/true:"])
+def test_a_mount_of_what_the_host_has_mounted_is_none(entries: str) -> None:
+    """Empty or not: the host's instance is older than the container's mount of it."""
+    host = f"mount -t binfmt_misc none {REGISTRY}; printf '%s' '{entries}' >{REGISTRY}/register; "
+    wait = 'sleep 0.1; exec "$@"'
+    done = made("sh", "-c", host + wait, "sh", *IN_CONTAINER)
+    assert done[0] == "1"
+
+
+def test_hold_stays_until_sigterm_and_ends_well(registry: Sandbox) -> None:
+    words = ("install", "arm64", "--private", "--no-persist", "--hold")
+    with subprocess.Popen(
+        [*registry.inside, sys.executable, "-m", "binfmt_setup", *words],
+        stdout=subprocess.PIPE, text=True,
+    ) as held:  # fmt: skip
+        assert held.stdout is not None
+        said = held.stdout.readline()
+        assert said
+        with pytest.raises(subprocess.TimeoutExpired):
+            held.wait(1)
+        held.send_signal(signal.SIGTERM)
+        assert held.wait(20) == 0
+    assert "qemu-aarch64" in registry.entries()
+
+
+def test_hold_does_not_stay_when_nothing_was_installed(registry: Sandbox) -> None:
+    refused = registry.tool("install", "arm64", "--hold")
+    assert refused.returncode == 4
+    planned = registry.tool("install", "arm64", "--private", "--no-persist", "--hold", "--check")
+    assert planned.returncode == 0
