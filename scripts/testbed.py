@@ -26,8 +26,10 @@ from typing import IO
 TOP = Path(__file__).resolve().parent.parent
 OLDEST = (3, 10)
 NEWEST = (3, 14)
-# A command that takes longer than this hangs.
-MOST_SECONDS = 900
+# A command that tells nothing new for so long hangs. Whole tiers may take longer: how long
+# depends on what the machine does besides.
+MOST_SECONDS = 600
+LOOK_SECONDS = 1
 # What it gets then to take down what it has set up.
 GRACE_SECONDS = 30
 
@@ -139,6 +141,20 @@ def environment(**more: str) -> dict[str, str]:
     return kept | {"LC_ALL": "C.UTF-8"} | more
 
 
+class Silence:
+    """For how long a command has told nothing new."""
+
+    def __init__(self, now: float) -> None:
+        self._told, self._since = 0, now
+        self.seconds = 0.0
+
+    def look(self, told: int, now: float) -> None:
+        """See how many bytes it has told so far."""
+        if told != self._told:
+            self._told, self._since = told, now
+        self.seconds = now - self._since
+
+
 class Children:
     """What runs at this moment, to be ended with the tests."""
 
@@ -146,8 +162,10 @@ class Children:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._no_more = False
 
-    def wait(self, command: list[str], stream: IO[bytes], variables: dict[str, str]) -> int:
-        """Run a command to its end, or to that of its time."""
+    def wait(
+        self, command: list[str], stream: IO[bytes], variables: dict[str, str], log: Path
+    ) -> int:
+        """Run a command to its end, or until its output and log have not grown for too long."""
         if self._no_more:
             return 130
         with subprocess.Popen(
@@ -155,9 +173,14 @@ class Children:
             stderr=subprocess.STDOUT, start_new_session=True,
         ) as child:  # fmt: skip
             self._running.add(child)
+            silence = Silence(time.monotonic())
             try:
-                return child.wait(MOST_SECONDS)
-            except subprocess.TimeoutExpired:
+                while silence.seconds < MOST_SECONDS:
+                    with suppress(subprocess.TimeoutExpired):
+                        return child.wait(LOOK_SECONDS)
+                    told = os.fstat(stream.fileno()).st_size
+                    told += log.stat().st_size if log.exists() else 0
+                    silence.look(told, time.monotonic())
                 self._end(child)
                 return 124
             finally:
@@ -181,16 +204,22 @@ class Children:
 
 
 CHILDREN = Children()
+NO_LOG = Path("/dev/null")
 
 
-def run(name: str, command: list[str], **more: str) -> tuple[int, Result]:
-    """Run a command from the top of the repository and keep what it printed."""
+def run(
+    name: str, command: list[str], variables: dict[str, str] | None = None, *, log: Path = NO_LOG
+) -> tuple[int, Result]:
+    """Run a command from the top of the repository and keep what it printed.
+
+    A log that grows shows that it goes on, as its output does.
+    """
     start = time.monotonic()
     # A file, not a pipe: a daemon left behind by a test cannot keep this waiting.
     with tempfile.TemporaryFile() as stream:
         try:
-            code = CHILDREN.wait(command, stream, environment(**more))
-            note = f"\nended after {MOST_SECONDS} s\n" if code == 124 else ""
+            code = CHILDREN.wait(command, stream, environment(**variables or {}), log)
+            note = f"\nended: nothing new for {MOST_SECONDS} s\n" if code == 124 else ""
         except OSError as error:
             code, note = 127, f"{command[0]}: {error.strerror}\n"
         stream.seek(0)
@@ -248,7 +277,7 @@ def apt(task: str, *names: str, simulate: bool = False) -> Result:
     options += ["--no-install-recommends"] if names else []
     options += ["--simulate"] if simulate else []
     command = ["apt-get", *options, task, *names]
-    code, result = run("apt-get", command, DEBIAN_FRONTEND="noninteractive")
+    code, result = run("apt-get", command, {"DEBIAN_FRONTEND": "noninteractive"})
     result.failed = int(bool(code))
     return result
 

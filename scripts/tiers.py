@@ -123,9 +123,9 @@ class Run:
 
     def result(self, wish: Wish) -> Result:
         """Run it, count, and show."""
-        data = str(self.folder / "coverage")
+        data = {"COVERAGE_FILE": str(self.folder / "coverage")}
         name = f"{self.tier:<8} py{self.python.name}"
-        code, result = run(name, self.command(wish), COVERAGE_FILE=data)
+        code, result = run(name, self.command(wish), data, log=self.log)
         outcomes = read(self.log)
         count(outcomes, result)
         if code not in {0, NO_TESTS_COLLECTED} and not (result.failed and not outcomes.running):

@@ -71,18 +71,26 @@ def test_a_file_that_cannot_be_imported_has_failed(tmp_path: Path) -> None:
     assert [outcome for outcome, _ in read(tmp_path / "log").ended.values()] == ["failed"]
 
 
-def test_what_takes_too_long_is_ended_with_all_that_it_started(
+def test_what_tells_nothing_new_is_ended_with_all_that_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(testbed, "MOST_SECONDS", 2)
+    monkeypatch.setattr(testbed, "MOST_SECONDS", 5)
     script = f"sleep 1000 & echo $! > {tmp_path}/child; wait"
     code, result = testbed.run("x", ["sh", "-c", script])
     assert code == 124
-    assert result.output.endswith("ended after 2 s\n")
+    assert result.output.endswith("ended: nothing new for 5 s\n")
     # The kernel ends it in its own time; a loop without an end is for the tier's limit to find.
     stat = Path("/proc") / (tmp_path / "child").read_text().strip() / "stat"
     while lives(stat):
         pass
+
+
+def test_what_goes_on_telling_may_take_its_time() -> None:
+    silence, seconds = testbed.Silence(100.0), []
+    for told, now in ((0, 101.0), (0, 105.0), (7, 106.0), (7, 109.0), (8, 900.0), (8, 901.0)):
+        silence.look(told, now)
+        seconds.append(silence.seconds)
+    assert seconds == [1, 5, 0, 3, 0, 1]
 
 
 def lives(stat: Path) -> bool:
