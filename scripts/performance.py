@@ -76,12 +76,25 @@ class Goal:
         return upper / (samples[self.lower].median * self.factor / self.per[1])
 
 
+FORMATS = ("json", "github", "junit")
+"""What programs read; none of them may cost much more than what people read."""
 GOALS = (
     Goal("a no-op / `python -c pass`", "no-op (--version)", "python -c pass", 6.5, 4.5),
     Goal("`--help` / `python -c pass`", "--help", "python -c pass", 6.5, 4.5),
     Goal(
         "`check` of 8 platforms / their 8 probes back to back from C",
         "check, 8 platforms", "8 probes from C", 1.9, 1.5,
+    ),
+    *(
+        Goal(
+            f"`check` of 8 platforms as {name} / as text",
+            f"check, 8 platforms, {name}", "check, 8 platforms", 1.2, 1.1,
+        )
+        for name in FORMATS
+    ),
+    Goal(
+        "`install` of 8 platforms as json / as text",
+        "install, 8 platforms, json", "install, 8 platforms", 1.2, 1.1,
     ),
     Goal(
         "`install` of all entries, read back, not probed / `systemd-binfmt` with the same files",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NoReturn
 
-from binfmt_setup.cli.answers import Answer, answer_of, host_at, style_of
+from binfmt_setup.cli.answers import Answer, answer_of, host_at, import_format, style_of
 from binfmt_setup.cli.choices import CheckFormat, Format
 from binfmt_setup.model.errors import ExitCode, UsageProblem
 from binfmt_setup.model.records import replace
@@ -86,7 +86,10 @@ def check(  # noqa: PLR0913 - one parameter is one option
     # With one platform each fact has its line, QEMU's version among them.
     versions = format_ == CheckFormat.json or (len(platforms or []) == 1 and not quiet)
     engines = _engine_calls(host, engine) if engine else None
-    result = do_check(host, platforms or [], strict=strict, versions=versions, engines=engines)
+    result = do_check(
+        host, platforms or [], strict=strict, versions=versions, engines=engines,
+        meanwhile=lambda: import_format(format_),
+    )  # fmt: skip
     return answer_of(result, format_, quiet=quiet)
 
 

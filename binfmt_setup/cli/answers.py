@@ -43,6 +43,19 @@ def host_at(root: str, *, verbose: bool) -> Host:
     return host
 
 
+def import_format(format_: str) -> None:
+    """Import what shows a result in a format, while there is something to wait for."""
+    if format_ == "json":
+        import json  # noqa: F401 - for `answer_of`, as below
+
+        from binfmt_setup.report import document  # noqa: F401
+    elif format_ == "junit":
+        from xml.etree import ElementTree as ET  # noqa: F401
+    if format_ in ("github", "junit"):
+        from binfmt_setup.report import ci_formats  # noqa: F401
+    from binfmt_setup.report import text_report  # noqa: F401
+
+
 def answer_of(result: Result, format_: str, *, diff: bool = False, quiet: bool = False) -> Answer:
     """A result in a format."""
     return Answer(_text(result, format_, diff, quiet), int(result.exit_code), result.facts)

@@ -8,7 +8,7 @@ from binfmt_setup.commands.request import asked_for, proving, selected
 from binfmt_setup.model.records import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from binfmt_setup.diagnosis.verdict import Finding
     from binfmt_setup.engines.ask import EngineCalls
@@ -19,28 +19,33 @@ if TYPE_CHECKING:
     from binfmt_setup.system.probes import ProbeResult
 
 
-def check(
+def check(  # noqa: PLR0913 - most of them are options of the command
     host: Host,
     names: Sequence[str],
     *,
     strict: bool = False,
     versions: bool = False,
     engines: EngineCalls | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> CheckResult:
-    """Whether the platforms work, and what is wrong if not; changes nothing."""
+    """Whether the platforms work, and what is wrong if not; changes nothing.
+
+    `meanwhile` is done while the probes run: it imports what shows the result.
+    """
     asked = asked_for(names)
     with proving(host, asked.platforms) as results:
         # While the probes run: importing what reads and judges takes as long.
         from binfmt_setup.diagnosis.judge import judge
         from binfmt_setup.inspect.snapshot import snapshot, with_digests, with_versions
-        from binfmt_setup.report import text_report  # noqa: F401 - for who shows the result
         from binfmt_setup.report.result import CheckResult
 
         facts = snapshot(host, asked.platforms)
+        if versions:
+            facts = with_versions(host, facts, _handler_paths(facts, asked.platforms))
+        meanwhile()
         found = results()
     wished = selected(facts, asked, found)
     if versions:
-        facts = with_versions(host, facts, _handler_paths(facts, wished))
         found = with_pinned_versions(host, facts, wished, found)
     verdict = judge(with_digests(host, facts), wished, found)
     if not wished:

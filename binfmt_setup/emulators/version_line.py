@@ -7,7 +7,9 @@ Debian 12, 13 and unstable have it once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
+
+from binfmt_setup.model.elf import HEADER_BYTES, end_of_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,6 +22,7 @@ _VERSION_BYTES = 160  # a version with the package's in parentheses
 OVERLAP = _NAME_BYTES + len(_SIGN) + _VERSION_BYTES
 """Bytes of a piece to look at again with the next one: the line may lie across both."""
 _PIECE = 256 * 1024
+_NEAR = 2 * 1024 * 1024  # bytes behind the code to look at first
 _MOST = 96 * 1024 * 1024  # bytes; the largest emulator has 20 MB
 
 
@@ -59,8 +62,17 @@ def version_in_file(host: Host, path: str) -> str:
 
 
 def _pieces(host: Host, path: str) -> Iterator[bytes]:
+    """The program from where its code ends, as the line is just behind; then all of it."""
     with host.opened(path) as file:
-        left = _MOST
-        while left > 0 and (piece := file.read(_PIECE)):
-            left -= len(piece)
-            yield piece
+        behind = end_of_code(file.read(HEADER_BYTES))
+        if behind < _MOST and file.seek(behind):
+            yield from _up_to(file, _NEAR)
+            yield b"\0" * OVERLAP  # what follows is not what comes next in the file
+        file.seek(0)
+        yield from _up_to(file, _MOST)
+
+
+def _up_to(file: BinaryIO, left: int) -> Iterator[bytes]:
+    while left > 0 and (piece := file.read(_PIECE)):
+        left -= len(piece)
+        yield piece

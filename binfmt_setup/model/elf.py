@@ -8,15 +8,21 @@ and the program headers, and costs a hundredth of a full parser (see docs/perfor
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
 from binfmt_setup.model.records import Record
 from binfmt_setup.model.targets import TARGETS, ByteOrder, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HEADER_BYTES = 4096
 """How much of a file `identify` wants: the ELF header and, in all sane files, the program
 headers, which linkers put right behind it."""
 
-_PT_INTERP = 3
+_PT_LOAD, _PT_INTERP = 1, 3
+_PF_X = 1
+_HEADER_BYTES_32, _HEADER_BYTES_64 = 32, 56
 _CLASS_64 = 2
 _LITTLE = 1
 
@@ -85,14 +91,42 @@ def identify(data: bytes) -> ElfFacts | None:
     )
 
 
+def end_of_code(data: bytes) -> int:
+    """Where in the file the machine code ends, from its first bytes; 0 where they do not tell.
+
+    Linkers put what a program says, its read-only data, right behind.
+    """
+    found = identify(data)
+    if found is None:
+        return 0
+    wide, end = found.bits == 64, "<" if found.order == "little" else ">"
+    ends = [0]
+    for at in _program_headers(data, end, wide=wide):
+        if at + (_HEADER_BYTES_64 if wide else _HEADER_BYTES_32) > len(data):
+            break
+        if wide:
+            kind, flags, start, _, _, size = struct.unpack_from(end + "IIQQQQ", data, at)
+        else:
+            kind, start, _, _, size, _, flags = struct.unpack_from(end + "7I", data, at)
+        if kind == _PT_LOAD and flags & _PF_X:
+            ends.append(start + size)
+    return max(ends)
+
+
 def _wants_loader(data: bytes, end: str, *, wide: bool) -> bool:
     """Whether a program header within `data` is PT_INTERP."""
+    kinds = (
+        struct.unpack_from(end + "I", data, at) for at in _program_headers(data, end, wide=wide)
+    )
+    return (_PT_INTERP,) in kinds
+
+
+def _program_headers(data: bytes, end: str, *, wide: bool) -> Iterator[int]:
+    """Where program headers start, as far as at least their first word is within `data`."""
     (table,) = struct.unpack_from(end + ("Q" if wide else "I"), data, 32 if wide else 28)
     size, count = struct.unpack_from(end + "HH", data, 54 if wide else 42)
     for index in range(count):
         at = table + index * size
         if at + 4 > len(data) or size == 0:
-            return False
-        if struct.unpack_from(end + "I", data, at)[0] == _PT_INTERP:
-            return True
-    return False
+            return
+        yield at

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from binfmt_setup.emulators.version_line import OVERLAP, version_among, version_in, version_in_file
+from binfmt_setup.model.elf import end_of_code
 from binfmt_setup.system.host import Host
 
 LINE = b"qemu-aarch64_be version 10.0.2 (Debian 1:10.0.2+ds-2)\nCopyright (c)"
@@ -50,3 +52,33 @@ def test_no_file_makes_it_wait(tmp_path: Path) -> None:
     for path in (tmp_path / "fifo", tmp_path / "missing", tmp_path, Path("/dev/zero")):
         assert not version_in_file(Host(), str(path))
     assert time.monotonic() - start < 5
+
+
+@pytest.mark.skipif(not EMULATORS, reason="qemu-user-static is not installed")
+def test_little_of_the_file_is_read() -> None:
+    for emulator in EMULATORS:
+        before = bytes_read()
+        assert version_in_file(Host(), str(emulator))
+        assert bytes_read() - before < 1024 * 1024 < emulator.stat().st_size, emulator
+
+
+def bytes_read() -> int:
+    """What this process has read so far."""
+    line = Path("/proc/self/io").read_text(encoding="ascii").splitlines()[0]
+    return int(line.removeprefix("rchar: "))
+
+
+@pytest.mark.parametrize("place", [64, 5_000, 300_000, 3_000_000])
+@pytest.mark.parametrize("code_end", [0, 4_096, 2_900_000, 10_000_000, 2**63])
+def test_it_is_found_wherever_it_stands(place: int, code_end: int, tmp_path: Path) -> None:
+    """Also in front of the code, and where the program header says nonsense."""
+    header = struct.pack("<4s5B7xHHIQQQIHHHHHH", b"\x7fELF", 2, 1, 1, 0, 0, 2, 62, 1, 0, 64 + 200,
+                         0, 0, 64, 56, 1, 0, 0, 0)  # fmt: skip
+    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, 0, 0, code_end, code_end, 4096)
+    text = bytearray(4_000_000)
+    text[:64], text[264:320] = header, segment
+    place = max(place, 320)
+    text[place : place + len(LINE)] = LINE
+    (tmp_path / "qemu").write_bytes(text)
+    assert end_of_code(bytes(text[:4096])) == code_end
+    assert version_in_file(Host(), str(tmp_path / "qemu")) == "10.0.2 (Debian 1:10.0.2+ds-2)"
