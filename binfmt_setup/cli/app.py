@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="binfmt-setup",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # rich would double the time of --help
     pretty_exceptions_enable=False,
@@ -101,23 +100,29 @@ _USAGE_ERROR: type[Exception] = typer.BadParameter.mro()[1]
 
 def read(arguments: Sequence[str]) -> Call | Answer:
     """What a line asks for, or the help that it wanted; raises UsageProblem for a mistake."""
-    said = io.StringIO()  # printed whole, at the end, like every answer
+    if not arguments:
+        print(_read(["--help"])[1], file=sys.stderr)
+        raise UsageProblem("no command is named", hint="name one of those above")
     try:
-        with redirect_stdout(said):
-            found = PROGRAM.main(list(arguments), "binfmt-setup", standalone_mode=False)
+        found, said = _read(arguments)
     except _USAGE_ERROR as error:
-        raise _as_ours(error, arguments) from error
-    return found if isinstance(found, Call) else Answer(said.getvalue(), int(found or 0))
+        raise _as_ours(error) from error
+    return found if isinstance(found, Call) else Answer(said, int(found or 0))
 
 
-def _as_ours(error: Exception, arguments: Sequence[str]) -> UsageProblem:
+def _read(arguments: Sequence[str]) -> tuple[Call | int | None, str]:
+    """A call or an exit status, and what is to be printed: whole, at the end, as every answer."""
+    said = io.StringIO()
+    with redirect_stdout(said):
+        found = PROGRAM.main(list(arguments), "binfmt-setup", standalone_mode=False)
+    return found, said.getvalue()
+
+
+def _as_ours(error: Exception) -> UsageProblem:
     """A mistake in the command line as every other error is told, in the library's words."""
     words = getattr(error, "format_message", lambda: str(error))()
     context = getattr(error, "ctx", None)
     path = getattr(context, "command_path", "binfmt-setup")
-    if not arguments:  # the library's words are the whole help then
-        print(words, file=sys.stderr)
-        return UsageProblem("no command is named", hint="name one of those above")
     return UsageProblem(words, hint=f"see: {path} --help")
 
 
