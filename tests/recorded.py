@@ -27,11 +27,12 @@ from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.registration import Registration, canonical_flags
 from binfmt_setup.model.targets import target_named
 from binfmt_setup.system.host import Host
+from binfmt_setup.system.path_trust import PathJudge
 from binfmt_setup.system.probes import ARGV0, ProbeResult, available
 from binfmt_setup.system.programs import Completed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     Probed = Mapping[str, ProbeResult]
@@ -109,9 +110,26 @@ class RecordedHost(Host):
         fields[stat.ST_UID] = int(self.case.tables["owners"].get(inside, "0"))
         return os.stat_result(fields)
 
+    def path_judge(self, owners: Collection[int] | None = None) -> PathJudge:
+        """The judge of the tool, who sees the owners that the case gives."""
+        del owners
+        return _RecordedJudge(self)
+
     def user_and_machine(self) -> tuple[int, str]:
         """What the case says."""
         return (self.case.user, self.case.words["machine"]) if self.live else (0, "")
+
+
+class _RecordedJudge(PathJudge):
+    """The judge of paths, for a tree whose owners stand in its case."""
+
+    def __init__(self, host: RecordedHost) -> None:
+        super().__init__(frozenset({0}), root=host.root)
+        self._host = host
+
+    def _status(self, where: str) -> os.stat_result:
+        inside = "/" + os.path.relpath(where, self._host.root).removeprefix(".")
+        return self._host.stat(inside, follow=False)
 
 
 def build(case: Case, root: Path) -> RecordedHost:

@@ -105,17 +105,11 @@ def _interpreter_findings(facts: HostFacts, entry: Entry) -> Iterator[Finding]:
         return
     if not isinstance(found, Interpreter):
         return
-    if found.writable_by_others:
-        paths = shlex.join(found.writable_by_others)
+    if found.culprit:
         yield Finding(
-            "interpreter-writable", "error", f"{where} can be changed by every user",
-            f"run: chmod o-w {paths}", evidence=f"writable by all: {paths}",
-        )  # fmt: skip
-    if found.foreign_owners:
-        paths = shlex.join(found.foreign_owners)
-        yield Finding(
-            "interpreter-writable", "error", f"{where} can be changed by a user who is not root",
-            f"run: chown root: {paths}", evidence=f"not owned by root: {paths}",
+            "interpreter-writable", "error",
+            f"{where} is not root's alone: {found.culprit.reason}",
+            found.culprit.hint, evidence=f"{found.culprit.reason}; {shown(entry)}",
         )  # fmt: skip
     yield from _place_findings(entry, found, where)
 

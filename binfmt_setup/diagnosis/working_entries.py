@@ -81,12 +81,12 @@ def _file_findings(
             f"run: binfmt-setup install --qemu {shlex.quote(disk.source)} {name}",
             name, f"its SHA-256 is {disk.digest}, written down was {disk.sha256}",
         )  # fmt: skip
-    if disk.writable_by_others:
+    if disk.culprit:
         yield Finding(
             "interpreter-writable", "warning",
-            f"{name}: every user can write to {disk.writable_by_others[0]}, and so change what "
+            f"{name}: {disk.culprit.reason}, and so somebody else than root can change what "
             "runs as root",
-            f"run: chmod o-w {shlex.join(disk.writable_by_others)}", name, shown(handler),
+            disk.culprit.hint, name, shown(handler),
         )  # fmt: skip
 
 

@@ -42,7 +42,8 @@ def refusal(facts: HostFacts, path: str, found: InterpreterState) -> tuple[str, 
     """Why an interpreter must not be registered, as (finding code, words); ("", "") if it may.
 
     With the F flag the kernel runs the pinned file in every chroot and container, where a
-    dynamically linked one finds no loader, and for every user, so nobody else may change it.
+    dynamically linked one finds no loader, and for every user, so nobody but root may change it:
+    sshd's StrictModes judges in the same way.
     """
     broken = isinstance(found, Interpreter) and control_characters(path + found.real_path)
     if not isinstance(found, Interpreter) or not found.executable or broken:
@@ -59,8 +60,9 @@ def refusal(facts: HostFacts, path: str, found: InterpreterState) -> tuple[str, 
         return "interpreter-wrong-architecture", words
     if not found.elf.static:
         return "interpreter-dynamic", f"{path} is dynamically linked"
-    if found.writable_by_others:
-        return "interpreter-writable", f"every user can write to {found.writable_by_others[0]}"
+    if found.culprit:
+        words = f"{path} is not root's alone: {found.culprit.reason}"
+        return "interpreter-writable", words
     return "", ""
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from binfmt_setup.inspect.interpreters import directories_above
 from binfmt_setup.model.errors import BinfmtSetupError
 from binfmt_setup.model.interpreter import Interpreter
 from binfmt_setup.model.mount_order import mount_point_of
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from binfmt_setup.system.host import Host
 
 _SECONDS = 30.0  # rpm's database on a slow disk
-_OVERFLOW_USER = 65534
 _ASK: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("/usr/bin/dpkg-query", ("--search",)),
     ("/usr/bin/rpm", ("--query", "--file")),
@@ -45,7 +43,6 @@ def with_provenance(host: Host, facts: HostFacts) -> HostFacts:
             read[path] = replace(
                 found,
                 package=_package(host, found),
-                foreign_owners=_foreign_owners(host, facts, found),
                 unfit_mount=_unfit_mount(host, mounts, found.real_path),
             )
     return replace(facts, emulators=replace(facts.emulators, files=read))
@@ -70,21 +67,6 @@ def _package(host: Host, found: Interpreter) -> str | None:
             continue
         return None
     return ""
-
-
-def _foreign_owners(host: Host, facts: HostFacts, found: Interpreter) -> tuple[str, ...]:
-    """The file and those directories above it that a user other than root owns.
-
-    Inside a user namespace root's files show the overflow user, so nothing can be said.
-    """
-    if not facts.live or not facts.process.initial_namespace:
-        return ()
-    owned = []
-    for place in (found.real_path, *directories_above(found.real_path, found.path)):
-        status = host.status_of(place)
-        if status is not None and status.st_uid not in (0, _OVERFLOW_USER):
-            owned.append(place)
-    return tuple(owned)
 
 
 def _unfit_mount(host: Host, mounts: tuple[Mount, ...], path: str) -> str:

@@ -29,10 +29,11 @@ from binfmt_setup.model.records import replace
 from binfmt_setup.model.registration import Entry
 from binfmt_setup.model.registry_facts import RegistryFacts, UnreadEntry
 from binfmt_setup.model.targets import TARGETS, Platform, Target, targets_of
+from binfmt_setup.system.path_trust import trusted_owners
 from binfmt_setup.system.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from binfmt_setup.system.host import Host
 
@@ -85,14 +86,16 @@ def emulation_facts(
         process=ProcessFacts(effective_uid=uid),
         distribution=_distribution(host),
     )
-    return _with_interpreters(host, facts, targets, qemu_directory)
+    # They are for the namespace of the user who runs this, and for nobody else.
+    return _with_interpreters(host, facts, targets, qemu_directory, trusted_owners())
 
 
 def _with_interpreters(
-    host: Host, facts: HostFacts, targets: Iterable[Target], directory: str
-) -> HostFacts:
+    host: Host, facts: HostFacts, targets: Iterable[Target], directory: str,
+    owners: Collection[int] | None = None,
+) -> HostFacts:  # fmt: skip
     """Add the emulators there are to choose from and what entries and binfmt.d point to."""
-    read = Interpreters(host)
+    read = Interpreters(host, owners)
     emulators = {}
     for target in targets:
         kept = () if directory else _kept_choice(host, facts, target)

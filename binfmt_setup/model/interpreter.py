@@ -10,6 +10,7 @@ from binfmt_setup.model.records import NOTHING, Record
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from binfmt_setup.model.culprit import Culprit
     from binfmt_setup.model.elf import ElfFacts
 
 
@@ -20,11 +21,11 @@ class NotAFile(Record):
 class Interpreter(Record):
     """A readable regular file, followed through links.
 
-    `writable_by_others` lists the file or those directories above it that every user can
-    change. `version` is QEMU's own word, empty when nobody asked it.
+    `culprit` is the first on the way to the file that somebody else than root can change: a
+    directory, a link, or the file itself. `version` is QEMU's own word, empty when nobody asked it.
 
     The security view alone asks for the rest: `package` is None when nobody knows and empty
-    when there is none, `foreign_owners` lists what belongs to another user than root,
+    when there is none,
     `unfit_mount` says in words what is wrong with the file system.
 
     `source` and `sha256` are what was written down when --qemu brought the file; `digest` is
@@ -35,11 +36,10 @@ class Interpreter(Record):
     real_path: str = ""
     elf: ElfFacts | None = None
     executable: bool = True
-    writable_by_others: tuple[str, ...] = ()
+    culprit: Culprit | None = None
     identity: tuple[int, int] = (0, 0)
     version: str = ""
     package: str | None = None
-    foreign_owners: tuple[str, ...] = ()
     unfit_mount: str = ""
     source: str = ""
     sha256: str = ""

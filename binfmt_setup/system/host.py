@@ -19,6 +19,7 @@ from binfmt_setup.system.programs import Completed, Runner, run_program
 from binfmt_setup.system.tree import Tree
 
 if TYPE_CHECKING:
+    from binfmt_setup.system.path_trust import PathJudge
     from binfmt_setup.system.trial import Candidate
 
 Prober = Callable[[Sequence[str]], AbstractContextManager[Callable[[], Mapping[str, ProbeResult]]]]
@@ -48,6 +49,18 @@ class Host(Tree):
         from binfmt_setup.system import trial  # most commands try nothing out
 
         return trial.tried(self, candidates, meanwhile)
+
+    def path_judge(self, owners: Collection[int] | None = None) -> PathJudge:
+        """Who judges paths of this host: once each, and by default with root's files trusted alone.
+
+        A tree given with --root is its owner's: his files count as root's there.
+        """
+        from binfmt_setup.system.path_trust import PathJudge, trusted_owners
+
+        trusted = frozenset(trusted_owners(0) if owners is None else owners)
+        if not self.in_place:
+            trusted |= {os.stat(self.root).st_uid}
+        return PathJudge(trusted, root=self.root)
 
     def user_and_machine(self) -> tuple[int, str]:
         """The effective user id and `uname -m`; both unknown to an offline tree."""

@@ -13,12 +13,11 @@ import errno
 import os
 import stat
 import struct
-from enum import Enum
 from typing import TYPE_CHECKING
 
+from binfmt_setup.model.culprit import Culprit, Fault
 from binfmt_setup.model.facts import is_initial_namespace
 from binfmt_setup.model.mountinfo import parse_mountinfo
-from binfmt_setup.model.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -33,57 +32,6 @@ _ACL = "system.posix_acl_access"
 _ACL_VERSION = 2
 _ACL_USER, _ACL_GROUP_OBJECT, _ACL_GROUP, _ACL_MASK, _ACL_OTHER = 2, 4, 8, 16, 32
 _WRITE = 2
-
-
-class Fault(Enum):
-    """What makes a path one that is not to be trusted."""
-
-    OWNER = "owner"
-    GROUP = "group"
-    OTHERS = "others"
-    ACL = "acl"
-    MOUNT = "mount"
-    UNREADABLE = "unreadable"
-
-
-class Culprit(Record):
-    """The first file, directory or link on a path that somebody else can change.
-
-    `number` is the id of the user whose it is, or for a path that cannot be looked at the errno.
-    """
-
-    path: str
-    fault: Fault
-    number: int = 0
-
-    @property
-    def reason(self) -> str:
-        """What is wrong, to follow "because"."""
-        if self.fault is Fault.OWNER:
-            return f"{self.path} belongs to user {self.number}"
-        if self.fault is Fault.GROUP:
-            return f"every member of its group can write to {self.path}"
-        if self.fault is Fault.OTHERS:
-            return f"every user can write to {self.path}"
-        if self.fault is Fault.ACL:
-            return f"an access control list lets others write to {self.path}"
-        if self.fault is Fault.MOUNT:
-            return (
-                f"{self.path} lies in a file system of user {self.number}, which says what it likes"
-            )
-        return f"{self.path} cannot be looked at ({os.strerror(self.number)})"
-
-    @property
-    def remedy(self) -> str:
-        """The command that mends it; empty when none does."""
-        import shlex
-
-        where = shlex.quote(self.path)
-        if self.fault is Fault.OWNER:
-            return f"chown -h root {where}"
-        if self.fault in (Fault.GROUP, Fault.OTHERS):
-            return f"chmod go-w {where}"
-        return f"setfacl -b {where}" if self.fault is Fault.ACL else ""
 
 
 def fault_of(
@@ -203,7 +151,7 @@ class PathJudge:
     def _look_at(self, inside: str) -> tuple[Culprit | None, str, bool]:
         where = os.path.join(self._root, inside.lstrip("/"))
         try:
-            status = os.lstat(where)
+            status = self._status(where)
             is_link = stat.S_ISLNK(status.st_mode)
             target = os.readlink(where) if is_link else ""
             acl = b"" if is_link else _acl_of(where)
@@ -217,6 +165,9 @@ class PathJudge:
         fault = fault_of(status, acl, self._owners)
         number = status.st_uid if fault is Fault.OWNER else 0
         return Culprit(inside, fault, number) if fault else None, target, True
+
+    def _status(self, where: str) -> os.stat_result:
+        return os.lstat(where)
 
     def _user_of_mount(self, device: int) -> int:
         """The user whose file system this is; 0 for those that are not a user's own."""

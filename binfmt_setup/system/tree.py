@@ -330,8 +330,3 @@ def _sync_directory(descriptor: int) -> None:
     except OSError as error:
         if error.errno not in _NO_SYNC:
             raise
-
-
-def writable_by_all(mode: int) -> bool:
-    """Whether any user may change a file or a directory's names (sticky ones are safe)."""
-    return bool(mode & stat.S_IWOTH) and not (stat.S_ISDIR(mode) and mode & stat.S_ISVTX)

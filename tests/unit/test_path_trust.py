@@ -8,7 +8,8 @@ import struct
 
 import pytest
 
-from binfmt_setup.system.path_trust import Culprit, Fault, fault_of, mounted_by_users
+from binfmt_setup.model.culprit import Culprit, Fault
+from binfmt_setup.system.path_trust import fault_of, mounted_by_users
 
 DIRECTORY = stat.S_IFDIR
 MINE = 1000

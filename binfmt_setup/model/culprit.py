@@ -1,0 +1,66 @@
+"""What makes a path one that others can change: the file, directory or link, and why. Pure."""
+
+from __future__ import annotations
+
+import os
+from enum import Enum
+
+from binfmt_setup.model.records import Record
+
+
+class Fault(Enum):
+    """What makes a path one that is not to be trusted."""
+
+    OWNER = "owner"
+    GROUP = "group"
+    OTHERS = "others"
+    ACL = "acl"
+    MOUNT = "mount"
+    UNREADABLE = "unreadable"
+
+
+class Culprit(Record):
+    """The first file, directory or link on a path that somebody else can change.
+
+    `number` is the id of the user whose it is, or for a path that cannot be looked at the errno.
+    """
+
+    path: str
+    fault: Fault
+    number: int = 0
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, to follow "because"."""
+        if self.fault is Fault.OWNER:
+            return f"{self.path} belongs to user {self.number}"
+        if self.fault is Fault.GROUP:
+            return f"every member of its group can write to {self.path}"
+        if self.fault is Fault.OTHERS:
+            return f"every user can write to {self.path}"
+        if self.fault is Fault.ACL:
+            return f"an access control list lets others write to {self.path}"
+        if self.fault is Fault.MOUNT:
+            return (
+                f"{self.path} lies in a file system of user {self.number}, which says what it likes"
+            )
+        return f"{self.path} cannot be looked at ({os.strerror(self.number)})"
+
+    @property
+    def remedy(self) -> str:
+        """The command that mends it; empty when none does."""
+        import shlex
+
+        where = shlex.quote(self.path)
+        if self.fault is Fault.OWNER:
+            return f"chown -h root {where}"
+        if self.fault in (Fault.GROUP, Fault.OTHERS):
+            return f"chmod go-w {where}"
+        return f"setfacl -b {where}" if self.fault is Fault.ACL else ""
+
+    @property
+    def hint(self) -> str:
+        """What to do, in a finding's or an error's words."""
+        if command := self.remedy:
+            return f"run: {command}"
+        return f"use a file that root alone can change instead of what lies at {self.path}"
