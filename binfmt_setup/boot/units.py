@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.model.binfmt_d import (
     BY_UNIT,
+    DIGEST,
     MADE_DIRECTORY,
     MARKER,
     OWN_DIRECTORY,
@@ -54,7 +55,7 @@ def config_path(target: Target, *, volatile: bool = False) -> str:
 
 def config_text(
     registration: Registration, replaced: Registration | None, *, made_directory: bool = False,
-    by_unit: bool,
+    by_unit: bool, sha256: str = "",
 ) -> str:  # fmt: skip
     """A binfmt.d file that systemd-binfmt and OpenRC read alike (its last line ends).
 
@@ -68,6 +69,8 @@ def config_text(
         lines.append(MADE_DIRECTORY)
     if replaced is not None:
         lines.append(REPLACED + _line(replaced))
+    if sha256:
+        lines.append(DIGEST + sha256)
     return "\n".join([*lines, (BY_UNIT if by_unit else "") + _line(registration), ""])
 
 

@@ -45,12 +45,19 @@ def config_changes(
         _what_stood_there(facts, target, change, own, wish),
         made_directory=_made_by_us(facts, path.rpartition("/")[0]),
         by_unit=units_register(facts, wish),
+        sha256=_written_down(facts, after),
     )
     if current is not None and current.text == text:
         return ()
     before = current.text if current else None
     other = _other_own_file(facts, target, path) if not volatile else ()
     return (ChangeFile(path, before, text), *other)
+
+
+def _written_down(facts: HostFacts, registration: Registration) -> str:
+    """The SHA-256 that --qemu wrote down about the file; packages replace theirs, as they may."""
+    found = facts.emulators.file_at(registration.interpreter)
+    return found.sha256 if found else ""
 
 
 def _none_of_the_hosts(path: str, *, volatile: bool) -> tuple[ChangeFile, ...]:

@@ -11,6 +11,7 @@ from binfmt_setup.changes.registrations import (
     is_owned,
     kept_by_others,
     registration_to_write,
+    with_remembered_credentials,
 )
 from binfmt_setup.changes.steps import BootPlan, ChangeEntry, Plan, TargetChange
 from binfmt_setup.model.binfmt_d import OWN_DIRECTORY, parse_config
@@ -105,6 +106,7 @@ def _target_change(
         *_family(facts.kernel.native),
     ):
         _refuse_native(facts.kernel.native, target, results)
+    wish = with_remembered_credentials(facts, target, wish)
     entry = facts.registry.entry(target.entry_name)
     handler = _standing_handler(facts, target)
     good = handler is not None and _good_handler(facts, handler, target, results, wish)

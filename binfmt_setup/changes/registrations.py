@@ -38,6 +38,13 @@ def wished_registration(
     )
 
 
+def with_remembered_credentials(facts: HostFacts, target: Target, wish: Wish) -> Wish:
+    """The wish, with C where it was asked for before: our own file has it for no other reason."""
+    own = facts.boot.own_config(target)
+    asked = own is not None and any("C" in rule.flags for rule in own.registrations)
+    return replace(wish, credentials=True) if asked and not wish.no_credentials else wish
+
+
 def _keeps_argv0(facts: HostFacts, interpreter: Interpreter) -> bool:
     if interpreter.needs_binfmt_flags:
         return True
@@ -50,7 +57,8 @@ def acceptable(facts: HostFacts, entry: Registration, target: Target, wish: Wish
     interpreter = facts.emulators.file_at(entry.interpreter)
     if interpreter is None:
         return False
-    flags_fit = "F" in entry.flags and ("C" in entry.flags or not wish.credentials)
+    unwished = wish.no_credentials if "C" in entry.flags else wish.credentials
+    flags_fit = "F" in entry.flags and not unwished
     if interpreter.needs_binfmt_flags:
         flags_fit = flags_fit and {"P", "O"} <= set(entry.flags)
     fits = entry.matches(target.magic) and not _catches_native(facts, entry)
@@ -114,7 +122,8 @@ def _of_the_entry_that_stands(facts: HostFacts, target: Target, wish: Wish) -> R
     entry = facts.registry.entry(target.entry_name)
     if entry is None or wish.qemu_given or wish.take_over:
         return None
-    if not acceptable(facts, entry.registration, target, replace(wish, credentials=False)):
+    any_rights = replace(wish, credentials=False, no_credentials=False)
+    if not acceptable(facts, entry.registration, target, any_rights):
         return None
     flags = "OF" + ("C" if wish.credentials else "") + ("P" if "P" in entry.flags else "")
     return Registration(

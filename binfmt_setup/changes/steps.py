@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 class Wish(Record):
     """What the user asked for, beyond the platforms.
 
-    `take_over`: replace what others registered, even where it would do.
+    `take_over`: replace what others registered, even where it would do. `credentials` and
+    `no_credentials`: with the C flag or without it; neither: as it was chosen before.
     """
 
     persist: bool = True
     credentials: bool = False
     qemu_given: bool = False
     take_over: bool = False
+    no_credentials: bool = False
 
 
 class ChangeEntry(Record):

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.changes import files
 from binfmt_setup.changes.plan import boot_plan
+from binfmt_setup.changes.proof import pinned_another, require_judged, why_broken
 from binfmt_setup.changes.recovery import covered_name
 from binfmt_setup.changes.steps import (
     ChangeEntry,
@@ -116,7 +117,7 @@ class Transaction:
             return
         seen = self._host.try_out(candidates, self._meanwhile)
         for work in works:
-            if why := self._disproof(work, seen):
+            if why := why_broken(work.probes, self._before, seen):
                 work.state = "rolled back"
                 self._tell_failure(work, f"does not work and was not used ({why})")
 
@@ -130,9 +131,8 @@ class Transaction:
         wanted = [w for w in self._those("begun") if w.change.prove and w.registers]
         self._run_again([probe for work in wanted for probe in work.probes])
         for work in self._those("begun"):
-            why = self._disproof(work, self.probes) if work in wanted else ""
-            if why:
-                self._fail(work, f"does not work and was taken back ({why})")
+            if work in wanted and (why := self._disproof(work)):
+                self._fail(work, f"{why} and was taken back")
             else:
                 work.state = "proven"
 
@@ -147,8 +147,8 @@ class Transaction:
         """Prove once more what changed since its proof: the last proof follows the last change."""
         self._run_again(sorted(self._stale))
         for work in self._those("committed"):
-            if work.change.prove and work.registers and (why := self._disproof(work, self.probes)):
-                self._fail(work, f"does not work in its place and was taken back ({why})")
+            if work.change.prove and work.registers and (why := self._disproof(work)):
+                self._fail(work, f"{why} and was taken back")
         self._run_again(sorted(self._stale))
         for work in self._those("committed"):
             if work.change.entry:
@@ -215,13 +215,21 @@ class Transaction:
         )
         return bool(known) and not (serves and all(r.ok and r.pinned == disk for r in known))
 
-    def _disproof(self, work: Work, now: Mapping[str, ProbeResult]) -> str:
-        """Why a registration must go: it breaks what ran, or nothing runs with it."""
-        probes = [probe for probe in work.probes if probe in now and probe in self._before]
-        broken = [probe for probe in probes if not now[probe].ok]
-        if broken and (len(broken) == len(probes) or any(self._before[p].ok for p in broken)):
-            return "; ".join(f"{probe}: {now[probe].why()}" for probe in broken)
+    def _disproof(self, work: Work) -> str:
+        """What speaks against a registration now that its probes ran; empty when nothing does."""
+        if why := why_broken(work.probes, self._before, self.probes):
+            return f"does not work ({why})"
+        entry = work.change.entry
+        after = entry.after if entry else None
+        if after and pinned_another(self._facts.emulators, after, work.probes, self.probes):
+            return "was replaced after it was judged"
         return ""
+
+    def _require_judged_file(self, step: Written) -> None:
+        """What is registered is the file that was judged, before and after; or EnvironmentUnfit."""
+        if isinstance(step, ChangeEntry) and step.after is not None:
+            path = step.after.interpreter
+            require_judged(self._facts.emulators, path, self._host.status_of(path))
 
     def _run_again(self, probes: Sequence[str]) -> None:
         wanted = [probe for probe in dict.fromkeys(probes) if probe in self._before]
@@ -241,7 +249,9 @@ class Transaction:
             try:
                 for step in steps:
                     work.written.append(step)  # before it is done: so it is taken back for sure
+                    self._require_judged_file(step)
                     self._write(step)
+                    self._require_judged_file(step)
             except BinfmtSetupError as error:
                 self._roll_back(work)
                 self._tell_stop(work, step, error)

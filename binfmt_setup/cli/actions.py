@@ -31,6 +31,7 @@ def install(  # noqa: PLR0913 - one parameter is one option
     qemu_store: options.QemuStore = "",
     install_qemu: options.InstallQemu = False,
     credentials: options.Credentials = False,
+    no_credentials: options.NoCredentials = False,
     take_over: options.TakeOver = False,
     private: options.Private = False,
     hold: options.Hold = False,
@@ -45,11 +46,15 @@ def install(  # noqa: PLR0913 - one parameter is one option
     from binfmt_setup.commands.install import install as do_install
     from binfmt_setup.commands.request import InstallOptions, qemu_of
 
+    if credentials and no_credentials:
+        raise UsageProblem(
+            "--credentials and --no-credentials contradict each other", hint="give one of them"
+        )
     directory, source = qemu_of(qemu, qemu_store, qemu_sha256)
     request = InstallOptions(
         check=check or diff, persist=not no_persist, private=private, credentials=credentials,
-        install_qemu=install_qemu, take_over=take_over, qemu_directory=directory, source=source,
-        hold=hold,
+        no_credentials=no_credentials, install_qemu=install_qemu, take_over=take_over,
+        qemu_directory=directory, source=source, hold=hold,
     )  # fmt: skip
     result = do_install(host_at(root, verbose=verbose), platforms or [], request)
     answer = answer_of(result, format_, diff=diff)

@@ -65,7 +65,10 @@ InstallQemu = Annotated[
 ]
 Credentials = Annotated[
     bool,
-    typer.Option("--credentials", help="Honour set-user-ID programs (flag C): sudo, but risk."),
+    typer.Option("--credentials", help="Flag C: sudo works; every user can become root."),
+]
+NoCredentials = Annotated[
+    bool, typer.Option("--no-credentials", help="Without flag C, even where it was asked for.")
 ]
 TakeOver = Annotated[
     bool,

@@ -17,6 +17,7 @@ COMMANDS = {
             "--qemu-store": Option("qemu_store", takes_value=True),
             "--install-qemu": Option("install_qemu"),
             "--credentials": Option("credentials"),
+            "--no-credentials": Option("no_credentials"),
             "--take-over": Option("take_over"),
             "--private": Option("private"),
             "--hold": Option("hold"),

@@ -113,7 +113,10 @@ def _read(
 
 def wish_of(options: InstallOptions, qemu_directory: str) -> Wish:
     """What the plan depends on of the switches of `install`."""
-    return Wish(options.persist, options.credentials, bool(qemu_directory), options.take_over)
+    return Wish(
+        options.persist, options.credentials, bool(qemu_directory), options.take_over,
+        options.no_credentials,
+    )  # fmt: skip
 
 
 def _with_needed_versions(host: Host, facts: HostFacts, wished: Sequence[Platform]) -> HostFacts:

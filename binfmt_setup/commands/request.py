@@ -41,6 +41,7 @@ class InstallOptions(Record):
     persist: bool = True
     private: bool = False
     credentials: bool = False
+    no_credentials: bool = False
     qemu_directory: str = ""
     install_qemu: bool = False
     take_over: bool = False

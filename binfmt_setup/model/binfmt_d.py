@@ -23,6 +23,8 @@ BY_UNIT = "# Registered by binfmt-setup.service: "
 """Before a registration that this tool's unit reads and systemd-binfmt does not: with F and an
 emulator that is missing, systemd-binfmt ends failed, and then dpkg's trigger leaves it so."""
 REPLACED = "# Stood here before: "
+DIGEST = "# SHA-256 of the interpreter: "
+"""What the script at boot compares; it is written for files that --qemu brought."""
 MADE_DIRECTORY = "# Made this directory, too"
 _UPDATE_BINFMTS = (
     "package", "type", "offset", "magic", "mask", "interpreter", "detector", "credentials",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import errno
 from enum import Enum
 
 from binfmt_setup.model.records import Record
@@ -44,7 +44,7 @@ class Culprit(Record):
             return (
                 f"{self.path} lies in a file system of user {self.number}, which says what it likes"
             )
-        return f"{self.path} cannot be looked at ({os.strerror(self.number)})"
+        return f"{self.path} cannot be looked at ({errno.errorcode.get(self.number, self.number)})"
 
     @property
     def remedy(self) -> str:
