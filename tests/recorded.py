@@ -23,6 +23,7 @@ import tomli
 
 from binfmt_setup.model.binfmt_d import MARKER
 from binfmt_setup.model.errors import OtherProgramFailed
+from binfmt_setup.model.facts import is_initial_namespace
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.registration import Registration, canonical_flags
 from binfmt_setup.model.targets import target_named
@@ -124,7 +125,8 @@ class _RecordedJudge(PathJudge):
     """The judge of paths, for a tree whose owners stand in its case."""
 
     def __init__(self, host: RecordedHost) -> None:
-        super().__init__(frozenset({0}), root=host.root)
+        known = is_initial_namespace(host.text("/proc/self/uid_map"))
+        super().__init__({0} if known else {0, 65534}, root=host.root)
         self._host = host
 
     def _status(self, where: str) -> os.stat_result:

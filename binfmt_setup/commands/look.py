@@ -31,7 +31,7 @@ def check_security(host: Host, *, strict: bool = False) -> SecurityResult:
             "--security looks at the kernel's entries, and an offline tree has no kernel",
             hint="run it on the live host",
         )
-    facts = with_provenance(host, snapshot(host))
+    facts = with_digests(host, with_provenance(host, snapshot(host)))
     return SecurityResult(facts, security_verdict(facts), strict=strict)
 
 

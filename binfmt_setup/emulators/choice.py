@@ -60,9 +60,9 @@ def refusal(facts: HostFacts, path: str, found: InterpreterState) -> tuple[str, 
         return "interpreter-wrong-architecture", words
     if not found.elf.static:
         return "interpreter-dynamic", f"{path} is dynamically linked"
-    if found.culprit:
-        words = f"{path} is not root's alone: {found.culprit.reason}"
-        return "interpreter-writable", words
+    if found.culprit or found.set_id:
+        why = f"not root's alone: {found.culprit.reason}" if found.culprit else "a set-ID program"
+        return "interpreter-writable", f"{path} is {why}"
     return "", ""
 
 

@@ -73,6 +73,7 @@ def interpreter_at(host: Host, path: str, directories: Directories) -> Interpret
         elf=elf,
         executable=bool(status.st_mode & 0o111),
         culprit=directories.judge.culprit(path),
+        set_id=bool(status.st_mode & (stat.S_ISUID | stat.S_ISGID)),
         identity=(status.st_dev, status.st_ino),
         source=stored.source if stored else "",
         sha256=stored.files.get(name, "") if stored else "",

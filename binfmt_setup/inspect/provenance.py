@@ -8,10 +8,13 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from binfmt_setup.model.binfmt_d import BINFMT_D
+from binfmt_setup.model.boot_facts import UNIT_DIRECTORY
 from binfmt_setup.model.errors import BinfmtSetupError
 from binfmt_setup.model.interpreter import Interpreter
 from binfmt_setup.model.mount_order import mount_point_of
 from binfmt_setup.model.mountinfo import parse_mountinfo
+from binfmt_setup.model.reading import Absent
 from binfmt_setup.model.records import replace
 
 if TYPE_CHECKING:
@@ -45,7 +48,21 @@ def with_provenance(host: Host, facts: HostFacts) -> HostFacts:
                 package=_package(host, found),
                 unfit_mount=_unfit_mount(host, mounts, found.real_path),
             )
-    return replace(facts, emulators=replace(facts.emulators, files=read))
+    judge = host.path_judge()
+    absent = (path for path in paths if isinstance(read.get(path), Absent))
+    makers = {path: culprit for path in absent if (culprit := judge.culprit(path))}
+    at_boot = {path: culprit for path in _read_at_boot(facts) if (culprit := judge.culprit(path))}
+    return replace(
+        facts,
+        emulators=replace(facts.emulators, files=read, makers=makers),
+        boot=replace(facts.boot, culprits=at_boot),
+    )
+
+
+def _read_at_boot(facts: HostFacts) -> tuple[str, ...]:
+    """What decides, or will, what is registered at boot: directories, files, our script."""
+    configs = (config.path for config in facts.boot.configs)
+    return (*BINFMT_D, *configs, UNIT_DIRECTORY, *facts.boot.files, *facts.boot.unit_links)
 
 
 def _package(host: Host, found: Interpreter) -> str | None:

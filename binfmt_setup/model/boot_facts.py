@@ -11,6 +11,7 @@ from binfmt_setup.model.records import NOTHING, Record
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from binfmt_setup.model.culprit import Culprit
     from binfmt_setup.model.mount_order import FstabLine
     from binfmt_setup.model.reading import UnreadFile
     from binfmt_setup.model.registration import Registration
@@ -35,6 +36,7 @@ class BootFacts(Record):
     `configs` are all binfmt.d files, the masked ones too. `update_binfmts` names what Debian's
     update-binfmts(8) keeps in /var/lib/binfmts, `imported` what it would register under a name
     that a file of ours takes. `unread` is what of all this could not be read.
+    `culprits` tells, by path, what of it others than root can change; the security view alone asks.
     """
 
     init: Literal["systemd", "openrc", "other", "none"]
@@ -53,6 +55,7 @@ class BootFacts(Record):
     imported: Mapping[str, Registration] = NOTHING
     missing_directories: frozenset[str] = frozenset()
     unread: tuple[UnreadFile, ...] = ()
+    culprits: Mapping[str, Culprit] = NOTHING
 
     @property
     def unit_text(self) -> str | None:

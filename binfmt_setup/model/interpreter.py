@@ -22,7 +22,8 @@ class Interpreter(Record):
     """A readable regular file, followed through links.
 
     `culprit` is the first on the way to the file that somebody else than root can change: a
-    directory, a link, or the file itself. `version` is QEMU's own word, empty when nobody asked it.
+    directory, a link, or the file itself. `set_id` says that it has a set-user-ID or set-group-ID
+    bit. `version` is QEMU's own word, empty when nobody asked it.
 
     The security view alone asks for the rest: `package` is None when nobody knows and empty
     when there is none,
@@ -37,6 +38,7 @@ class Interpreter(Record):
     elf: ElfFacts | None = None
     executable: bool = True
     culprit: Culprit | None = None
+    set_id: bool = False
     identity: tuple[int, int] = (0, 0)
     version: str = ""
     package: str | None = None
@@ -57,11 +59,14 @@ InterpreterState = Interpreter | NotAFile | Unread
 class EmulatorFacts(Record):
     """The emulators there are to choose from, and what lies at each interpreter's path.
 
-    `candidates` has, by a target's name, the paths where something is, the best first.
+    `candidates` has, by a target's name, the paths where something is, the best first. `makers`
+    tells, for paths where nothing is, by what others than root can put a file there; the
+    security view alone asks.
     """
 
     candidates: Mapping[str, tuple[str, ...]] = NOTHING
     files: Mapping[str, InterpreterState] = NOTHING
+    makers: Mapping[str, Culprit] = NOTHING
 
     def at(self, path: str) -> InterpreterState:
         """What is known of the file at a path."""
