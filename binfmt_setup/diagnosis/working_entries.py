@@ -102,11 +102,14 @@ def _flag_findings(
         )  # fmt: skip
     if "C" in handler.flags:
         by_package = from_distribution(facts, handler)
+        # Ours keeps what was chosen with --credentials, whatever else is asked for.
+        own = facts.boot.own_config(platform.target) is not None
+        without = "--no-credentials" if own else "--take-over"
         yield Finding(
             "credentials-flag", "info" if by_package else "warning",
             f"{name}: set-user-ID programs run with their owner's rights under QEMU "
             f"(flag C{', set by the distribution' if by_package else ''})",
-            install_command(facts, platform).replace(" install ", " install --take-over "),
+            install_command(facts, platform).replace(" install ", f" install {without} "),
             name, shown(handler),
         )  # fmt: skip
 

@@ -84,6 +84,8 @@ def test_credentials_stay_until_they_are_taken_back(system: Sandbox, emulators: 
 
     install("--credentials")
     assert "C" in system.entries()["qemu-aarch64"].flags
+    said = system.tool("check", "arm64").stdout
+    assert "install --no-credentials --private linux/arm64" in " ".join(said.split())
     # A new emulator is registered, and nobody says anything about credentials.
     path = emulators / "qemu-aarch64-static"
     shutil.copy(path, f"{path}.new")
