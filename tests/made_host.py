@@ -98,6 +98,7 @@ def _change_files() -> None:
     """Mount over what tells of others."""
     for folder in ("/run", *filter(os.path.isdir, EMPTY)):
         syscalls.mount("made-for-tests", folder, "tmpfs")
+        Path(folder).chmod(0o755)  # as on a host: such a file system is everybody's at first
     place = next(folder for folder in PLACES if Path(folder).is_dir())
     Path(os.environ["HOME"]).chmod(0o755)
     syscalls.mount(os.environ["HOME"], place, "", _BIND)
