@@ -161,7 +161,7 @@ def reverse(step: Written) -> Written:
 
 
 class Outcome(Record):
-    """What became of a step: `planned`, `done`, `failed` or `rolled-back`, and why."""
+    """What became of a step: `planned`, `done`, `unchanged`, `failed` or `rolled-back`, and why."""
 
     step: Step
     result: str

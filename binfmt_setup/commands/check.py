@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.commands.request import asked_for, proving, selected
 from binfmt_setup.model.records import replace
+from binfmt_setup.model.targets import container_platforms, targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -70,12 +71,14 @@ def _with_engines(result: CheckResult, calls: EngineCalls, *, named: bool) -> Ch
 
 def _nothing_to_emulate(facts: HostFacts) -> Finding:
     from binfmt_setup.diagnosis.verdict import Finding
-    from binfmt_setup.emulators import packages
+    from binfmt_setup.emulators.package_managers.interface import package_manager
 
-    known = packages.package_manager(facts.distribution)
+    manager = package_manager(facts.distribution)
+    hint = f"run: binfmt-setup install {'--install-qemu' if manager else '--qemu DIR'}"
+    if manager is not None and not manager.runs:
+        hint = manager.remedy(facts.distribution, targets_of(container_platforms()))
     return Finding(
-        "interpreter-missing", "error", "there is no emulator on this host",
-        f"run: binfmt-setup install {'--install-qemu' if known else '--qemu DIR'}",
+        "interpreter-missing", "error", "there is no emulator on this host", hint,
         evidence="looked for QEMU where distributions put it, for every container platform",
     )  # fmt: skip
 

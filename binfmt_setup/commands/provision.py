@@ -66,8 +66,11 @@ def provide(
         around.append(_package_outcome(host, reading.facts, lacking, options))
         if options.check:
             return Done(_without_no_emulator(reading), options, tuple(around), None)
-        again = probe(host, asked.platforms)
+        before, again = reading.facts, probe(host, asked.platforms)
         reading = _read(host, asked, options, lambda: again, ground)
+        if _same_emulators(before, reading.facts):
+            # To the manager all was there already, or its package has not what is lacking.
+            around[-1] = replace(around[-1], result="unchanged")
     if not reading.platforms:
         raise choice.missing(reading.facts, targets_of(asked.platforms))
     if options.check:
@@ -155,13 +158,20 @@ def _package_outcome(
     host: Host, facts: HostFacts, lacking: Sequence[Platform], options: InstallOptions
 ) -> Outcome:
     """Install the package that brings what these platforms lack, or only name it."""
-    from binfmt_setup.emulators.packages import install_packages, package_command
+    from binfmt_setup.emulators.packages import install_packages, lost_emulators, package_command
 
-    step = Prepare("install-package", package_command(facts, targets_of(lacking)))
+    targets = targets_of(lacking)
+    again = bool(lost_emulators(host, facts, targets))
+    step = Prepare("install-package", package_command(facts, targets, again=again))
     if options.check:
         return Outcome(step, "planned")
-    install_packages(host, facts, targets_of(lacking))
+    install_packages(host, facts, targets, again=again)
     return Outcome(step, "done")
+
+
+def _same_emulators(before: HostFacts, after: HostFacts) -> bool:
+    """Whether the very same files are there to choose from."""
+    return before.emulators == after.emulators
 
 
 def _require_f(facts: HostFacts, found: Mapping[str, ProbeResult]) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.boot.units import config_path
 from binfmt_setup.diagnosis.verdict import Finding
-from binfmt_setup.emulators import choice, packages
+from binfmt_setup.emulators import choice
+from binfmt_setup.emulators.package_managers.interface import package_manager
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 
 if TYPE_CHECKING:
@@ -31,11 +32,16 @@ def install_command(facts: HostFacts, platform: Platform) -> str:
     """
     if facts.out_of_reach:
         return f"run on the host: binfmt-setup install {platform.name}"
-    known = packages.package_manager(facts.distribution)
-    source = "--install-qemu " if known else "--qemu DIR "
-    if choice.choose(facts, platform.target):
-        source = ""
-    return f"run: {_out_of_the_way(facts, platform)}{install(facts)} {source}{platform.name}"
+    source, before = "", "run: "
+    if not choice.choose(facts, platform.target):
+        manager = package_manager(facts.distribution)
+        source = "--install-qemu " if manager else "--qemu DIR "
+        if manager is not None and not manager.runs:
+            remedy = manager.remedy(facts.distribution, [platform.target])
+            if manager.registers:
+                return f"{remedy}; then run: binfmt-setup check {platform.name}"
+            source, before = "", f"{remedy}; then run: "
+    return f"{before}{_out_of_the_way(facts, platform)}{install(facts)} {source}{platform.name}"
 
 
 def _out_of_the_way(facts: HostFacts, platform: Platform) -> str:
@@ -135,7 +141,7 @@ def no_emulator(facts: HostFacts, platform: Platform) -> Finding:
     paths = facts.emulators.candidates.get(target.name, ())
     refused = [choice.refusal(facts, path, facts.emulators.at(path)) for path in paths]
     code, words = next((r for r in refused if r[0]), ("interpreter-missing", ""))
-    manager = packages.package_manager(facts.distribution)
+    manager = package_manager(facts.distribution)
     distribution = facts.distribution.name or "this system"
     if manager is None:
         where = f"{distribution} has no package with a static QEMU that is known here"

@@ -111,7 +111,7 @@ def _reason(chosen: Interpreter, target: Target) -> str:
 
 def missing(facts: HostFacts, targets: Sequence[Target]) -> NoEmulator:
     """The error for targets without a usable emulator, with the command that gets one."""
-    from binfmt_setup.emulators.packages import install_hint
+    from binfmt_setup.emulators.package_managers.interface import install_hint
 
     names = ", ".join(target.name for target in targets)
     reasons = [
@@ -134,7 +134,7 @@ def missing(facts: HostFacts, targets: Sequence[Target]) -> NoEmulator:
 
 
 def _static_one(facts: HostFacts, target: Target) -> str:
-    from binfmt_setup.emulators.packages import static_package
+    from binfmt_setup.emulators.package_managers.interface import static_package
 
     package = static_package(facts.distribution, target)
     return f" (the static one is in the package {package})" if package else ""

@@ -9,6 +9,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from binfmt_setup.emulators.choice import candidates, may_register
+from binfmt_setup.emulators.package_managers.interface import managers_seen
 from binfmt_setup.emulators.store import file_digest, stored_at
 from binfmt_setup.emulators.version_line import version_in_file
 from binfmt_setup.inspect.interpreters import Interpreters
@@ -180,7 +181,8 @@ def _with_marks(host: Host, process: ProcessFacts, registry: RegistryFacts) -> R
 
 
 def _distribution(host: Host) -> Distribution:
-    return parse_os_release(host.text("/etc/os-release") or host.text("/usr/lib/os-release"))
+    said = parse_os_release(host.text("/etc/os-release") or host.text("/usr/lib/os-release"))
+    return replace(said, managers=managers_seen(host, said))
 
 
 def _container(host: Host) -> str:

@@ -71,12 +71,16 @@ class ProcessFacts(Record):
 
 
 class Distribution(Record):
-    """Who made this system, from os-release(5)."""
+    """Who made this system, from os-release(5).
+
+    `managers` are those package managers that are known by a file of the host alone.
+    """
 
     id: str = ""
     like: tuple[str, ...] = ()
     version: str = ""
     name: str = ""
+    managers: frozenset[str] = frozenset()
 
 
 class HostFacts(Record):

@@ -7,6 +7,7 @@ a repository of two packages is all that apt knows; the packages bring their emu
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -131,3 +132,29 @@ def test_apt_that_fails_is_exit_code_6(repository: Path) -> None:
     assert done.stdout.split()[-2:] == ["register", "status"]
     assert "failed with status 100" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_lost_file_is_brought_back_and_a_run_without_effect_changes_nothing(
+    repository: Path,
+) -> None:
+    done = inside(
+        repository,
+        f"""
+        {TOOL} --install-qemu >&2
+        "$1" -m binfmt_setup uninstall --private >&2
+        rm /usr/local/bin/qemu-aarch64*
+        {TOOL} --install-qemu
+        echo ---
+        "$1" -m binfmt_setup install arm64 s390x --private --no-persist --install-qemu \
+            --format json || true
+        """,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lost, _, lacking = done.stdout.partition("---")
+    assert "--reinstall qemu-user" in lost
+    assert "works: linux/arm64; changed" in lost
+    document = json.loads(lacking)
+    assert document["changed"] is False
+    assert [(row["kind"], row["result"]) for row in document["actions"]] == [
+        ("install-package", "unchanged")
+    ]

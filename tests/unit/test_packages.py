@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from binfmt_setup.diagnosis.failed_probes import install_command
 from binfmt_setup.emulators.choice import choice_explained, choose, missing
-from binfmt_setup.emulators.packages import install_packages, package_command
+from binfmt_setup.emulators.package_managers.interface import managers_seen, package_manager
+from binfmt_setup.emulators.packages import install_packages, lost_emulators, package_command
 from binfmt_setup.model.elf import identify
 from binfmt_setup.model.errors import ExitCode, NoEmulator, OtherProgramFailed, PrivilegesMissing
 from binfmt_setup.model.facts import HostFacts, KernelFacts, ProcessFacts, parse_os_release
 from binfmt_setup.model.interpreter import EmulatorFacts, Interpreter
+from binfmt_setup.model.records import replace
 from binfmt_setup.model.targets import TARGETS, target_named
 from binfmt_setup.system.host import Host
 from binfmt_setup.system.programs import Completed
@@ -23,13 +26,15 @@ from tests.packing import program
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+ADVICE = json.loads((Path(__file__).parent / "data" / "package_advice.json").read_text())
 CASES = json.loads((Path(__file__).parent / "data" / "packages.json").read_text())
 
 
-def facts_of(os_release: str, *, uid: int = 0) -> HostFacts:
+def facts_of(os_release: str, *, uid: int = 0, managers: str = "") -> HostFacts:
+    distribution = parse_os_release(os_release.replace(";", "\n"))
     return HostFacts(
         root="/", kernel=KernelFacts(machine="x86_64"), process=ProcessFacts(effective_uid=uid),
-        distribution=parse_os_release(os_release.replace(";", "\n")),
+        distribution=replace(distribution, managers=frozenset(managers.split())),
     )  # fmt: skip
 
 
@@ -49,7 +54,7 @@ class Recorder:
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
 def test_recorded_commands(case: dict[str, object]) -> None:
     targets = [target_named(name) for name in str(case["targets"]).split()]
-    facts = facts_of(str(case["os-release"]))
+    facts = facts_of(str(case["os-release"]), managers=str(case.get("managers", "")))
     commands = case["commands"]
     assert isinstance(commands, list)
     runner = Recorder()
@@ -59,6 +64,60 @@ def test_recorded_commands(case: dict[str, object]) -> None:
     error = missing(facts, targets)
     assert error.exit_code == ExitCode.NO_EMULATOR
     assert commands[-1] in error.hint
+
+
+@pytest.mark.parametrize("case", ADVICE, ids=[case["name"] for case in ADVICE])
+def test_recorded_advice(case: dict[str, str]) -> None:
+    """Where the user has to do it, nothing is run, and the words are the manager's own."""
+    targets = [target_named(name) for name in case["targets"].split()]
+    facts, runner = facts_of(case["os-release"]), Recorder()
+    with pytest.raises(NoEmulator) as caught:
+        install_packages(Host(run=runner), facts, targets)
+    assert runner.commands == []
+    assert caught.value.hint.startswith(case["remedy"])
+    assert missing(facts, targets).hint == caught.value.hint
+    (platform, *_) = targets[0].platforms
+    assert case["remedy"].split()[-1] in install_command(facts, platform)
+    assert "--install-qemu" not in install_command(facts, platform)
+
+
+def test_the_manager_is_known_by_a_file_of_the_host(tmp_path: Path) -> None:
+    fedora = parse_os_release("ID=fedora\nVERSION_ID=43")
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    (tmp_path / "run").mkdir()
+    seen = []
+    for sign in ("usr/bin/yum", "usr/bin/microdnf", "usr/bin/dnf", "run/ostree-booted"):
+        (tmp_path / sign).touch()
+        known = replace(fedora, managers=managers_seen(Host(tmp_path), fedora))
+        manager = package_manager(known)
+        seen.append(manager and manager.program)
+    assert seen == ["yum", "microdnf", "dnf", "rpm-ostree"]
+    assert managers_seen(Host(tmp_path), parse_os_release("ID=debian")) == set()
+
+
+LISTED = "/.\n/usr/bin/qemu-aarch64-static\n/usr/bin/qemu-s390x-static\n/usr/share/doc\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "lost"),
+    [
+        (Completed(0, LISTED), ("/usr/bin/qemu-aarch64-static",)),
+        (Completed(0, "/usr/bin/qemu-s390x-static\n"), ()),
+        (Completed(1, LISTED, "dpkg-query: package 'x' is not installed"), ()),
+    ],
+)
+def test_a_lost_file_is_seen_in_the_database_of_packages(
+    answer: Completed, lost: tuple[str, ...], tmp_path: Path
+) -> None:
+    """To apt-get install the package is there; only --reinstall brings the file back."""
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    (tmp_path / "usr/bin/qemu-s390x-static").touch()
+    facts = facts_of("ID=debian;VERSION_ID=12")
+    both = [target_named("aarch64"), target_named("s390x")]
+    host = Host(tmp_path, run=lambda _argv, _seconds: answer)
+    assert lost_emulators(host, facts, both) == lost
+    assert lost_emulators(host, facts_of("ID=nixos"), both) == ()
+    assert "--reinstall qemu-user-static" in package_command(facts, both, again=True)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""One file for each package manager that brings QEMU user mode."""

@@ -1,0 +1,29 @@
+"""pacman of Arch and what is derived from it (Arch's PKGBUILD of qemu-user-static)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from binfmt_setup.emulators.package_managers.interface import PackageManager
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from binfmt_setup.model.facts import Distribution
+    from binfmt_setup.model.targets import Target
+
+
+class Pacman(PackageManager):
+    """pacman; it never refreshes its lists alone, as partial upgrades break Arch."""
+
+    name, program = "pacman", "pacman"
+    install = ("pacman", "-S", "--noconfirm", "--needed")
+    reinstall = ("pacman", "-S", "--noconfirm")
+    listing = ("pacman", "--query", "--list", "--quiet")
+
+    def packages(self, distribution: Distribution, targets: Sequence[Target]) -> tuple[str, ...]:  # noqa: ARG002
+        """One package for all targets."""
+        return ("qemu-user-static",)
+
+
+MANAGER = Pacman()

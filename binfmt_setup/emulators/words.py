@@ -1,0 +1,39 @@
+"""What users are told about packages that bring QEMU."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from binfmt_setup.model.errors import NoEmulator, PrivilegesMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+GIVE_BINARIES = "give static QEMU binaries: --qemu DIR, --qemu FILE or --qemu image:REF"
+FAILED = "run the command by hand to see more"
+
+
+def install_and_reboot(command: Sequence[str]) -> str:
+    """A package that is there after the next boot."""
+    return f"run: {shlex.join(command)}; then reboot"
+
+
+def configure_and_run(line: str, path: str, command: Sequence[str]) -> str:
+    """A configuration that is the user's."""
+    return f"put into {path}: `{line}`, then run: {shlex.join(command)}"
+
+
+def installing(command: str) -> str:
+    """What is going on."""
+    return f"installing QEMU: {command}"
+
+
+def root_needed() -> PrivilegesMissing:
+    """Packages are installed by root."""
+    return PrivilegesMissing("installing packages needs root", hint="run it with sudo")
+
+
+def not_by_this_tool(distribution: str, hint: str) -> NoEmulator:
+    """There is nothing that this tool could run."""
+    return NoEmulator(f"cannot install QEMU on {distribution or 'this system'}", hint=hint)
