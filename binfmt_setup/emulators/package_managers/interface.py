@@ -14,7 +14,6 @@ import shlex
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from binfmt_setup.emulators import words
 from binfmt_setup.model.records import Record
 
 if TYPE_CHECKING:
@@ -142,6 +141,8 @@ def static_package(distribution: Distribution, target: Target) -> str:
 
 def install_hint(facts: HostFacts, targets: Sequence[Target]) -> str:
     """What would bring the emulators on this distribution."""
+    from binfmt_setup.emulators import words
+
     manager = package_manager(facts.distribution)
     if manager is None:
         return words.GIVE_BINARIES
