@@ -287,6 +287,13 @@ def _probe(case: Case, root: Path, name: str) -> ProbeResult:
         return ProbeResult(name, exit_status=0, pinned=pinned, fields=fields)
     if kind == "timeout":
         return ProbeResult(name, timed_out=True, signal=signal.SIGKILL)
+    if kind in ("not-run", "limit"):
+        why = {kind: rest}
+        return ProbeResult(name, not_run=why.get("not-run", ""), limit=why.get("limit", ""))
+    return _failed_probe(name, kind, rest)
+
+
+def _failed_probe(name: str, kind: str, rest: str) -> ProbeResult:
     if kind == "exit":
         status, _, output = rest.partition(" ")
         return ProbeResult(name, exit_status=int(status), output=output)

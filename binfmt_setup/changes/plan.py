@@ -38,7 +38,8 @@ def plan_install(
     changes: list[TargetChange] = []
     problems: list[tuple[Target, BinfmtSetupError]] = []
     for target, platforms in _by_target(wished).items():
-        results = [probes[p.probe] for p in platforms if p.probe in probes]
+        tried = (probes[p.probe] for p in platforms if p.probe in probes)
+        results = [result for result in tried if not result.not_run]
         if results and all(result.ok and result.native for result in results):
             continue
         if not facts.live and target == facts.kernel.native:

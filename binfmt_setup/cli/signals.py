@@ -41,7 +41,11 @@ class Ended(BaseException):
 
 
 def listen() -> None:
-    """Let these signals raise `Ended` from now on; those that the caller ignores stay ignored."""
+    """Let these signals raise `Ended` from now on; those that the caller ignores stay ignored.
+
+    But for SIGCHLD: who ignores it lets the kernel forget how children ended.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number in WORDS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _end)

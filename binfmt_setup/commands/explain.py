@@ -82,7 +82,8 @@ def _prove(host: Host, target: Target) -> ProbeResult | None:
     name = target.platforms[0].probe
     try:
         with host.prove([name]) as results:
-            return results().get(name)
+            found = results().get(name)
+            return None if found is None or found.not_run else found
     except BinfmtSetupError:
         return None
 

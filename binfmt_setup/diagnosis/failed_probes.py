@@ -87,6 +87,11 @@ def why_not(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Finding
             f"the probe was given 2 arguments and saw {probe.fields['argc']}"
             + (f"; {shown(handler)}" if handler else ""),
         )  # fmt: skip
+    if probe.limit:
+        return Finding(
+            "caller-limit", "error", f"{name}: {probe.limit}",
+            "raise that limit (limits.conf, LimitAS=, ulimit) and run it again", name, tried(probe),
+        )  # fmt: skip
     if probe.timed_out:
         return Finding(
             "probe-timeout", "error", f"{name}: the probe did not end in time",

@@ -46,11 +46,12 @@ def judge(
     facts: HostFacts, wished: Sequence[Platform], probes: Mapping[str, ProbeResult]
 ) -> Verdict:
     """The verdict on the wished platforms and on the host as far as they depend on it."""
-    results = [probes[p.probe] for p in wished if p.probe in probes]
+    results = [p for w in wished if (p := probes.get(w.probe)) and not p.not_run]
+    isolation = tuple(dict.fromkeys(word for p in results for word in p.isolation))
     host = tuple(_host_findings(facts, results))
     explained = frozenset(finding.code for finding in host if finding.severity == "error")
     states = (_platform_state(facts, p, probes.get(p.probe), explained) for p in wished)
-    return Verdict(tuple(states), host)
+    return Verdict(tuple(states), host, isolation)
 
 
 def knows_f(facts: HostFacts, *, emulated: bool) -> str:
@@ -186,8 +187,8 @@ def _platform_state(
     handler = facts.registry.handler(platform.target.magic)
     state = _bare_state(facts, platform, probe, handler)
     found: list[Finding] = list(_cpu_findings(facts, platform))
-    if probe is None:
-        found.append(_unproven(facts, platform, handler))
+    if probe is None or probe.not_run:
+        found.append(_unproven(facts, platform, handler, probe.not_run if probe else ""))
     elif not probe.ok and not explained:
         found.append(why_not(facts, platform, probe))
     elif not probe.ok and explained <= _CURED_BY_INSTALL and _wants_emulator(facts, platform):
@@ -233,13 +234,19 @@ def _bare_state(
     return PlatformState(platform, ok, how, handler, pinned, version, persistent)
 
 
-def _unproven(facts: HostFacts, platform: Platform, handler: Entry | None) -> Finding:
-    """What can be said of a platform without a probe."""
+def _unproven(facts: HostFacts, platform: Platform, handler: Entry | None, not_run: str) -> Finding:
+    """What can be said of a platform without a probe, or whose probe could not be run."""
     name = platform.name
     if facts.live and handler is None and facts.registry.mount.state == "mounted":
         return Finding(
             "entry-missing", "error", f"{name}: no entry for {platform.target.name} programs",
             install_command(facts, platform), name, "no entry's magic and mask fit its programs",
+        )  # fmt: skip
+    if not_run:
+        return Finding(
+            "not-probed", "error", f"{name} is not proven: {not_run}",
+            "run it as root, or allow user namespaces (sysctl user.max_user_namespaces)",
+            name, "chroot(2) and unshare(2) were tried",
         )  # fmt: skip
     words = "there is no probe for it" if facts.live else "an offline tree runs no probe"
     return Finding("not-probed", "info", f"{name} is not proven: {words}", platform=name)

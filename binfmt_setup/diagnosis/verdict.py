@@ -63,10 +63,14 @@ class PlatformState(Record):
 
 
 class Verdict(Record):
-    """What a check found: platforms in the order asked for, and findings on the host."""
+    """What a check found: platforms in the order asked for, and findings on the host.
+
+    `isolation` says in a few words what the probes that ran were kept from.
+    """
 
     platforms: tuple[PlatformState, ...] = ()
     findings: tuple[Finding, ...] = ()
+    isolation: tuple[str, ...] = ()
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:

@@ -21,6 +21,8 @@ from binfmt_setup.model.targets import target_of_entry
 from binfmt_setup.report.result import TYPES, ChangeResult, CheckResult, ExplainResult, Result
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from binfmt_setup.diagnosis.judge import Finding, PlatformState
     from binfmt_setup.engines.answers import EngineReport
     from binfmt_setup.model.errors import BinfmtSetupError
@@ -39,7 +41,7 @@ def document(result: Result) -> Json:
         "command": result.command,
         "ok": not result.errors and result.exit_code == 0,
         "exit_code": int(result.exit_code),
-        "host": host_row(result.facts),
+        "host": host_row(result.facts, result.verdict.isolation),
         "platforms": [platform_row(state) for state in result.verdict.platforms],
         "entries": [
             entry_row(result.facts, entry, pinned_version(result, entry))
@@ -80,8 +82,8 @@ def failure(command: str, error: BinfmtSetupError) -> Json:
     return data
 
 
-def host_row(facts: HostFacts) -> Json:
-    """The host as a whole."""
+def host_row(facts: HostFacts, isolation: Sequence[str] = ()) -> Json:
+    """The host as a whole, and what the probes that ran on it were kept from."""
     native = facts.kernel.native
     enabled = facts.registry.enabled
     return {
@@ -100,6 +102,7 @@ def host_row(facts: HostFacts) -> Json:
             "read_only": facts.registry.mount.read_only,
             "enabled": enabled if isinstance(enabled, bool) else None,
         },
+        "isolation": list(isolation),
     }
 
 

@@ -6,10 +6,8 @@ and run exactly as they will be. Where there is none they are started directly o
 
 from __future__ import annotations
 
-import errno
 import marshal
 import os
-import select
 import signal
 import time
 from contextlib import suppress
@@ -18,7 +16,14 @@ from typing import TYPE_CHECKING
 from binfmt_setup.model.errors import BinfmtSetupError, EnvironmentUnfit
 from binfmt_setup.model.records import Record
 from binfmt_setup.system import syscalls
-from binfmt_setup.system.probes import ARGV0, PROBES, ProbeResult, parse_output, run_probes
+from binfmt_setup.system.pipes import read_to_end, readable
+from binfmt_setup.system.probes import (
+    TIME_LIMIT,
+    ProbeResult,
+    available,
+    prove_candidates,
+    run_probes,
+)
 from binfmt_setup.system.registry import Registry, outside
 
 if TYPE_CHECKING:
@@ -29,9 +34,8 @@ if TYPE_CHECKING:
     from binfmt_setup.model.registration import Registration
     from binfmt_setup.system.host import Host
 
-_SECONDS = 20.0
+_SECONDS = TIME_LIMIT + 15  # the probes have a limit of their own, and some time to be ended
 _GRACE = 2.0  # seconds for a trial that is ended to end its probes
-_OUTPUT_BYTES = 4096
 
 
 class Candidate(Record):
@@ -67,12 +71,12 @@ def _in_namespace(
         _inside(host, candidates, tell, say_entered, may_go)
     for descriptor in (tell, say_entered, may_go):
         os.close(descriptor)
-    status = None
+    said, status = b"", None
     try:
         with os.fdopen(answer, "rb") as pipe:
             try:
                 meanwhile()
-                if os.read(entered, 1):
+                if readable(entered, _SECONDS) and os.read(entered, 1):
                     _map_everybody(host, child)
                     os.write(let_go, b"1")
             except OSError:
@@ -81,8 +85,9 @@ def _in_namespace(
                 os.close(entered)
                 os.close(let_go)
             meanwhile()
-            said = pipe.read()
-        _, status = os.waitpid(child, 0)
+            with suppress(TimeoutError):
+                said = read_to_end(pipe.fileno(), _SECONDS)
+                _, status = os.waitpid(child, 0)
     finally:
         if status is None:
             _end(child)
@@ -174,80 +179,13 @@ def _registered_and_run(
     return [dict(vars(result)) for result in run_probes(names).values()]
 
 
-class _Started(Record):
-    """A program that was started directly on a probe."""
-
-    probe: str
-    pid: int
-    output: int
-
-
 def _directly(candidates: Sequence[Candidate]) -> dict[str, ProbeResult]:
-    """The results of starting each emulator on its probes, all at once."""
-    started = [
-        _start(candidate.registration.interpreter, probe)
-        for candidate in candidates
-        for probe in candidate.probes
-        if os.path.isfile(f"{PROBES}/{probe}")
-    ]
-    end = time.monotonic() + _SECONDS
-    try:
-        return {one.probe: _finished(one, end) for one in started}
-    finally:
-        for one in started:
-            with suppress(ProcessLookupError):
-                os.killpg(one.pid, signal.SIGKILL)
-
-
-def _start(interpreter: str, probe: str) -> _Started:
-    """Start an emulator on a probe, in a root directory where nothing but probes is."""
-    output, write_out = os.pipe()
-    pid = os.fork()
-    if pid:
-        os.close(write_out)
-        return _Started(probe, pid, output)
-    status = errno.EIO
-    try:
-        os.setpgid(0, 0)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        program = os.open(interpreter, os.O_RDONLY | os.O_CLOEXEC)
-        for number in (0, 1, 2):
-            os.dup2(os.open(os.devnull, os.O_RDONLY) if number == 0 else write_out, number)
-        os.chroot(PROBES)
-        os.chdir("/")
-        # Its own name is left out: under some names QEMU runs for the kernel alone.
-        os.execve(program, ["qemu", "-0", ARGV0, f"/{probe}", "one"], {})  # noqa: S606 - to try
-    except OSError as error:
-        status = error.errno or errno.EIO
-    finally:
-        os.write(write_out, f"\0{status}".encode())
-        os._exit(126)
-
-
-def _finished(one: _Started, end: float) -> ProbeResult:
-    """Read what it prints until it has ended, or its time is over."""
-    poll = select.poll()
-    poll.register(one.output, select.POLLIN)
-    text, timed_out = b"", False
-    while True:
-        if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
-            timed_out = True
-            break
-        chunk = os.read(one.output, _OUTPUT_BYTES)
-        text = (text + chunk)[:_OUTPUT_BYTES]
-        if not chunk:
-            break
-    os.close(one.output)
-    with suppress(ProcessLookupError):
-        os.killpg(one.pid, signal.SIGKILL) if timed_out else None
-    _, status = os.waitpid(one.pid, 0)
-    said, refused, number = text.decode("utf-8", "replace").partition("\0")
-    return ProbeResult(
-        one.probe,
-        errno=int(number) if refused else 0,
-        exit_status=os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
-        signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
-        timed_out=timed_out,
-        output=said,
-        fields=parse_output(said),
+    """The results of starting each emulator directly on its probes, all at once."""
+    return prove_candidates(
+        {
+            probe: candidate.registration.interpreter
+            for candidate in candidates
+            for probe in candidate.probes
+            if available(probe)
+        }
     )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from binfmt_setup.model.errors import BinfmtSetupError, EnvironmentUnfit
 from binfmt_setup.system import syscalls
+from binfmt_setup.system.pipes import read_to_end
 from binfmt_setup.system.probes import PROBES
 from binfmt_setup.system.programs import SAFE_PATH
 from binfmt_setup.system.registry import Registry
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from binfmt_setup.userns.identity import Extent, Identity
 
 _MAP_SECONDS = 20.0
+_MAP_GRACE = 10.0  # seconds more for a helper that has to be ended
 """Seconds for newuidmap: it asks the name service, which may be slow."""
 _TOOLS = (("newuidmap", "uids"), ("newgidmap", "gids"))
 
@@ -140,8 +142,14 @@ class _MapWriter:
     def write(self) -> None:
         """Have the maps written; raises EnvironmentUnfit."""
         os.write(self._start, b"1")
-        with os.fdopen(os.dup(self._answer), "rb") as pipe:
-            kind, _, words = pipe.read().decode("utf-8", "replace").partition("\n")
+        try:
+            said = read_to_end(self._answer, _MAP_SECONDS * len(_TOOLS) + _MAP_GRACE)
+        except TimeoutError as late:
+            raise EnvironmentUnfit(
+                f"mapping the user ids does not end: {late}", code="subuid-refused",
+                hint="do without a range: --map-users one",
+            ) from late  # fmt: skip
+        kind, _, words = said.decode("utf-8", "replace").partition("\n")
         if kind == "errno":
             number = int(words)
             error = OSError(number, os.strerror(number))

@@ -25,7 +25,7 @@ ALONE = ("__init__", "__main__")
 PURE = ("model",)
 """Layers that touch nothing outside of this process."""
 TOUCHES = {"subprocess", "os", "psutil", "shutil", "socket", "ctypes", "fcntl", "tempfile"}
-STARTS_PROGRAMS = {"system/programs", "system/probes", "userns/namespace"}
+STARTS_PROGRAMS = {"system/programs", "userns/namespace"}
 COSTLY = {"psutil", "elftools", "jinja2", "rich", "ctypes", "json.decoder", "xml", "hashlib"}
 UNNEEDED_BY_CHECK = {
     "typer", "subprocess", "tempfile", "difflib", "json", "dataclasses", "inspect", "pathlib",

@@ -1,0 +1,195 @@
+"""Having probes run: the stage is forked, and its answer is waited for, but not for ever."""
+
+from __future__ import annotations
+
+import errno
+import marshal
+import os
+import signal
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from binfmt_setup.model.errors import EnvironmentUnfit
+from binfmt_setup.model.records import NOTHING, replace
+from binfmt_setup.system.pipes import readable
+from binfmt_setup.system.probes.result import ProbeResult, version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+PROBES = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "data", "probes")
+TIME_LIMIT = 20.0
+"""Seconds for all probes together: an emulated start takes milliseconds, a host under full
+load a second or two."""
+_GRACE = 5.0  # seconds that the stage gets to end what it started
+_CHUNK = 65536  # bytes
+_REFUSED = {
+    errno.EPERM: "neither root nor a user namespace is to be had",
+    errno.ENOSPC: "no more user namespaces are allowed",
+}
+
+
+def available(probe: str) -> bool:
+    """Whether the package has a probe of this name."""
+    return os.path.isfile(os.path.join(PROBES, probe))
+
+
+def with_pinned_versions(
+    results: Mapping[str, ProbeResult], asked: Sequence[str]
+) -> dict[str, ProbeResult]:
+    """Ask the interpreters that really run these probes for their version.
+
+    QEMU user mode prints it and ends, instead of running the program, when QEMU_VERSION is
+    set in its environment (linux-user/main.c).
+    """
+    said = run_probes(asked, environment={"QEMU_VERSION": "1"})
+    versions = {name: version_of(result.output) for name, result in said.items()}
+    return {
+        name: replace(result, pinned_version=versions.get(name, ""))
+        for name, result in results.items()
+    }
+
+
+def run_probes(
+    probes: Sequence[str],
+    *,
+    root: str | os.PathLike[str] = PROBES,
+    seconds: float = TIME_LIMIT,
+    environment: Mapping[str, str] = NOTHING,
+) -> dict[str, ProbeResult]:
+    """Run these probes, all at once, with `root` as their root directory.
+
+    Where they cannot be isolated the results say `not_run`. Raises EnvironmentUnfit when the
+    stage process dies, or when this process may not have what it takes.
+    """
+    with running_probes(probes, root=root, seconds=seconds, environment=environment) as results:
+        return results()
+
+
+def prove_candidates(
+    candidates: Mapping[str, str], *, seconds: float = TIME_LIMIT
+) -> dict[str, ProbeResult]:
+    """Start emulators, at these paths, directly on the probes of these names.
+
+    In the same isolation as probes, and found by nothing but a descriptor: for emulators that
+    are not registered yet. One that may not be opened has the errno of that.
+    """
+    results, emulators = {}, {}
+    with ExitStack() as opened:
+        for probe, path in candidates.items():
+            try:
+                emulators[probe] = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+                opened.callback(os.close, emulators[probe])
+            except OSError as error:
+                results[probe] = ProbeResult(probe, errno=error.errno or 0, fields={})
+        with running_probes(tuple(emulators), seconds=seconds, emulators=emulators) as found:
+            return results | found()
+
+
+@contextmanager
+def running_probes(
+    probes: Sequence[str],
+    *,
+    root: str | os.PathLike[str] = PROBES,
+    seconds: float = TIME_LIMIT,
+    environment: Mapping[str, str] = NOTHING,
+    emulators: Mapping[str, int] = NOTHING,
+) -> Iterator[Callable[[], dict[str, ProbeResult]]]:
+    """Run probes as `run_probes` does, beside what the block does in the meantime.
+
+    Yields the function that waits for their results, to be called once. `emulators` are open
+    files that run probes in the kernel's place.
+    """
+    where = os.fspath(root)
+    names = tuple(p for p in dict.fromkeys(probes) if os.path.isfile(os.path.join(where, p)))
+    if not names:
+        yield dict
+        return
+    process, reader = _forked_stage(names, where, seconds, environment, emulators)
+    answered = False
+
+    def results() -> dict[str, ProbeResult]:
+        nonlocal answered
+        said = _heard(reader, seconds + _GRACE)
+        answered = True
+        return _understood(said, names)
+
+    try:
+        yield results
+    finally:
+        _end(process, reader, asked=not answered)
+
+
+def _forked_stage(
+    names: tuple[str, ...], root: str, seconds: float, environment: Mapping[str, str],
+    emulators: Mapping[str, int],
+) -> tuple[int, int]:  # fmt: skip
+    """Fork the stage; its process id, and where its answer comes from."""
+    # Imported here, and with it what does system calls: once, however many stages are forked.
+    from binfmt_setup.system.probes import stage
+
+    try:
+        reader, writer = os.pipe()
+        process = os.fork()
+    except OSError as error:
+        from binfmt_setup.system.limits import exhausted
+
+        raise exhausted(error, "cannot run probes") from error
+    if process == 0:
+        stage.perform(stage.Job(names, root, seconds, environment, emulators), writer)
+    os.close(writer)
+    return process, reader
+
+
+def _heard(reader: int, seconds: float) -> bytes:
+    """The stage's answer, its length in front; raises EnvironmentUnfit when it does not come."""
+    said, end = b"", time.monotonic() + seconds
+    while readable(reader, end - time.monotonic()):
+        chunk = os.read(reader, _CHUNK)
+        said += chunk
+        if not chunk or (len(said) >= 8 and len(said) - 8 >= int.from_bytes(said[:8], "little")):
+            return said[8:]
+    raise EnvironmentUnfit(
+        f"the process that runs probes did not answer within {seconds:g} s",
+        hint="is a file system that holds emulators stuck?", code="probe-timeout",
+    )  # fmt: skip
+
+
+def _end(process: int, reader: int, *, asked: bool) -> None:
+    """Wait for the stage, which ends what it started and then itself; `asked`: at once.
+
+    One that the kernel does not let go is left behind rather than waited for.
+    """
+    for number in (signal.SIGTERM, signal.SIGKILL) if asked else (0, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            if number:
+                os.kill(process, number)
+        end = time.monotonic() + _GRACE
+        while (left := end - time.monotonic()) > 0 and readable(reader, left):
+            if not os.read(reader, _CHUNK):  # closed: it is gone
+                with suppress(ChildProcessError):
+                    os.waitpid(process, 0)
+                os.close(reader)
+                return
+    os.close(reader)
+
+
+def _understood(said: bytes, names: Sequence[str]) -> dict[str, ProbeResult]:
+    """The results that the stage process sent."""
+    try:
+        # The stage is a fork of this very process: its word needs no other format.
+        answer = marshal.loads(said)  # noqa: S302
+    except (EOFError, ValueError, TypeError) as error:
+        raise EnvironmentUnfit(
+            "the process that runs probes died", hint="was it killed for lack of memory?"
+        ) from error
+    if isinstance(answer, list):
+        return {row["probe"]: ProbeResult(**row) for row in answer}
+    number = next(iter(answer.values()))
+    if "refused" in answer:
+        why = f"probes cannot be isolated here, as {_REFUSED.get(number, os.strerror(number))}"
+        return {name: ProbeResult(name, not_run=why, fields={}) for name in names}
+    from binfmt_setup.system.limits import exhausted
+
+    raise exhausted(OSError(number, os.strerror(number)), "cannot run probes")

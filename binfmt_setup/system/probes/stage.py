@@ -1,0 +1,416 @@
+"""The stage: the process that isolates itself, runs probes, and tells what became of them.
+
+It stands outside of the pid namespace that its children are born in, so none of them can reach
+it, and it ends the whole namespace with the one process that is its init.
+"""
+
+from __future__ import annotations
+
+import errno
+import marshal
+import os
+import resource
+import select
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from binfmt_setup.model.records import replace
+from binfmt_setup.system import syscalls
+from binfmt_setup.system.descendants import end_children
+from binfmt_setup.system.limits import EXHAUSTED
+from binfmt_setup.system.pipes import end_of
+from binfmt_setup.system.probes import isolation
+from binfmt_setup.system.probes.result import ARGV0, ProbeResult, parse_output
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Collection, Iterator, Mapping
+    from types import FrameType
+    from typing import NoReturn
+else:
+    import _signal as signal  # what is built in; the rest makes an enum of each answer
+
+_OUTPUT_LIMIT = 4096  # bytes kept of what a probe or its interpreter prints
+_LAST = 2.0  # seconds for processes that were killed to be gone
+_SLICE = 5.0  # milliseconds between two looks, where the kernel cannot wake us for an end
+_MIB = 1 << 20
+_NEEDS_WIDE, _NEEDS_NARROW = 300 * _MIB, 4500 * _MIB
+"""Addresses that QEMU takes for a 64-bit and for a 32-bit guest, whose 4 GiB it reserves."""
+_ELFCLASS32 = 1
+# What is ignored would stay so in programs. Two can never be, three are the C library's own.
+_SIGNALS = tuple(sorted({*range(1, 65)} - {signal.SIGKILL, signal.SIGSTOP, 32, 33, 34}))
+_SCARCE_CPU_SECONDS = 1
+_LETTERS = ((resource.RLIMIT_AS, "v"), (resource.RLIMIT_DATA, "d"))
+"""Limits that QEMU meets, with the letter that bash's ulimit has for each."""
+
+
+class Job:
+    """What to run: probes by name, and for some of them the emulator that shall, as a descriptor.
+
+    Without one the kernel decides, as it will for everybody's programs.
+    """
+
+    def __init__(
+        self, names: tuple[str, ...], root: str, seconds: float,
+        environment: Mapping[str, str], emulators: Mapping[str, int],
+    ) -> None:  # fmt: skip
+        self.names = names
+        self.root = root
+        self.seconds = seconds
+        self.environment = environment
+        self.emulators = emulators
+
+
+def perform(job: Job, writer: int) -> NoReturn:
+    """Be the stage: isolate, run everything, report, and end at once.
+
+    It leaves with os._exit whatever happens, so that nothing of the parent's (buffers,
+    context managers, exit handlers) runs a second time. It answers before it ends what is left
+    in its namespace; the pipe is closed when that is done.
+    """
+    stage = None
+    answer = marshal.dumps({"failed": errno.EIO})
+    try:
+        os.setpgid(0, 0)
+        _forget_signals()
+        proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        _keep_only({writer, proc, *job.emulators.values()})
+        words = isolation.isolate(job.root, job.names)
+        stage = _Stage(job, proc, words)
+        results = [replace(result, isolation=tuple(words)) for result in stage.run()]
+        answer = marshal.dumps([vars(result) for result in results])
+    except isolation.CannotIsolate as error:
+        answer = marshal.dumps({"refused": error.error.errno or errno.EPERM})
+    except OSError as error:
+        answer = marshal.dumps({"failed": error.errno or errno.EIO})
+    finally:
+        with suppress(BaseException):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent's, who waits no longer
+            _tell(writer, answer)
+        with suppress(BaseException):
+            if stage is not None:
+                stage.end_everything()
+        os._exit(0)
+
+
+def _tell(writer: int, answer: bytes) -> None:
+    """Write an answer, its length in front."""
+    left = memoryview(len(answer).to_bytes(8, "little") + answer)
+    while left:
+        left = left[os.write(writer, left) :]
+
+
+def _forget_signals() -> None:
+    """Have none of the caller's handlers; SIGTERM unwinds, so that what was started ends."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, _leave)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _leave(number: int, _: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _keep_only(kept: Collection[int]) -> None:
+    """Close every other descriptor, the caller's own ones too; nothing is on the first three."""
+    with suppress(OSError):
+        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        for number in (0, 1, 2):
+            os.dup2(nothing, number)
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) not in kept:
+            with suppress(OSError):
+                os.close(int(name))
+
+
+class _Running:
+    """One probe that was started, and what is known of it.
+
+    `program` is (device, inode) of what executes it, None until it has said something;
+    `release` is the end of its standard input, closed once that is known. `end` becomes
+    readable when it has ended; -1 where the kernel has no such descriptors.
+    """
+
+    def __init__(self, probe: str, pid: int, output: int, release: int) -> None:
+        self.probe = probe
+        self.pid = pid
+        self.output = output
+        self.release = release
+        self.text = b""
+        self.closed = False
+        self.program: tuple[int, int] | None = None
+        self.end = end_of(pid)
+
+    def let_go(self) -> None:
+        """Let it come to its end."""
+        if self.release >= 0:
+            os.close(self.release)
+            self.release = -1
+
+    def close(self) -> None:
+        """Close what belongs to it."""
+        self.let_go()
+        os.close(self.output)
+        if self.end >= 0:
+            os.close(self.end)
+
+
+class _Stage:
+    """The probes that run, and how they are started, heard, and brought to their end."""
+
+    def __init__(self, job: Job, proc: int, words: list[str]) -> None:
+        self._job = job
+        self._proc = proc
+        self._words = words
+        self._running: list[_Running] = []
+        self._given: dict[int, int] = {}
+        self._seconds = isolation.CPU_SECONDS
+        self._init = -1
+        self._poll = select.poll()
+
+    def run(self) -> list[ProbeResult]:
+        """Start every probe, serve their pipes in one loop, and collect what became of them."""
+        syscalls.end_with_parent(signal.SIGTERM)
+        self._limit()
+        if "pid" in self._words:
+            self._found_namespace()
+        else:
+            syscalls.become_subreaper()
+        results = [result for name in self._job.names if (result := self._started(name))]
+        results += self._served()
+        return results + [self._over(probe) for probe in tuple(self._running)]
+
+    def _limit(self) -> None:
+        """Limit what is used; less, and for less long, where the caller has limits of its own."""
+        self._given = {which: resource.getrlimit(which)[0] for which, _ in _LETTERS}
+        scarce = 0 < self._given[resource.RLIMIT_AS] < _NEEDS_NARROW
+        # QEMU without enough addresses may look for them, place by place, for minutes.
+        self._seconds = _SCARCE_CPU_SECONDS if scarce else isolation.CPU_SECONDS
+        isolation.limit(self._seconds)
+        most = isolation.most_tasks(self._proc, len(self._job.names))
+        isolation.lower(resource.RLIMIT_NPROC, most)
+
+    def _found_namespace(self) -> None:
+        """Fork the first process of the pid namespace: with it everything in there ends.
+
+        It does nothing but wait; the kernel reaps what is left to it.
+        """
+        watch, held = os.pipe()
+        self._init = os.fork()
+        if self._init == 0:
+            try:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+                os.close(held)
+                os.read(watch, 1)  # the stage's end closes the pipe, whatever way it ends
+            finally:
+                os._exit(0)
+        os.close(watch)
+
+    def _started(self, name: str) -> ProbeResult | None:
+        """Execute one probe without a shell or any inherited descriptor; a result if it failed.
+
+        posix_spawn reports the errno of the execve itself.
+        """
+        read_in, release = os.pipe()
+        output, write_out = os.pipe()
+        try:
+            if name in self._job.emulators:
+                pid = _started_by(self._job.emulators[name], name, read_in, write_out)
+            else:
+                actions = [
+                    (os.POSIX_SPAWN_DUP2, read_in, 0),
+                    (os.POSIX_SPAWN_DUP2, write_out, 1),
+                    (os.POSIX_SPAWN_DUP2, write_out, 2),
+                ]
+                pid = os.posix_spawn(
+                    f"/{name}", [ARGV0, "one"], self._job.environment,
+                    file_actions=actions, setsigdef=_SIGNALS,
+                )  # fmt: skip
+        except OSError as error:
+            os.close(release)
+            os.close(output)
+            if error.errno in EXHAUSTED - {errno.ENOMEM}:
+                raise
+            return ProbeResult(name, errno=error.errno or errno.EIO, fields={})
+        finally:
+            os.close(read_in)
+            os.close(write_out)
+        probe = _Running(name, pid, output, release)
+        self._running.append(probe)
+        for descriptor in (probe.output, probe.end):
+            if descriptor >= 0:
+                self._poll.register(descriptor, select.POLLIN)
+        return None
+
+    def _served(self) -> Iterator[ProbeResult]:
+        """Those that end in time, as they do."""
+        deadline = time.monotonic() + self._job.seconds
+        while self._running and (left := deadline - time.monotonic()) > 0:
+            blind = any(probe.end < 0 for probe in self._running)
+            wait = min(left * 1000, _SLICE) if blind else left * 1000
+            ready = {descriptor for descriptor, _ in self._poll.poll(wait)}
+            for probe in tuple(self._running):
+                if probe.output in ready:
+                    self._hear(probe)
+                if probe.end in ready or probe.end < 0:
+                    status = _ended(probe.pid)
+                    if status is not None:
+                        yield self._finished(probe, status)
+
+    def _hear(self, probe: _Running) -> None:
+        """Take what a probe printed; what is too much is left to wait in the pipe.
+
+        A probe that has printed its line waits on standard input, so that one can still see
+        which program is really executing it. When posix_spawn returns is too early for that: the
+        kernel lets the parent go on before the child has its new image (fs/exec.c, exec_mmap).
+        """
+        chunk = os.read(probe.output, _OUTPUT_LIMIT)
+        probe.text += chunk
+        probe.closed = not chunk
+        if not chunk or len(probe.text) >= _OUTPUT_LIMIT:
+            self._poll.unregister(probe.output)
+        if b"\n" in probe.text and probe.release >= 0:
+            probe.program = _program(f"{probe.pid}/exe", self._proc)
+            probe.let_go()
+
+    def _over(self, probe: _Running) -> ProbeResult:
+        """One whose time is over: what it was doing, and that it was killed."""
+        hung = self._doing(probe) or "nobody knows why"
+        with suppress(ProcessLookupError):
+            os.kill(probe.pid, signal.SIGKILL)
+        return self._finished(probe, os.waitpid(probe.pid, 0)[1], hung=hung)
+
+    def _doing(self, probe: _Running) -> str:
+        """What a probe's process is doing, in words; its state letter is that of proc(5)."""
+        with suppress(OSError, IndexError):
+            text = _read(f"{probe.pid}/stat", self._proc)
+            name, _, rest = text.partition("(")[2].rpartition(")")
+            letter = rest.split()[0]
+            states = {"R": "computing", "S": "asleep", "D": "waiting for a device", "T": "stopped"}
+            printed = "after it had printed something" if probe.text else "without a word"
+            closed = ", its output closed" if probe.closed else ""
+            return f"{name} is {states.get(letter, letter)}, {printed}{closed}"
+        return ""
+
+    def _finished(self, probe: _Running, status: int, *, hung: str = "") -> ProbeResult:
+        """What became of a probe that has ended."""
+        self._running.remove(probe)
+        with suppress(KeyError):
+            self._poll.unregister(probe.output)
+        if probe.end >= 0:
+            self._poll.unregister(probe.end)
+        probe.text += _rest(probe)
+        probe.close()
+        text = probe.text[:_OUTPUT_LIMIT].decode("utf-8", "replace")
+        native = probe.program is not None and probe.program == _program(f"/{probe.probe}")
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        if number == signal.SIGXCPU:
+            hung = f"it computed for {self._seconds} s"
+        result = ProbeResult(
+            probe.probe,
+            exit_status=os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
+            signal=number,
+            timed_out=bool(hung),
+            output=text,
+            native=native,
+            pinned=None if native else probe.program,
+            fields=parse_output(text),
+            hung=hung,
+        )
+        return result if result.fields else replace(result, limit=self._too_low(probe.probe))
+
+    def _too_low(self, probe: str) -> str:
+        """The limit of the caller that leaves an emulator too little for this probe, in words."""
+        with suppress(OSError):
+            with open(f"/{probe}", "rb", buffering=0) as file:
+                narrow = file.read(5)[4] == _ELFCLASS32
+            needs = _NEEDS_NARROW if narrow else _NEEDS_WIDE
+            for which, letter in _LETTERS:
+                most = _NEEDS_WIDE if which == resource.RLIMIT_DATA else needs
+                if 0 < self._given[which] < most:
+                    return (
+                        f"the caller's own limit is {self._given[which] // _MIB} MiB "
+                        f"(ulimit -{letter}), and QEMU needs {most // _MIB} MiB for it"
+                    )
+        return ""
+
+    def end_everything(self) -> None:
+        """End all that was started, and what that has started; the probes are reaped first.
+
+        The kernel lets an init go when everything else in its namespace has been reaped.
+        """
+        for probe in self._running:
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(probe.pid, signal.SIGKILL)
+                os.waitpid(probe.pid, 0)
+        if self._init > 0:
+            os.kill(self._init, signal.SIGKILL)
+            os.waitpid(self._init, 0)
+        else:
+            end_children(self._proc, os.getpid(), _LAST)
+
+
+def _started_by(emulator: int, name: str, read_in: int, write_out: int) -> int:
+    """Start an emulator, which is open, on a probe; raises OSError with the errno of execve.
+
+    Its own name is left out: under some names QEMU runs for the kernel alone.
+    """
+    refused, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        number = errno.EIO
+        try:
+            for ignored in _SIGNALS:
+                signal.signal(ignored, signal.SIG_DFL)
+            for here, there in ((read_in, 0), (write_out, 1), (write_out, 2)):
+                os.dup2(here, there)
+            os.execve(emulator, ["qemu", "-0", ARGV0, f"/{name}", "one"], {})
+        except OSError as error:
+            number = error.errno or errno.EIO
+        finally:
+            os.write(tell, bytes([number]))
+            os._exit(126)
+    os.close(tell)
+    said = os.read(refused, 1)
+    os.close(refused)
+    if said:
+        os.waitpid(child, 0)
+        raise OSError(said[0], os.strerror(said[0]))
+    return child
+
+
+def _ended(process: int) -> int | None:
+    """The status of a child that has ended; None while it runs."""
+    found, status = os.waitpid(process, os.WNOHANG)
+    return status if found else None
+
+
+def _rest(probe: _Running) -> bytes:
+    """What a probe that has ended left in its pipe; others may hold that open."""
+    text, poll = b"", select.poll()
+    poll.register(probe.output, select.POLLIN)
+    while not probe.closed and len(probe.text + text) < _OUTPUT_LIMIT and poll.poll(0):
+        chunk = os.read(probe.output, _OUTPUT_LIMIT)
+        text += chunk
+        probe.closed = not chunk
+    return text
+
+
+def _program(path: str, directory: int | None = None) -> tuple[int, int] | None:
+    """Device and inode of a program; None when it is gone."""
+    with suppress(OSError):
+        image = os.stat(path, dir_fd=directory)
+        return image.st_dev, image.st_ino
+    return None
+
+
+def _read(name: str, directory: int) -> str:
+    """A small file of /proc."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        return os.read(descriptor, 4096).decode("utf-8", "replace")
+    finally:
+        os.close(descriptor)
