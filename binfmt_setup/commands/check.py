@@ -45,10 +45,11 @@ def check(  # noqa: PLR0913 - most of them are options of the command
             facts = with_versions(host, facts, _handler_paths(facts, asked.platforms))
         meanwhile()
         found = results()
-    wished = selected(facts, asked, found)
-    if versions:
-        found = with_pinned_versions(host, facts, wished, found)
-    verdict = judge(with_digests(host, facts), wished, found)
+        # While what ran them comes to its end.
+        wished = selected(facts, asked, found)
+        if versions:
+            found = with_pinned_versions(host, facts, wished, found)
+        verdict = judge(with_digests(host, facts), wished, found)
     if not wished:
         verdict = replace(verdict, findings=(*verdict.findings, _nothing_to_emulate(facts)))
     result = CheckResult(facts, verdict, strict=strict)

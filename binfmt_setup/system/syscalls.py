@@ -113,7 +113,9 @@ def _result(name: str, *arguments: int | bytes | None) -> int:
     try:
         from _ctypes import call_function, dlopen, dlsym
 
-        return int(call_function(dlsym(dlopen("", os.RTLD_NOW), name), arguments))
+        # None is the program itself, as in dlopen(3); typeshed does not know that.
+        library = dlopen(None, os.RTLD_NOW)  # type: ignore[arg-type]
+        return int(call_function(dlsym(library, name), arguments))
     except (ImportError, OSError):
         return -1
 
