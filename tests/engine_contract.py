@@ -16,6 +16,7 @@ from binfmt_setup.engines.ask import EngineCalls, ask_with
 from binfmt_setup.engines.call import Caller, Limits
 from binfmt_setup.model.errors import TookTooLong
 from binfmt_setup.model.targets import parse_platform
+from binfmt_setup.report.words import hint
 from binfmt_setup.system.host import Host
 from binfmt_setup.system.programs import Completed
 
@@ -165,7 +166,7 @@ def _spoilt(engine: Engine, root: Path, talk: Talk, what: str) -> Iterator[str]:
     if report.error is not None and not report.error.hint:
         yield f"{what}: an error without a hint: {report.error.message}"
     for finding in report.findings:
-        if not finding.hint:
+        if not hint(finding):
             yield f"{what}: a finding without a hint: {finding.code}"
     if not (report.error or report.findings or report.built):
         yield f"{what}: nothing is said"

@@ -11,7 +11,8 @@ from binfmt_setup.model.errors import BinfmtSetupError
 from binfmt_setup.report.document import described
 
 if TYPE_CHECKING:
-    from binfmt_setup.diagnosis.judge import Finding, PlatformState
+    from binfmt_setup.diagnosis.finding import Finding
+    from binfmt_setup.diagnosis.verdict import PlatformState
     from tests.recorded import Case, RecordedHost
 
 

@@ -32,7 +32,7 @@ FILES = {"/etc/os-release": OS_RELEASE, "/etc/fstab": ""}
 PLACES = ("/srv", "/media", "/mnt")
 """Over the first of these that there is lies a folder that nobody but the tester can write to."""
 LOCAL = ("/usr/local/bin", "/usr/local/sbin")
-TOOLS = ("COVERAGE_", "PYTEST_", "HYPOTHESIS_")
+TOOLS = ("COVERAGE_", "PYTEST_", "HYPOTHESIS_", "BINFMT_SETUP_GOLDEN")
 """How variables begin by which the tools of the tests talk to each other."""
 _BIND = 0x1000  # mount(2)
 

@@ -11,7 +11,7 @@ from binfmt_setup.model.targets import container_platforms, targets_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from binfmt_setup.diagnosis.verdict import Finding
+    from binfmt_setup.diagnosis.finding import Finding
     from binfmt_setup.engines.ask import EngineCalls
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.targets import Platform
@@ -71,17 +71,17 @@ def _with_engines(result: CheckResult, calls: EngineCalls, *, named: bool) -> Ch
 
 
 def _nothing_to_emulate(facts: HostFacts) -> Finding:
-    from binfmt_setup.diagnosis.verdict import Finding
+    from binfmt_setup.diagnosis.catalogue import InterpreterMissing
+    from binfmt_setup.diagnosis.finding import Finding, Remedy
     from binfmt_setup.emulators.package_managers.interface import package_manager
 
     manager = package_manager(facts.distribution)
-    hint = f"run: binfmt-setup install {'--install-qemu' if manager else '--qemu DIR'}"
+    source = ("--install-qemu",) if manager else ("--qemu", "DIR")
+    remedy = Remedy(("binfmt-setup", "install", *source), complete=manager is not None)
     if manager is not None and not manager.runs:
-        hint = manager.remedy(facts.distribution, targets_of(container_platforms()))
-    return Finding(
-        "interpreter-missing", "error", "there is no emulator on this host", hint,
-        evidence="looked for QEMU where distributions put it, for every container platform",
-    )  # fmt: skip
+        targets = targets_of(container_platforms())
+        remedy = Remedy(first=manager.remedy(facts.distribution, targets))
+    return Finding(InterpreterMissing(), remedy=remedy)
 
 
 def _handler_paths(facts: HostFacts, platforms: Sequence[Platform]) -> list[str]:

@@ -18,6 +18,7 @@ from binfmt_setup.model.targets import targets_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from binfmt_setup.boot.survival import NoInit
     from binfmt_setup.commands.ground import Ground
     from binfmt_setup.commands.request import InstallOptions
     from binfmt_setup.diagnosis.verdict import Verdict
@@ -76,9 +77,11 @@ def provide(
     if options.check:
         _require_f(reading.facts, reading.found)
         return Done(reading, options, tuple(around), None)
+    from binfmt_setup.report.words.emulators import choice_explained
+
     for change in reading.plan.targets:
         if change.entry is not None and change.entry.after is not None:
-            host.say(choice.choice_explained(reading.facts, change.target))
+            host.say(choice_explained(reading.facts, change.target))
     work = Transaction(
         host,
         reading.plan,
@@ -209,16 +212,17 @@ def concluded(host: Host, done: Done) -> InstallResult:
     return InstallResult(facts, verdict, errors, outcomes)
 
 
-def _lost_at_reboot(verdict: Verdict, why: str) -> Verdict:
+def _lost_at_reboot(verdict: Verdict, why: NoInit) -> Verdict:
     """Everything was done but for what was asked: that it lasts. Said once, for all."""
-    from binfmt_setup.diagnosis.verdict import Finding
+    from binfmt_setup.diagnosis.catalogue import NothingPersists, NotPersistent
+    from binfmt_setup.diagnosis.finding import Finding
 
-    lost = Finding(
-        "not-persistent", "warning", f"nothing of this will survive a reboot: {why}",
-        "if that is fine (a container, a CI job): use --no-persist",
-    )  # fmt: skip
     states = tuple(
-        replace(state, findings=tuple(f for f in state.findings if f.code != lost.code))
+        replace(
+            state,
+            findings=tuple(f for f in state.findings if not isinstance(f.fact, NotPersistent)),
+        )
         for state in verdict.platforms
     )
+    lost = Finding(NothingPersists(why))
     return replace(verdict, platforms=states, findings=(*verdict.findings, lost))

@@ -7,72 +7,71 @@ import shlex
 from typing import TYPE_CHECKING
 
 from binfmt_setup.boot.units import config_path
-from binfmt_setup.diagnosis.verdict import Finding
+from binfmt_setup.diagnosis import catalogue as known
+from binfmt_setup.diagnosis.finding import Finding, Remedy, shell
 from binfmt_setup.emulators import choice
 from binfmt_setup.emulators.package_managers.interface import package_manager
+from binfmt_setup.emulators.refusals import Dynamic, NotElf, SetId, Writable, WrongArchitecture
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 
 if TYPE_CHECKING:
+    from binfmt_setup.diagnosis.finding import Fact
+    from binfmt_setup.model.culprit import Culprit
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Entry
     from binfmt_setup.model.targets import Platform
     from binfmt_setup.system.probes import ProbeResult
 
 
-def install(facts: HostFacts) -> str:
+def install(facts: HostFacts) -> tuple[str, ...]:
     """The install command without its platforms, as it works in this namespace."""
-    private = "" if facts.process.initial_namespace else " --private"
-    return "binfmt-setup install" + private + ("" if facts.process.own_files else " --no-persist")
+    private = () if facts.process.initial_namespace else ("--private",)
+    persist = () if facts.process.own_files else ("--no-persist",)
+    return ("binfmt-setup", "install", *private, *persist)
 
 
-def install_command(facts: HostFacts, platform: Platform) -> str:
+def install_command(facts: HostFacts, platform: Platform, *options: str) -> Remedy:
     """The one command that makes a platform run on this host, QEMU included.
 
     A file of someone else's that stands where install writes is moved away before.
     """
     if facts.out_of_reach:
-        return f"run on the host: binfmt-setup install {platform.name}"
-    source, before = "", "run: "
+        return Remedy(("binfmt-setup", "install"), platform.name, on_host=True)
+    command, complete, first = install(facts), True, ""
+    command = (*command[:2], *options, *command[2:])
     if not choice.choose(facts, platform.target):
         manager = package_manager(facts.distribution)
-        source = "--install-qemu " if manager else "--qemu DIR "
+        complete = manager is not None and manager.runs
         if manager is not None and not manager.runs:
-            remedy = manager.remedy(facts.distribution, [platform.target])
+            first = manager.remedy(facts.distribution, [platform.target])
             if manager.registers:
-                return f"{remedy}; then run: binfmt-setup check {platform.name}"
-            source, before = "", f"{remedy}; then run: "
-    return f"{before}{_out_of_the_way(facts, platform)}{install(facts)} {source}{platform.name}"
-
-
-def _out_of_the_way(facts: HostFacts, platform: Platform) -> str:
+                check = ("binfmt-setup", "check")
+                return Remedy(check, platform.name, complete=False, first=first)
+        else:
+            command += ("--install-qemu",) if manager else ("--qemu", "DIR")
     path = config_path(platform.target)
-    foreign = any(config.path == path and not config.owned for config in facts.boot.configs)
-    return f"mv {path} {path}.old && " if foreign else ""
+    if any(config.path == path and not config.owned for config in facts.boot.configs):
+        line = f"mv {path} {path}.old && {shlex.join((*command, platform.name))}"
+        return Remedy(("sh", "-c", line), complete=complete, first=first)
+    return Remedy(command, platform.name, complete=complete, first=first)
 
 
-def removal_command(entry: Entry) -> str:
+def removal(entry: Entry) -> Remedy:
     """The command that takes an entry out of the kernel.
 
     A builtin of the shell does it, so that it works even while no program starts.
     """
-    return f"echo -1 > {entry_path(entry)}"
+    return shell(f"echo -1 > {entry_path(entry.name)}")
 
 
-def entry_path(entry: Entry) -> str:
+def mending(culprit: Culprit) -> Remedy | None:
+    """The command that makes a path root's alone; None when another file is needed."""
+    return Remedy(culprit.command) if culprit.command else None
+
+
+def entry_path(name: str) -> str:
     """Where an entry's file is, as a word of a shell command."""
-    return shlex.quote(f"{BINFMT_MISC}/{entry.name}")
-
-
-def tried(probe: ProbeResult) -> str:
-    """What became of a probe, as evidence."""
-    return f"the probe in an empty chroot: {probe.why() or 'it ran'}"
-
-
-def shown(entry: Entry) -> str:
-    """What the kernel shows of an entry, as evidence."""
-    state = "enabled" if entry.enabled else "disabled"
-    flags = entry.flags or "none"
-    return f"{BINFMT_MISC}/{entry.name}: {state}, {entry.interpreter}, flags {flags}"
+    return shlex.quote(f"{BINFMT_MISC}/{name}")
 
 
 def why_not(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Finding:
@@ -81,30 +80,19 @@ def why_not(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Finding
     handler = facts.registry.handler(platform.target.magic)
     if probe.arguments_shifted:
         return Finding(
-            "argv0-mismatch", "error",
-            f"{name}: kernel and QEMU disagree about the P flag, arguments arrive shifted",
-            install_command(facts, platform), name,
-            f"the probe was given 2 arguments and saw {probe.fields['argc']}"
-            + (f"; {shown(handler)}" if handler else ""),
+            known.Argv0Mismatch(probe.fields["argc"]),
+            name, install_command(facts, platform), (handler,) if handler else (),
         )  # fmt: skip
     if probe.limit:
-        return Finding(
-            "caller-limit", "error", f"{name}: {probe.limit}",
-            "raise that limit (limits.conf, LimitAS=, ulimit) and run it again", name, tried(probe),
-        )  # fmt: skip
+        return Finding(known.CallerLimit(probe.limit), name, seen=(probe,))
     if probe.timed_out:
-        return Finding(
-            "probe-timeout", "error", f"{name}: the probe did not end in time",
-            f"run again when the host is less busy: binfmt-setup check {name}", name, tried(probe),
-        )  # fmt: skip
+        again = Remedy(("binfmt-setup", "check"), name)
+        return Finding(known.ProbeTimeout(), name, again, (probe,))
     if handler is None:
         return _no_handler(facts, platform, probe)
     if probe.errno == errno.ELOOP:
-        return Finding(
-            "native-registered", "error",
-            f"{name}: entry {handler.name} catches the host's own programs",
-            f"run: {removal_command(handler)}", name, f"{tried(probe)}; {shown(handler)}",
-        )  # fmt: skip
+        fact = known.NativeRegistered(handler.name)
+        return Finding(fact, name, removal(handler), (probe, handler))
     return _bad_handler(facts, platform, handler, probe)
 
 
@@ -114,85 +102,64 @@ def _no_handler(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Fin
     matching = (e for e in facts.registry.entries if e.registration.matches(target.magic))
     disabled = next((e for e in matching if not e.enabled), None)
     if disabled is not None:
-        return Finding(
-            "entry-disabled", "error", f"{name}: entry {disabled.name} is disabled",
-            f"run: echo 1 > {entry_path(disabled)}", name, shown(disabled),
-        )  # fmt: skip
+        enable = shell(f"echo 1 > {entry_path(disabled.name)}")
+        return Finding(known.EntryDisabled(disabled.name), name, enable, (disabled,))
+    install = install_command(facts, platform)
     other = facts.registry.entry(target.entry_name)
     if other is not None:
-        return Finding(
-            "entry-differs", "error",
-            f"{name}: entry {target.entry_name} does not match {target.name} programs",
-            install_command(facts, platform), name,
-            f"its magic is {other.registration.magic.hex() or 'none'}, programs of "
-            f"{target.name} start with {target.magic.hex()}",
-        )  # fmt: skip
+        fact = known.EntryDiffers(
+            other.name, target.name, other.registration.magic.hex(), target.magic.hex()
+        )
+        return Finding(fact, name, install)
     if probe.errno not in (0, errno.ENOEXEC):
-        return Finding(
-            "probe-failed", "error", f"{name}: {probe.why()}",
-            install_command(facts, platform), name, tried(probe),
-        )  # fmt: skip
+        return Finding(known.ProbeFailed(probe.why()), name, install, (probe,))
     if facts.registry.mount.state == "mounted" and not choice.choose(facts, target):
         return no_emulator(facts, platform)
-    return Finding(
-        "entry-missing", "error", f"{name}: no entry for {target.name} programs",
-        install_command(facts, platform), name, tried(probe),
-    )  # fmt: skip
+    return Finding(known.EntryMissing(target.name), name, install, (probe,))
 
 
 def no_emulator(facts: HostFacts, platform: Platform) -> Finding:
     """Nothing could be registered: there is no QEMU, or none that would work pinned."""
     target = platform.target
     paths = facts.emulators.candidates.get(target.name, ())
-    refused = [choice.refusal(facts, path, facts.emulators.at(path)) for path in paths]
-    code, words = next((r for r in refused if r[0]), ("interpreter-missing", ""))
+    refused = (choice.refusal(facts, path, facts.emulators.at(path)) for path in paths)
+    first = next((one for one in refused if one), None)
     manager = package_manager(facts.distribution)
-    distribution = facts.distribution.name or "this system"
-    if manager is None:
-        where = f"{distribution} has no package with a static QEMU that is known here"
-    else:
-        where = (
-            f"{distribution} has it in {' '.join(manager.packages(facts.distribution, [target]))}"
-        )
-    return Finding(
-        code, "error",
-        f"{platform.name}: {words or 'there is no emulator for it on this host'}",
-        install_command(facts, platform), platform.name, where,
-    )  # fmt: skip
+    names = tuple(manager.packages(facts.distribution, [target])) if manager else ()
+    distribution = facts.distribution.name
+    fact: Fact = known.NoEmulatorFor(distribution, names, first)
+    if isinstance(first, Dynamic):
+        fact = known.NoEmulatorButDynamic(first, distribution, names)
+    elif isinstance(first, NotElf | WrongArchitecture):
+        fact = known.NoEmulatorForThisHost(first, distribution, names)
+    elif isinstance(first, Writable | SetId):
+        fact = known.OnlyUntrustedEmulator(first, distribution, names)
+    return Finding(fact, platform.name, install_command(facts, platform))
 
 
 def _bad_handler(
     facts: HostFacts, platform: Platform, handler: Entry, probe: ProbeResult
 ) -> Finding:
     """An entry takes the program and yet it does not run."""
-    name = platform.name
     install = install_command(facts, platform)
-    evidence = f"{tried(probe)}; {shown(handler)}"
-    own = facts.registry.entry(platform.target.entry_name)
-    if handler.name != platform.target.entry_name and own is not None:
-        return Finding(
-            "entry-shadowed", "error",
-            f"{name}: entry {handler.name} comes before {own.name} and does not work",
-            install, name, evidence,
-        )  # fmt: skip
-    if "F" not in handler.flags:
-        return Finding(
-            "flag-f-missing", "error",
-            f"{name}: entry {handler.name} has no F flag, so no chroot or container finds "
-            f"{handler.interpreter}",
-            install, name, evidence,
-        )  # fmt: skip
     path = handler.interpreter
-    code, words = choice.refusal(facts, path, facts.emulators.at(path))
-    if code in ("interpreter-dynamic", "interpreter-wrong-architecture"):
-        return Finding(code, "error", f"{name}: {words}", install, name, evidence)
-    if probe.errno == errno.EACCES:
-        return Finding(
-            "access-denied", "error", f"{name}: the kernel may not execute the interpreter",
-            "run: journalctl -k -g denied   (SELinux or AppArmor say there what they refused)",
-            name, evidence,
-        )  # fmt: skip
-    return Finding(
-        "probe-failed", "error", f"{name}: {handler.interpreter}: {probe.why()}",
-        f"run: binfmt-setup install --qemu DIR {name}", name, evidence,
-    )  # fmt: skip
+    own = facts.registry.entry(platform.target.entry_name)
+    refused = choice.refusal(facts, path, facts.emulators.at(path))
+    fact: Fact
+    if handler.name != platform.target.entry_name and own is not None:
+        fact = known.EntryShadowed(handler.name, own.name)
+    elif "F" not in handler.flags:
+        fact = known.FlagFMissing(handler.name, path)
+    elif isinstance(refused, Dynamic):
+        fact = known.InterpreterDynamic(refused)
+    elif isinstance(refused, NotElf | WrongArchitecture):
+        fact = known.InterpreterWrongArchitecture(refused)
+    elif probe.errno == errno.EACCES:
+        fact = known.AccessDenied()
+        # SELinux and AppArmor say in the journal what they refused.
+        install = Remedy(("journalctl", "-k", "-g", "denied"))
+    else:
+        fact = known.ProbeFailed(probe.why(), path)
+        command = ("binfmt-setup", "install", "--qemu", "DIR")
+        install = Remedy(command, platform.name, complete=False)
+    return Finding(fact, platform.name, install, (probe, handler))

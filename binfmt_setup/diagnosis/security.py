@@ -6,12 +6,12 @@ all entries, not only at those of platforms, and at nothing but facts.
 
 from __future__ import annotations
 
-import os
-import shlex
 from typing import TYPE_CHECKING
 
-from binfmt_setup.diagnosis.failed_probes import removal_command, shown
-from binfmt_setup.diagnosis.verdict import Finding, Verdict
+from binfmt_setup.diagnosis import catalogue as known
+from binfmt_setup.diagnosis.failed_probes import mending, removal
+from binfmt_setup.diagnosis.finding import Finding, Remedy
+from binfmt_setup.diagnosis.verdict import Verdict
 from binfmt_setup.diagnosis.working_entries import from_distribution
 from binfmt_setup.model.interpreter import Interpreter
 from binfmt_setup.model.mountinfo import BINFMT_MISC
@@ -21,6 +21,7 @@ from binfmt_setup.model.targets import target_of_entry
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from binfmt_setup.diagnosis.catalogue import Caught
     from binfmt_setup.model.culprit import Culprit
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Entry, Registration
@@ -38,13 +39,11 @@ def security_verdict(facts: HostFacts) -> Verdict:
 
 def _findings(facts: HostFacts) -> Iterator[Finding]:
     if facts.out_of_reach:
-        yield Finding(
-            "not-mounted", "error",
-            f"binfmt_misc does not show in this {facts.process.container} container: the entries "
-            "in force cannot be looked at",
-            "run on the host: binfmt-setup check --security",
-            evidence=f"/proc/self/mountinfo has nothing at {BINFMT_MISC}",
-        )  # fmt: skip
+        fact = known.RegistryOutOfReach(
+            broken=True, container=facts.process.container, unjudged=True
+        )
+        on_host = Remedy(("binfmt-setup", "check", "--security"), on_host=True)
+        yield Finding(fact, remedy=on_host)
     yield from _unread_findings(facts)
     yield from place_findings_of_files(facts.boot.culprits)
     told: set[str] = set()
@@ -58,14 +57,11 @@ def _findings(facts: HostFacts) -> Iterator[Finding]:
 def _entry_findings(facts: HostFacts, entry: Entry) -> Iterator[Finding]:
     """What an entry takes in, and with whose rights it runs it."""
     credentials = "C" in entry.flags
-    what = programs_of_the_host(entry.registration, facts.kernel.native) if entry.enabled else ""
-    if what:
-        rights = ", set-user-ID ones with their owner's rights" if credentials else ""
-        yield Finding(
-            "native-caught", "error", f"entry {entry.name} takes {what}{rights}",
-            f"run: {removal_command(entry)}",
-            evidence=f"its pattern fits them; {shown(entry)}",
-        )  # fmt: skip
+    caught = programs_of_the_host(entry.registration, facts.kernel.native)
+    if caught and entry.enabled:
+        extension = entry.registration.extension
+        fact = known.NativeCaught(entry.name, caught, extension, credentials)
+        yield Finding(fact, remedy=removal(entry), seen=(entry,))
     elif credentials:
         yield _credentials_finding(facts, entry)
 
@@ -75,24 +71,15 @@ def _credentials_finding(facts: HostFacts, entry: Entry) -> Finding:
     target = target_of_entry(entry.name)
     own = facts.boot.own_config(target) if target else None
     config = facts.boot.config_of(entry.name)
-    if target and own:
-        whose = "as it was asked for with --credentials"
-        hint = f"run: binfmt-setup install --no-credentials {target.platforms[0].name}"
-    else:
-        hint = f"run: {removal_command(entry)}"
-        if from_distribution(facts, entry):
-            whose = "set by the distribution"
-        else:
-            whose = f"set by {config.path}" if config else "set by whoever registered it"
-        if target and target.platforms:
-            hint = f"run: binfmt-setup install --take-over {target.platforms[0].name}"
-    return Finding(
-        "credentials-flag", "error",
-        f"entry {entry.name} runs set-user-ID programs with their owner's rights (flag C, "
-        f"{whose}): every user who can start a foreign one becomes root, as QEMU does what "
-        "the user's QEMU_LD_PREFIX says",
-        hint, evidence=shown(entry),
+    remedy = removal(entry)
+    if target and target.platforms:
+        option = "--no-credentials" if own else "--take-over"
+        remedy = Remedy(("binfmt-setup", "install", option), target.platforms[0].name)
+    fact = known.CredentialsHeld(
+        from_distribution(facts, entry),
+        entry.name, own is not None, config.path if config else "",
     )  # fmt: skip
+    return Finding(fact, remedy=remedy, seen=(entry,))
 
 
 _SCRIPTS = frozenset(
@@ -101,18 +88,16 @@ _SCRIPTS = frozenset(
 """How names of programs end that a host runs itself, as scripts or by its own loader."""
 
 
-def programs_of_the_host(registration: Registration, native: Target | None) -> str:
-    """Which programs that the host runs itself an entry may take; empty when it takes none."""
+def programs_of_the_host(registration: Registration, native: Target | None) -> Caught | None:
+    """Which programs that the host runs itself an entry may take; None when it takes none."""
     if registration.extension:
-        taken = registration.extension.lower() in _SCRIPTS
-        return f"programs of the host whose names end in .{registration.extension}" * taken
+        return "extension" if registration.extension.lower() in _SCRIPTS else None
     if native is not None and may_catch(registration, native):
-        return "programs of the host itself"
+        return "native"
     if _may_start_with(registration, b"#!"):
-        return "scripts of the host, which start with #!"
-    if sum(bool(bits) for bits in _mask(registration)) < _FEWEST_BYTES:
-        return "every file that has one certain byte"
-    return ""
+        return "scripts"
+    few = sum(bool(bits) for bits in _mask(registration)) < _FEWEST_BYTES
+    return "one-byte" if few else None
 
 
 _FEWEST_BYTES = 2  # .pyc and LLVM's bitcode are told by two to four
@@ -158,65 +143,47 @@ def _interpreter_findings(facts: HostFacts, entry: Entry) -> Iterator[Finding]:
     """Who can change the program that runs, and where it lies."""
     path = entry.interpreter
     found = facts.emulators.at(path)
-    where = f"the interpreter of entry {entry.name}, {path},"
     if not path.startswith("/") or path.startswith(_OF_A_PROCESS):
-        yield Finding(
-            "interpreter-writable", "error",
-            f"{where} is another file for each process that starts a program",
-            f"run: {removal_command(entry)}", evidence=shown(entry),
-        )  # fmt: skip
+        moving = known.InterpreterOfEachProcess(entry.name, path)
+        yield Finding(moving, remedy=removal(entry), seen=(entry,))
     elif isinstance(found, Absent):
-        yield from _absent_findings(facts, entry, where)
+        yield from _absent_findings(facts, entry)
     elif isinstance(found, Interpreter):
-        yield from _file_findings(entry, found, where)
-        yield from _place_findings(entry, found, where)
+        yield from _file_findings(entry, found)
+        yield from _place_findings(entry, found)
     else:
-        why = os.strerror(found.errno) if isinstance(found, Unreadable) else "it is no file"
-        yield Finding(
-            "access-denied", "warning", f"{where} cannot be looked at: {why}",
-            "run it as root: sudo binfmt-setup check --security", evidence=shown(entry),
-        )  # fmt: skip
+        unread = known.InterpreterUnreadable(entry.name, path, found)
+        as_root = Remedy(("sudo", "binfmt-setup", "check", "--security"))
+        yield Finding(unread, remedy=as_root, seen=(entry,))
 
 
-def _absent_findings(facts: HostFacts, entry: Entry, where: str) -> Iterator[Finding]:
+def _absent_findings(facts: HostFacts, entry: Entry) -> Iterator[Finding]:
     """Nothing is there: what the kernel holds cannot be seen, or somebody can put it there."""
-    culprit = facts.emulators.makers.get(entry.interpreter)
+    name, path = entry.name, entry.interpreter
+    culprit = facts.emulators.makers.get(path)
     if culprit:
-        yield Finding(
-            "interpreter-writable", "error",
-            f"{where} does not exist, and others than root can put a file there: {culprit.reason}",
-            culprit.hint, evidence=f"{culprit.reason}; {shown(entry)}",
-        )  # fmt: skip
+        fact = known.InterpreterCanBeMade(name, path, culprit)
+        yield Finding(fact, remedy=mending(culprit), seen=(entry,))
     elif "F" in entry.flags:
-        yield Finding(
-            "interpreter-missing", "warning",
-            f"{where} does not exist here: what the kernel runs cannot be looked at",
-            f"run: {removal_command(entry)}", evidence=shown(entry),
-        )  # fmt: skip
+        gone = known.InterpreterNotHere(name, path)
+        yield Finding(gone, remedy=removal(entry), seen=(entry,))
 
 
-def _file_findings(entry: Entry, found: Interpreter, where: str) -> Iterator[Finding]:
+def _file_findings(entry: Entry, found: Interpreter) -> Iterator[Finding]:
     """Who can change the file, whose rights it has, and whether it is the one that was brought."""
+    name, path = entry.name, entry.interpreter
     if found.culprit:
-        yield Finding(
-            "interpreter-writable", "error",
-            f"{where} is not root's alone: {found.culprit.reason}",
-            found.culprit.hint, evidence=f"{found.culprit.reason}; {shown(entry)}",
-        )  # fmt: skip
+        others = known.InterpreterOfOthers(name, path, found.culprit)
+        yield Finding(others, remedy=mending(found.culprit), seen=(entry,))
     if found.set_id:
-        yield Finding(
-            "interpreter-writable", "error",
-            f"{where} is a set-user-ID or set-group-ID program: whoever starts a foreign program "
-            "has its rights",
-            f"run: chmod ug-s {shlex.quote(found.real_path)}", evidence=shown(entry),
-        )  # fmt: skip
+        without = Remedy(("chmod", "ug-s", found.real_path))
+        yield Finding(known.InterpreterSetId(name, path), remedy=without, seen=(entry,))
     if found.digest and found.sha256 and found.digest != found.sha256:
-        yield Finding(
-            "interpreter-altered", "error",
-            f"{where} is not the file that --qemu {found.source} brought",
-            f"run: binfmt-setup install --qemu {shlex.quote(found.source)}",
-            evidence=f"its SHA-256 is {found.digest}, written down was {found.sha256}",
-        )  # fmt: skip
+        again = Remedy(("binfmt-setup", "install", "--qemu", found.source))
+        altered = known.EntryInterpreterAltered(
+            path, found.source, found.digest, found.sha256, name
+        )
+        yield Finding(altered, remedy=again)
 
 
 def place_findings_of_files(culprits: Mapping[str, Culprit]) -> Iterator[Finding]:
@@ -225,12 +192,7 @@ def place_findings_of_files(culprits: Mapping[str, Culprit]) -> Iterator[Finding
     for path, culprit in culprits.items():
         if culprit.path not in told:
             told.add(culprit.path)
-            yield Finding(
-                "interpreter-writable", "error",
-                f"{path}, which decides what is registered at boot, is not root's alone: "
-                f"{culprit.reason}",
-                culprit.hint, evidence=culprit.reason,
-            )  # fmt: skip
+            yield Finding(known.BootFileOfOthers(path, culprit), remedy=mending(culprit))
 
 
 def _unread_findings(facts: HostFacts) -> Iterator[Finding]:
@@ -240,25 +202,17 @@ def _unread_findings(facts: HostFacts) -> Iterator[Finding]:
     if isinstance(facts.registry.listing, Unreadable):
         unread.append((BINFMT_MISC, BINFMT_MISC))
     for name, path in unread:
-        yield Finding(
-            "entry-unreadable", "warning",
-            f"{name} could not be read, so whether it can be trusted is not known",
-            f"look at it: ls -l {shlex.quote(path)}", evidence=path,
-        )  # fmt: skip
+        yield Finding(known.Unjudged(name, path), remedy=Remedy(("ls", "-l", path)))
 
 
-def _place_findings(entry: Entry, found: Interpreter, where: str) -> Iterator[Finding]:
+def _place_findings(entry: Entry, found: Interpreter) -> Iterator[Finding]:
     """The file system and the package that an interpreter comes from."""
+    name, path = entry.name, entry.interpreter
     if found.unfit_mount:
-        yield Finding(
-            "interpreter-mount", "warning", f"{where} lies on {found.unfit_mount}",
-            "install QEMU on the host's own file system: binfmt-setup install --install-qemu",
-            evidence=f"/proc/self/mountinfo; {shown(entry)}",
-        )  # fmt: skip
+        elsewhere = Remedy(("binfmt-setup", "install", "--install-qemu"))
+        fact = known.InterpreterMount(name, path, found.unfit_mount)
+        yield Finding(fact, remedy=elsewhere, seen=(entry,))
     # What --qemu brought never has a package; its SHA-256 vouches for it.
     if found.package == "" and found.real_path not in _WSL and not found.sha256:
-        yield Finding(
-            "interpreter-unpackaged", "warning", f"{where} belongs to no package",
-            f"look where it comes from: ls -l --time-style=full-iso {shlex.quote(found.real_path)}",
-            evidence="asked the package manager for the owner of the file",
-        )  # fmt: skip
+        look = Remedy(("ls", "-l", "--time-style=full-iso", found.real_path))
+        yield Finding(known.InterpreterUnpackaged(name, path), remedy=look)

@@ -1,4 +1,4 @@
-"""What a judgement consists of: findings, the state of each platform, and the verdict."""
+"""What a judgement consists of: the state of each platform, and the verdict on all."""
 
 from __future__ import annotations
 
@@ -7,31 +7,11 @@ from typing import TYPE_CHECKING, Literal
 from binfmt_setup.model.records import Record
 
 if TYPE_CHECKING:
+    from binfmt_setup.diagnosis.finding import Finding
     from binfmt_setup.model.registration import Entry
     from binfmt_setup.model.targets import Platform
 
-Severity = Literal["error", "warning", "info"]
 How = Literal["native", "emulated", "none"]
-
-
-class Finding(Record):
-    """One fact that keeps a platform from working, or will: stable code, words, remedy.
-
-    An error does not work; a warning works, and will break or is a risk. `evidence` is what
-    was read or tried that shows it. A message about a platform starts with its name.
-    """
-
-    code: str
-    severity: Severity
-    message: str
-    hint: str = ""
-    platform: str = ""
-    evidence: str = ""
-
-    @property
-    def words(self) -> str:
-        """The message without the platform in front."""
-        return self.message.removeprefix(f"{self.platform}: ")
 
 
 class PlatformState(Record):

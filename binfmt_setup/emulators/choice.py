@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 from typing import TYPE_CHECKING
 
+from binfmt_setup.emulators.refusals import (
+    ControlCharacters,
+    Dynamic,
+    NoFile,
+    NotElf,
+    NotExecutable,
+    SetId,
+    Writable,
+    WrongArchitecture,
+    refusal_words,
+)
 from binfmt_setup.model.errors import NoEmulator
-from binfmt_setup.model.interpreter import Interpreter, NotAFile
-from binfmt_setup.model.reading import Absent, NotLookedAt, Unreadable
+from binfmt_setup.model.interpreter import Interpreter
+from binfmt_setup.model.reading import Absent
 from binfmt_setup.model.registration import control_characters
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from binfmt_setup.emulators.refusals import Refusal
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.interpreter import InterpreterState
-    from binfmt_setup.model.reading import Unread
     from binfmt_setup.model.targets import Target
 
 HOST_PATTERNS = {
@@ -38,45 +48,40 @@ def candidates(target: Target, directory: str = "") -> tuple[str, ...]:
     return tuple(pattern.format(target.name) for pattern in HOST_PATTERNS)
 
 
-def refusal(facts: HostFacts, path: str, found: InterpreterState) -> tuple[str, str]:
-    """Why an interpreter must not be registered, as (finding code, words); ("", "") if it may.
+def refusal(facts: HostFacts, path: str, found: InterpreterState) -> Refusal | None:
+    """Why an interpreter must not be registered; None if it may.
 
     With the F flag the kernel runs the pinned file in every chroot and container, where a
     dynamically linked one finds no loader, and for every user, so nobody but root may change it:
     sshd's StrictModes judges in the same way.
     """
-    broken = isinstance(found, Interpreter) and control_characters(path + found.real_path)
-    if not isinstance(found, Interpreter) or not found.executable or broken:
-        behind = "is behind a name with control characters" if broken else "is not executable"
-        why = behind if isinstance(found, Interpreter) else _why_no_file(found)
-        return "interpreter-missing", f"{path} {why}"
+    if not isinstance(found, Interpreter):
+        return NoFile(path, found)
+    if control_characters(path + found.real_path):
+        return ControlCharacters(path)
+    if not found.executable:
+        return NotExecutable(path)
+    return _unfit(facts.kernel.native, path, found)
+
+
+def _unfit(native: Target | None, path: str, found: Interpreter) -> Refusal | None:
+    """Why a program that can be executed must not be registered."""
     if found.elf is None:
-        return "interpreter-wrong-architecture", f"{path} is no ELF program"
-    native = facts.kernel.native
+        return NotElf(path)
     # A 64-bit host may run 32-bit programs of its family: an i386 QEMU on amd64 is fine.
     if native and not native.runs(found.elf.target):
-        built_for = found.elf.target.name if found.elf.target else "an unknown machine"
-        words = f"{path} is a program for {built_for}, this host is {native.name}"
-        return "interpreter-wrong-architecture", words
+        built_for = found.elf.target.name if found.elf.target else ""
+        return WrongArchitecture(path, built_for, native.name)
     if not found.elf.static:
-        return "interpreter-dynamic", f"{path} is dynamically linked"
-    if found.culprit or found.set_id:
-        why = f"not root's alone: {found.culprit.reason}" if found.culprit else "a set-ID program"
-        return "interpreter-writable", f"{path} is {why}"
-    return "", ""
-
-
-def _why_no_file(found: NotAFile | Unread) -> str:
-    if isinstance(found, Unreadable):
-        return f"cannot be read: {os.strerror(found.errno)}"
-    if isinstance(found, NotLookedAt):
-        return "was not looked at"
-    return "is not a file" if isinstance(found, NotAFile) else "is missing"
+        return Dynamic(path)
+    if found.culprit:
+        return Writable(path, found.culprit)
+    return SetId(path) if found.set_id else None
 
 
 def may_register(facts: HostFacts, path: str, found: InterpreterState) -> bool:
     """Whether nothing speaks against an interpreter."""
-    return refusal(facts, path, found) == ("", "")
+    return refusal(facts, path, found) is None
 
 
 def choose(facts: HostFacts, target: Target) -> Interpreter | None:
@@ -88,25 +93,13 @@ def choose(facts: HostFacts, target: Target) -> Interpreter | None:
     return None
 
 
-def choice_explained(facts: HostFacts, target: Target) -> str:
-    """In one line which emulator is taken for a target and why, and which ones are not."""
-    chosen = choose(facts, target)
-    if chosen is None:
-        return ""
-    passed_over = []
-    for path in facts.emulators.candidates[target.name]:
-        if path == chosen.path:
-            break
-        passed_over.append(refusal(facts, path, facts.emulators.at(path))[1])
-    reason = f"{target.name}: taking {chosen.path} ({_reason(chosen, target)})"
-    return "; ".join([reason, *passed_over])
-
-
-def _reason(chosen: Interpreter, target: Target) -> str:
-    for pattern, reason in HOST_PATTERNS.items():
-        if chosen.path == pattern.format(target.name):
-            return reason
-    return f"from {chosen.source}" if chosen.source else "from the directory given"
+def passed_over(facts: HostFacts, target: Target) -> Iterator[Refusal]:
+    """Why those were not taken that come before the chosen one."""
+    for path in facts.emulators.candidates.get(target.name, ()):
+        refused = refusal(facts, path, facts.emulators.at(path))
+        if refused is None:
+            return
+        yield refused
 
 
 def missing(facts: HostFacts, targets: Sequence[Target]) -> NoEmulator:
@@ -114,22 +107,22 @@ def missing(facts: HostFacts, targets: Sequence[Target]) -> NoEmulator:
     from binfmt_setup.emulators.package_managers.interface import install_hint
 
     names = ", ".join(target.name for target in targets)
-    reasons = [
-        (facts.emulators.at(path), *refusal(facts, path, facts.emulators.at(path)), target)
+    refused = [
+        (refused, target)
         for target in targets
         for path in facts.emulators.candidates.get(target.name, ())
+        if not isinstance(facts.emulators.at(path), Absent)
+        and (refused := refusal(facts, path, facts.emulators.at(path))) is not None
     ]
-    refused = [
-        words + _static_one(facts, target) * (code == "interpreter-dynamic")
-        for found, code, words, target in reasons
-        if not isinstance(found, Absent) and words
+    words = [
+        refusal_words(one) + _static_one(facts, target) * isinstance(one, Dynamic)
+        for one, target in refused
     ]
-    why = f": {'; '.join(refused)}" if refused else ""
-    codes = (code for found, code, _, _ in reasons if not isinstance(found, Absent) and code)
+    why = f": {'; '.join(words)}" if words else ""
     return NoEmulator(
         f"no usable emulator for {names}{why}",
         hint=install_hint(facts, targets),
-        code=next(codes, "interpreter-missing"),
+        code=next((one.code for one, _ in refused), "interpreter-missing"),
     )
 
 

@@ -9,6 +9,7 @@ so that versions lie side by side and an entry names one of them for good:
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import NoEmulator
@@ -117,7 +118,7 @@ def refuse_untrusted(host: Host, store: str) -> None:
     """Raises NoEmulator for a store in which others could put or change emulators."""
     culprit = culprit_on(host, store)
     if culprit is not None:
-        mend = f"run: {culprit.remedy}   (or keep" if culprit.remedy else "(keep"
+        mend = f"run: {shlex.join(culprit.command)}   (or keep" if culprit.command else "(keep"
         raise NoEmulator(
             f"no emulators are kept in {store}: {culprit.reason}",
             hint=f"{mend} them elsewhere. install: --qemu-store DIR; run: XDG_CACHE_HOME=DIR)",

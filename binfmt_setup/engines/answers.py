@@ -13,7 +13,7 @@ from binfmt_setup.system.programs import Completed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from binfmt_setup.diagnosis.verdict import Finding
+    from binfmt_setup.diagnosis.finding import Finding
     from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.model.targets import Platform
 

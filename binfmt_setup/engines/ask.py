@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from binfmt_setup.diagnosis.finding import Finding
 from binfmt_setup.diagnosis.verdict import Verdict
+from binfmt_setup.engines import catalogue as known
 from binfmt_setup.engines import findings
 from binfmt_setup.engines.answers import EngineReport
 from binfmt_setup.engines.build_log import buildable
@@ -21,7 +23,7 @@ from binfmt_setup.system.programs import SAFE_PATH
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from binfmt_setup.diagnosis.verdict import Finding, PlatformState
+    from binfmt_setup.diagnosis.verdict import PlatformState
     from binfmt_setup.engines.answers import Question
     from binfmt_setup.engines.call import Caller
 
@@ -50,7 +52,9 @@ def ask_engines(calls: EngineCalls, question: Question) -> tuple[EngineReport, .
         every = map(engine_named, ENGINES)
         wanted = [e for e in every if e.name in named or e.installed(calls.caller.host)]
     if not wanted:
-        return (EngineReport("auto", findings=(findings.none_installed(ENGINES, SAFE_PATH),)),)
+        return (
+            EngineReport("auto", findings=(Finding(known.NoEngine(SAFE_PATH, tuple(ENGINES))),)),
+        )
     return ask_with(wanted, calls, question)
 
 
@@ -64,7 +68,7 @@ def ask_with(
 
 def _ask(engine: Engine, caller: Caller, question: Question) -> EngineReport:
     if not engine.installed(caller.host):
-        missing = findings.not_installed(engine.name, SAFE_PATH)
+        missing = Finding(known.EngineMissing(SAFE_PATH, (engine.name,)))
         return EngineReport(engine.name, findings=(missing,))
     try:
         return engine.ask(caller, question)
@@ -100,11 +104,11 @@ def _state(state: PlatformState, reports: Sequence[EngineReport]) -> PlatformSta
     more = tuple(f for report in reports for f in report.findings if f.platform == name)
     if not built and all(finding.severity != "error" for finding in own + more):
         missing = [report.name for report in answered if name not in report.built]
-        own = (findings.not_built(state.platform, missing), *own)
+        own = (Finding(known.NotBuilt(tuple(missing)), state.platform.name), *own)
     how = state.how if state.how != "none" or not built else "emulated"
     return replace(state, built=built, how=how, findings=own + more)
 
 
 def _eased(finding: Finding) -> Finding:
     """An error that keeps nothing from working here is a piece of information."""
-    return replace(finding, severity="info") if finding.severity == "error" else finding
+    return replace(finding, eased=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from binfmt_setup.diagnosis.finding import Finding
+from binfmt_setup.engines import catalogue as known
 from binfmt_setup.engines import findings
 from binfmt_setup.model.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from binfmt_setup.diagnosis.verdict import Finding, Severity
     from binfmt_setup.engines.answers import Question
     from binfmt_setup.model.targets import Platform
 
@@ -100,7 +101,8 @@ def reason_not_to_ask(builder: Builder) -> Finding | None:
     """A builder that does not run: starting it may pull an image, which is not ours to do."""
     broken = next((node for node in builder.nodes if node.error), None)
     if broken is not None:
-        return findings.node_broken(builder.name, broken.name, broken.endpoint, broken.error)
+        fact = known.NodeBroken(builder.name, broken.name, broken.endpoint, broken.error)
+        return Finding(fact)
     if builder.nodes and all(node.status != "running" for node in builder.nodes):
         return findings.builder_stopped(builder.name, builder.nodes[0].status)
     return None
@@ -112,8 +114,7 @@ def builder_findings(
     """What can be told of a builder before it builds."""
     found: list[Finding] = []
     if builder.driver == "docker" and not containerd_store and len(question.platforms) > 1:
-        severity: Severity = "error" if question.named else "warning"
-        found.append(findings.builder_for_one(builder.name, severity))
+        found.append(findings.builder_for_one(builder.name, named=question.named))
     found += _stale(builder, question)
     found += _nodes(builder, question.platforms)
     return tuple(found)
@@ -127,22 +128,12 @@ def _stale(builder: Builder, question: Question) -> Iterator[Finding]:
     asked = [platform.name for platform in question.platforms if platform.name in DETECTED]
     unlisted = [n for n in asked if n in question.running and not builder.node_for(n)]
     vanished = [n for n in asked if n not in question.running and builder.node_for(n)]
-    refresh = refresh_command(builder)
+    where = builder.nodes[0].endpoint
     for names, listed in ((unlisted, False), (vanished, True)):
         if names:
-            yield findings.builder_stale(builder.name, names, refresh, listed=listed)
-
-
-def refresh_command(builder: Builder) -> str:
-    """How a builder of this driver is made to look again."""
-    name = builder.name
-    if builder.driver == "docker-container":
-        return f"run: docker buildx stop {name} && docker buildx inspect --bootstrap {name}"
-    if builder.driver == "docker":
-        return (
-            "run: systemctl restart docker (a new platform also appears by itself after some 20 s)"
-        )
-    return f"restart buildkitd at {builder.nodes[0].endpoint}"
+            yield findings.builder_stale(
+                known.BuilderStale(builder.name, builder.driver, where, tuple(names), listed)
+            )
 
 
 def _nodes(builder: Builder, platforms: Sequence[Platform]) -> Iterator[Finding]:
@@ -152,7 +143,7 @@ def _nodes(builder: Builder, platforms: Sequence[Platform]) -> Iterator[Finding]
         if node is None or not builder.remote(node):
             continue
         native = node.native == platform.name
-        yield findings.built_by_node(platform.name, node.name, node.endpoint, native=native)
+        yield Finding(known.BuilderNode(platform.name, node.name, node.endpoint, native))
 
 
 def built_elsewhere(builder: Builder, platforms: Sequence[Platform]) -> frozenset[str]:

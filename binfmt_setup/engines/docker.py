@@ -10,6 +10,8 @@ import errno
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from binfmt_setup.diagnosis.finding import Finding
+from binfmt_setup.engines import catalogue as known
 from binfmt_setup.engines import findings
 from binfmt_setup.engines.build_log import as_list, as_object, as_text, object_in
 from binfmt_setup.engines.buildx import (
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from binfmt_setup.diagnosis.verdict import Finding, Severity
     from binfmt_setup.engines.answers import Build, Question
     from binfmt_setup.engines.call import Caller
     from binfmt_setup.model.targets import Platform
@@ -41,9 +42,6 @@ FIRST_WITHOUT_EXPERIMENTAL = (20, 10)
 FIRST_BUILDKIT_IN_BUILDX = (23, 0)
 """From here on `docker build` has no BuildKit of its own (release notes of 23.0)."""
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
-_ENTER_ROOTLESS = (
-    "nsenter -U -m --preserve-credentials -t $(cat $XDG_RUNTIME_DIR/dockerd-rootless/child_pid)"
-)
 
 
 class DockerFacts(Record):
@@ -87,22 +85,22 @@ def version_findings(facts: DockerFacts) -> tuple[Finding, ...]:
     """What a Docker of these versions cannot do at all."""
     for who, version in (("the client", facts.client), ("the daemon", facts.server)):
         if (0, 0) < version_pair(version) < OLDEST:
-            return (findings.too_old("docker", who, version, "19.03"),)
+            return (Finding(known.EngineTooOld("docker", who, version, "19.03")),)
     old = version_pair(facts.server) < FIRST_WITHOUT_EXPERIMENTAL
     if old and not facts.server_experimental:
-        return (findings.experimental_off(facts.server),)
+        return (Finding(known.ExperimentalOff(facts.server)),)
     return ()
 
 
 def without_buildx(facts: DockerFacts, *, several: bool, named: bool) -> Finding | None:
     """What the lack of buildx means for a client of this version."""
     if version_pair(facts.client) >= FIRST_BUILDKIT_IN_BUILDX:
-        return findings.buildx_needed(facts.client)
+        return Finding(known.BuildxMissing(facts.client))
     if not several:
         return None
     old = version_pair(facts.client) < FIRST_WITHOUT_EXPERIMENTAL
-    severity: Severity = "error" if named else "warning"
-    return findings.buildx_for_several(severity, hidden=old and not facts.client_experimental)
+    hidden = old and not facts.client_experimental
+    return Finding(known.BuildxForSeveral(facts.client, named, hidden))
 
 
 class Docker(Engine):
@@ -184,13 +182,13 @@ class DockerSession(Session):
 
     def explained(self, question: Question, finding: Finding) -> Finding:
         """A failed build of a platform that runs outside: then the cause lies with Docker."""
-        if finding.code != "engine-build-failed" or finding.platform not in question.running:
+        failed = findings.failed_build(finding)
+        if failed is None or finding.platform not in question.running:
             return finding
         if self._facts.rootless and _own_registry(self._caller):
-            return findings.own_registry(finding, "rootless Docker", _ENTER_ROOTLESS)
+            return findings.own_registry(finding, failed, rootless_docker=True)
         options = [o.removeprefix("name=") for o in self._facts.security if "cgroupns" not in o]
-        enforcing = ", ".join(options) or "no security options"
-        return findings.runs_outside(finding, f"{finding.hint}; in force are: {enforcing}")
+        return findings.runs_outside(finding, failed, tuple(options))
 
     def elsewhere(self, platforms: Sequence[Platform]) -> frozenset[str]:
         """The platforms that a node on another machine builds."""
@@ -213,9 +211,9 @@ def _why_unreachable(caller: Caller) -> Finding:
     path = endpoint.removeprefix("unix://")
     number = caller.host.connect_errno(path) if path.startswith("/") else 0
     if number in (errno.EACCES, errno.EPERM):
-        return findings.daemon_denies(endpoint)
+        return Finding(known.DaemonDenies(endpoint))
     name = errno.errorcode.get(number, str(number)) if number else ""
-    return findings.daemon_unreachable(endpoint, name)
+    return Finding(known.DaemonUnreachable(endpoint, name))
 
 
 def _endpoint(caller: Caller, context: str = "") -> str:

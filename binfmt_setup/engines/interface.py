@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
-    from binfmt_setup.diagnosis.verdict import Finding
+    from binfmt_setup.diagnosis.finding import Finding
     from binfmt_setup.engines.answers import Build, Question
     from binfmt_setup.engines.call import Caller
     from binfmt_setup.model.targets import Platform

@@ -12,6 +12,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from binfmt_setup.diagnosis.finding import Finding
+from binfmt_setup.engines import catalogue as known
 from binfmt_setup.engines import findings
 from binfmt_setup.engines.build_log import as_object, as_text, context_files, platforms_of_index
 from binfmt_setup.engines.interface import SETTINGS_VARIABLES, Engine, Session
@@ -23,7 +25,6 @@ from binfmt_setup.system.scratch import workspace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from binfmt_setup.diagnosis.verdict import Finding
     from binfmt_setup.engines.answers import Build, Question
     from binfmt_setup.engines.call import Caller
     from binfmt_setup.model.targets import Platform
@@ -104,7 +105,8 @@ class StoreSession(Session):
         if not (0, 0) < version_pair(self.version) < oldest:
             return ()
         first = ".".join(map(str, oldest))
-        return (findings.too_old(self._engine.name, "its version", self.version, first),)
+        fact = known.EngineTooOld(self._engine.name, "its version", self.version, first)
+        return (Finding(fact),)
 
     def remarks(self, question: Question) -> tuple[Finding, ...]:  # noqa: ARG002
         """Nothing: without a daemon there is no builder to be stale."""
@@ -125,12 +127,13 @@ class StoreSession(Session):
 
     def explained(self, question: Question, finding: Finding) -> Finding:
         """A failed build of a platform that runs outside: a registry of its own may hide it."""
-        if finding.code != "engine-build-failed" or finding.platform not in question.running:
+        failed = findings.failed_build(finding)
+        if failed is None or finding.platform not in question.running:
             return finding
         name = self._engine.name
         if self._caller.host.user_and_machine()[0] != 0 and _own_registry(self._caller, name):
-            return findings.own_registry(finding, "its user namespace", f"{name} unshare")
-        return findings.runs_outside(finding)
+            return findings.own_registry(finding, failed, rootless_docker=False)
+        return findings.runs_outside(finding, failed)
 
 
 class _StoreBuild(Record):

@@ -47,20 +47,10 @@ class Culprit(Record):
         return f"{self.path} cannot be looked at ({errno.errorcode.get(self.number, self.number)})"
 
     @property
-    def remedy(self) -> str:
+    def command(self) -> tuple[str, ...]:
         """The command that mends it; empty when none does."""
-        import shlex
-
-        where = shlex.quote(self.path)
         if self.fault is Fault.OWNER:
-            return f"chown -h root {where}"
+            return ("chown", "-h", "root", self.path)
         if self.fault in (Fault.GROUP, Fault.OTHERS):
-            return f"chmod go-w {where}"
-        return f"setfacl -b {where}" if self.fault is Fault.ACL else ""
-
-    @property
-    def hint(self) -> str:
-        """What to do, in a finding's or an error's words."""
-        if command := self.remedy:
-            return f"run: {command}"
-        return f"use a file that root alone can change instead of what lies at {self.path}"
+            return ("chmod", "go-w", self.path)
+        return ("setfacl", "-b", self.path) if self.fault is Fault.ACL else ()

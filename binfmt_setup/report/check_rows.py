@@ -9,17 +9,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from binfmt_setup.boot.survival import persistence_problem
+from binfmt_setup.diagnosis.catalogue import NotProbed
 from binfmt_setup.diagnosis.judge import knows_f
 from binfmt_setup.emulators import choice
+from binfmt_setup.emulators.refusals import refusal_words
+from binfmt_setup.report.words import boot, hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from binfmt_setup.diagnosis.judge import Source
     from binfmt_setup.diagnosis.verdict import PlatformState
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Entry
 
 Mark = Literal["good", "bad", "warn", "note"]
+
+
+_KNOWN: dict[Source, str] = {
+    "tried": "tried: a pinned emulator ran",
+    "entry": "an entry has it",
+    "version": "by its version",
+}
 
 
 class Row(NamedTuple):
@@ -37,7 +48,7 @@ def host_rows(facts: HostFacts, *, emulated: bool) -> Iterator[Row]:
         return
     where = f" (in a {facts.process.container} container)" if facts.process.container else ""
     known = knows_f(facts, emulated=emulated)
-    flag = f"has the F flag ({known})" if known else "has no F flag"
+    flag = f"has the F flag ({_KNOWN[known]})" if known else "has no F flag"
     words = f"Linux {facts.kernel.release} on {facts.kernel.machine}{where} {flag}"
     yield Row("good" if known else "bad", "kernel", words)
     if facts.registry.mount.state == "mounted":
@@ -71,11 +82,11 @@ def _emulator_row(facts: HostFacts, state: PlatformState, handler: Entry | None)
         path = chosen.path
     else:
         return Row("bad", "emulator", f"none for {state.platform.target.name}")
-    _, refused = choice.refusal(facts, path, facts.emulators.at(path))
+    refused = choice.refusal(facts, path, facts.emulators.at(path))
     number = facts.emulators.version_at(path).partition(" ")[0]
-    if not refused:
+    if refused is None:
         return Row("good", "emulator", f"{path} is static" + (f" ({number})" if number else ""))
-    return Row("warn" if state.ran else "bad", "emulator", refused)
+    return Row("warn" if state.ran else "bad", "emulator", refusal_words(refused))
 
 
 def _entry_rows(facts: HostFacts, handler: Entry | None) -> Iterator[Row]:
@@ -88,7 +99,7 @@ def _entry_rows(facts: HostFacts, handler: Entry | None) -> Iterator[Row]:
     problem = persistence_problem(facts, handler.name)
     config = facts.boot.config_of(handler.name)
     by = f"registered at boot by {config.path if config else 'update-binfmts'}"
-    yield Row("warn" if problem else "good", "reboot", problem or by)
+    yield Row("warn" if problem else "good", "reboot", boot.lost(problem) if problem else by)
 
 
 def _program_row(state: PlatformState) -> Row:
@@ -100,6 +111,12 @@ def _program_row(state: PlatformState) -> Row:
     if state.ran:
         return Row("good", "program", f"one for {name} ran in an empty chroot")
     if state.unproven:
-        return Row("note", "program", state.findings[0].words)
+        return Row("note", "program", f"{name} is not proven: {why_unproven(state)}")
     mark: Mark = "note" if state.ok else "bad"
     return Row(mark, "program", f"one for {name} does not run in an empty chroot")
+
+
+def why_unproven(state: PlatformState) -> str:
+    """Why nothing shows that a platform works."""
+    facts = (finding.fact for finding in state.findings)
+    return next((hosts.why_unproven(f) for f in facts if isinstance(f, NotProbed)), "")

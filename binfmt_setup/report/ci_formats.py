@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from binfmt_setup.report import words
 from binfmt_setup.report.result import CheckResult, Result
-from binfmt_setup.report.text_report import plain, platform_verdict, remedies
+from binfmt_setup.report.text_report import plain, platform_verdict
 
 if TYPE_CHECKING:
-    from binfmt_setup.diagnosis.verdict import Finding, PlatformState
+    from binfmt_setup.diagnosis.finding import Finding
+    from binfmt_setup.diagnosis.verdict import PlatformState
     from binfmt_setup.model.errors import BinfmtSetupError
 
 _LEVELS = {"error": "error", "warning": "warning", "info": "notice"}
@@ -25,9 +27,7 @@ def github_report(result: Result) -> str:
 
 
 def _annotation(finding: Finding) -> str:
-    seen = f"seen: {finding.evidence}" if finding.evidence else ""
-    words = "\n".join(part for part in (finding.message, seen, finding.hint) if part)
-    return _command(_LEVELS[finding.severity], finding.code, words)
+    return _command(_LEVELS[finding.severity], finding.code, _told(finding, ""))
 
 
 def github_error(error: BinfmtSetupError) -> str:
@@ -35,8 +35,8 @@ def github_error(error: BinfmtSetupError) -> str:
     return _command("error", error.code, f"{error.message}\n{error.hint}".strip())
 
 
-def _command(level: str, code: str, words: str) -> str:
-    escaped = words.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+def _command(level: str, code: str, text: str) -> str:
+    escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     return f"::{level} title=binfmt-setup {code}::{escaped}"
 
 
@@ -48,9 +48,9 @@ def github_summary(result: Result) -> str:
         lines += [_summary_row(state) for state in result.verdict.platforms]
         lines.append("")
     findings = result.verdict.all_findings
-    lines += [f"- **{f.severity}** `{f.code}`: {_cell(f.message)}" for f in findings]
+    lines += [f"- **{f.severity}** `{f.code}`: {_cell(words.message(f))}" for f in findings]
     lines += [f"- **error** `{e.code}`: {_cell(e.message)}" for e in result.errors]
-    for hint in remedies(findings):
+    for hint in words.remedies(findings):
         # Indented: no run of backticks in a name ends this kind of code block.
         lines += ["", f"    {plain(hint.removeprefix('run: '))}"]
     return "\n".join([*lines, ""])
@@ -85,11 +85,11 @@ def junit_report(result: Result) -> str:
         )
         errors = [f for f in state.findings if f.severity == "error"] or result.verdict.findings
         if state.unproven:
-            ET.SubElement(case, "skipped", message=state.findings[0].message)
+            ET.SubElement(case, "skipped", message=words.message(state.findings[0]))
         elif not state.ok:
-            message = errors[0].message if errors else "does not run"
+            message = words.message(errors[0]) if errors else "does not run"
             failure = ET.SubElement(case, "failure", message=_xml(message))
-            failure.text = _xml("\n".join(_told(f) for f in errors))
+            failure.text = _xml("\n".join(_told(f, f" [{f.code}]") for f in errors))
     engines = result.engines if isinstance(result, CheckResult) else ()
     for report in engines:
         case = ET.SubElement(suite, "testcase", classname="binfmt-setup.engine", name=report.name)
@@ -104,7 +104,7 @@ def junit_report(result: Result) -> str:
             case = ET.SubElement(suite, "testcase", classname="binfmt-setup.check", name=error.code)
             ET.SubElement(case, "error", message=_xml(error.message)).text = _xml(error.hint)
     suite.set("tests", str(len(suite.findall("testcase"))))
-    notes = [f"{f.severity}: {_told(f)}" for f in result.verdict.all_findings]
+    notes = [f"{f.severity}: {_told(f, f' [{f.code}]')}" for f in result.verdict.all_findings]
     if notes:
         ET.SubElement(suite, "system-out").text = _xml("\n".join(notes))
     ET.indent(suite)
@@ -122,10 +122,11 @@ def junit_error(error: BinfmtSetupError) -> str:
     return ET.tostring(suite, encoding="unicode", xml_declaration=True)
 
 
-def _told(finding: Finding) -> str:
-    """All of a finding in lines."""
-    seen = f"seen: {finding.evidence}" if finding.evidence else ""
-    lines = [f"{finding.message} [{finding.code}]", seen, finding.hint]
+def _told(finding: Finding, code: str) -> str:
+    """All of a finding in lines; its code, where it is wanted, behind the first."""
+    evidence = words.evidence(finding)
+    seen = f"seen: {evidence}" if evidence else ""
+    lines = [words.message(finding) + code, seen, words.hint(finding)]
     return "\n".join(line for line in lines if line)
 
 

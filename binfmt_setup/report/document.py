@@ -18,12 +18,14 @@ from binfmt_setup.changes.steps import (
 )
 from binfmt_setup.diagnosis.ownership import origin
 from binfmt_setup.model.targets import target_of_entry
+from binfmt_setup.report import words
 from binfmt_setup.report.result import TYPES, ChangeResult, CheckResult, ExplainResult, Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from binfmt_setup.diagnosis.judge import Finding, PlatformState
+    from binfmt_setup.diagnosis.finding import Finding, Remedy
+    from binfmt_setup.diagnosis.verdict import PlatformState
     from binfmt_setup.engines.answers import EngineReport
     from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.model.facts import HostFacts
@@ -193,14 +195,21 @@ def engine_row(report: EngineReport) -> Json:
 
 def finding_row(finding: Finding) -> Json:
     """One finding."""
+    hint = words.hint(finding)
     return {
         "code": finding.code,
         "severity": finding.severity,
-        "message": finding.message,
-        "evidence": finding.evidence,
-        "hint": finding.hint,
+        "message": words.message(finding),
+        "evidence": words.evidence(finding),
+        "hint": hint,
+        "remedy": {"command": _command(finding.remedy), "text": hint},
         "platform": finding.platform or None,
     }
+
+
+def _command(remedy: Remedy | None) -> list[str] | None:
+    """The command as a program can run it; None where the user has to fill in a word."""
+    return list(remedy.argv) if remedy and remedy.command and remedy.complete else None
 
 
 def error_row(error: BinfmtSetupError) -> Json:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from binfmt_setup.boot.survival import persistence_problem
 from binfmt_setup.model.records import Record
 from binfmt_setup.model.targets import parse_platform, target_of_entry
-from binfmt_setup.report.check_rows import host_rows, platform_rows
+from binfmt_setup.report import words
+from binfmt_setup.report.check_rows import host_rows, platform_rows, why_unproven
 from binfmt_setup.report.result import (
     ChangeResult,
     CheckResult,
@@ -22,13 +23,13 @@ from binfmt_setup.report.result import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from binfmt_setup.diagnosis.verdict import Finding, PlatformState, Verdict
+    from binfmt_setup.diagnosis.finding import Finding
+    from binfmt_setup.diagnosis.verdict import PlatformState, Verdict
     from binfmt_setup.engines.answers import EngineReport
     from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.model.facts import HostFacts
 
 _COLUMNS = 80
-_INSTALL = "run: binfmt-setup install"
 _COLOURS = {"good": "32", "bad": "31", "warn": "33", "dim": "2"}
 
 
@@ -152,7 +153,7 @@ def _how(state: PlatformState) -> str:
     """How a platform's programs run, in a few words that fit a line of 80 columns."""
     if state.unproven:
         by = f"registered as {state.handler.name} " if state.handler else ""
-        return f"{by}not proven: {state.findings[0].message.partition(': ')[2]}"
+        return f"{by}not proven: {why_unproven(state)}"
     if state.ok and not state.ran:
         return "built by the engine, does not run on the host itself"
     if not state.ok:
@@ -176,45 +177,26 @@ def _finding_lines(verdict: Verdict, style: Style) -> Iterator[str]:
     rows = sorted(grouped.items(), key=lambda group: order.index(group[0][0]))
     for (severity, code, template), found in rows:
         names = ", ".join(finding.platform for finding in found if finding.platform)
-        said = template if len(found) > 1 else found[0].words
-        words = f"{names}: {said}" if names else found[0].message
-        yield from _marked(style, kinds[severity], f"{words} [{code}]")
-        if found[0].evidence and severity != "info":
+        said = template if len(found) > 1 else words.words_of(found[0].fact).message
+        line = f"{names}: {said}" if names else said
+        yield from _marked(style, kinds[severity], f"{line} [{code}]")
+        seen = words.evidence(found[0])
+        if seen and severity != "info":
             more = f" (and {len(found) - 1} like it)" if len(found) > 1 else ""
             yield from (
                 style.paint(line, "dim")
-                for line in wrapped(f"seen: {found[0].evidence}{more}", "    ", "      ")
+                for line in wrapped(f"seen: {seen}{more}", "    ", "      ")
             )
-    for hint in remedies(verdict.all_findings):
+    for hint in words.remedies(verdict.all_findings):
         yield f"  {style.mark('hint')} {plain(hint)}"
 
 
 def _template(finding: Finding) -> str:
     """The words of a finding with its target's name as `*`, equal for several platforms."""
+    said = words.words_of(finding.fact).message
     if not finding.platform:
-        return finding.message
-    target = parse_platform(finding.platform).target.name
-    return finding.words.replace(target, "*")
-
-
-def remedies(findings: Sequence[Finding]) -> list[str]:
-    """Every remedy once; those that differ in the platform alone become one command."""
-    merged: dict[str, list[str]] = {}
-    for finding in findings:
-        if finding.severity == "info" or not finding.hint:
-            continue
-        command, space, last = finding.hint.rpartition(" ")
-        names = merged.setdefault(command if last == finding.platform else finding.hint, [])
-        if last == finding.platform and space and last not in names:
-            names.append(last)
-    commands = [" ".join([command, *names]) for command, names in merged.items()]
-    # Whatever installs for platforms mounts the registry on the way.
-    return [c for c in commands if not _contained(c, commands)]
-
-
-def _contained(command: str, commands: Sequence[str]) -> bool:
-    bare = command.startswith(_INSTALL) and "linux/" not in command
-    return bare and any(c.startswith(command + " ") for c in commands)
+        return said
+    return said.replace(parse_platform(finding.platform).target.name, "*")
 
 
 def _action_lines(result: ChangeResult, style: Style, *, diff: bool) -> Iterator[str]:

@@ -12,6 +12,7 @@ from binfmt_setup.engines.buildx import builder_findings, parse_builder, reason_
 from binfmt_setup.engines.docker import parse_info, parse_version, version_findings
 from binfmt_setup.engines.podman import parse_info as parse_store
 from binfmt_setup.model.targets import parse_platform
+from binfmt_setup.report.words import hint, message
 
 CASES = Path(__file__).parent / "engines"
 DOCKERS = sorted(CASES.glob("docker-*.json"), key=str)
@@ -69,8 +70,8 @@ def test_a_builder_with_a_native_node_elsewhere() -> None:
     asked = question(NATIVE, "linux/arm64", "linux/arm/v7", running=(NATIVE,))
     found = builder_findings(builder, asked, containerd_store=False)
     assert [(f.code, f.severity) for f in found] == [("builder-node", "info")] * 2
-    assert "no emulation is needed" in found[0].message
-    assert "emulates it" in found[1].message
+    assert "no emulation is needed" in message(found[0])
+    assert "emulates it" in message(found[1])
 
 
 def test_a_builder_that_does_not_run_is_not_started() -> None:
@@ -79,7 +80,7 @@ def test_a_builder_that_does_not_run_is_not_started() -> None:
     finding = reason_not_to_ask(builder)
     assert finding is not None
     assert finding.code == "builder-unsuitable"
-    assert finding.hint == "run: docker buildx inspect --bootstrap remote-builder"
+    assert hint(finding) == "run: docker buildx inspect --bootstrap remote-builder"
 
 
 def test_a_node_that_does_not_answer() -> None:
@@ -87,7 +88,7 @@ def test_a_node_that_does_not_answer() -> None:
     assert builder is not None
     finding = reason_not_to_ask(builder)
     assert finding is not None
-    assert "Could not resolve hostname" in finding.message
+    assert "Could not resolve hostname" in message(finding)
 
 
 @pytest.mark.parametrize(
@@ -110,8 +111,8 @@ def test_a_stale_builder(listed: str, running: tuple[str, ...], words: str) -> N
         builder, question("linux/arm64", running=running), containerd_store=True
     )
     assert [f.code for f in found] == (["builder-stale"] if words else [])
-    assert not words or words in found[0].message
-    assert all("docker buildx stop b &&" in f.hint for f in found)
+    assert not words or words in message(found[0])
+    assert all("docker buildx stop b &&" in hint(f) for f in found)
 
 
 @pytest.mark.parametrize("text", ["", "{ <garbage>", "Name: x\n", "Nodes:\nName: y\n", "\0\n:\n"])

@@ -16,10 +16,11 @@ from binfmt_setup.commands import look
 from binfmt_setup.commands.check import check
 from binfmt_setup.commands.install import install
 from binfmt_setup.commands.request import InstallOptions
+from binfmt_setup.diagnosis.catalogue import NotPersistent
 from binfmt_setup.model.errors import BinfmtSetupError
 from binfmt_setup.model.facts import HostFacts
 from binfmt_setup.model.records import replace
-from binfmt_setup.report import ci_formats, text_report
+from binfmt_setup.report import ci_formats, text_report, words
 from binfmt_setup.report.result import CheckResult, Result
 from binfmt_setup.report.text_report import Style
 from tests import judged, recorded
@@ -149,22 +150,23 @@ def test_the_verdict_comes_last_and_the_remedies_right_before_it(host: Host) -> 
     for result in results(host):
         *lines, verdict = text_report.text_report(result, PLAIN).splitlines()
         assert not verdict.startswith((" ", "✓", "✗", "!", "·"))
-        remedies = text_report.remedies(result.verdict.all_findings)
+        remedies = words.remedies(result.verdict.all_findings)
         assert lines[len(lines) - len(remedies) :] == [f"  → {hint}" for hint in remedies]
 
 
 def test_a_finding_has_evidence_and_a_remedy(host: Host) -> None:
     for result in results(host):
         for finding in result.verdict.all_findings:
-            assert finding.message
+            assert words.message(finding)
             if finding.severity != "info":
-                assert finding.evidence, finding
-                assert finding.hint or "no init" in finding.message, finding
+                assert words.evidence(finding), finding
+                lasts = not isinstance(finding.fact, NotPersistent)
+                assert words.hint(finding) or not lasts, finding
 
 
 def test_a_remedy_that_says_install_does_not_run_into_a_wall(host: Host) -> None:
     """What is told to be run is what `install --check` says it can do."""
-    hints = [finding.hint for finding in host.check.verdict.all_findings]
+    hints = [words.hint(finding) for finding in host.check.verdict.all_findings]
     if not any(hint.startswith("run: binfmt-setup install linux/") for hint in hints):
         return
     planned = judged.planned(host.case, host.host)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from binfmt_setup.boot import survival, units
+from binfmt_setup.boot import units
 from binfmt_setup.model.registration import Registration
 from binfmt_setup.model.registry_facts import SWAP_PREFIX
 from binfmt_setup.model.targets import target_named
+from binfmt_setup.report.words import boot
 from tests.own_namespace import PROBES
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def test_a_missing_file_is_named_in_the_words_of_check(
 ) -> None:
     emulator.unlink()
     done = registry.run(*shell, str(SCRIPT), str(config))
-    words = f"{survival.MISSING.format(emulator)}: {survival.BRING_BACK}\n"
+    words = f"{boot.MISSING.format(emulator)}: {boot.BRING_BACK}\n"
     assert (done.returncode, done.stderr) == (1, words)
 
 
@@ -158,7 +159,7 @@ def test_no_registry_is_named_in_the_words_of_check(
 ) -> None:
     sandbox.sh(f"mount -t tmpfs none {REGISTRY}")
     done = sandbox.run(*shell, str(SCRIPT), str(config))
-    words = f"{survival.NOT_MOUNTED}: {survival.UNMASK_REGISTRY}\n"
+    words = f"{boot.NOT_MOUNTED}: {boot.UNMASK_REGISTRY}\n"
     assert (done.returncode, done.stderr) == (1, words)
 
 
@@ -168,7 +169,7 @@ def test_a_registry_switched_off_is_named(
     registry.sh(f"echo 0 > {REGISTRY}/status")
     done = registry.run(*shell, str(SCRIPT), str(config))
     assert done.returncode == 1
-    assert done.stderr == f"{survival.SWITCHED_OFF}: {survival.SWITCH_ON}\n"
+    assert done.stderr == f"{boot.SWITCHED_OFF}: {boot.SWITCH_ON}\n"
 
 
 @pytest.mark.parametrize("alone", [True, False])

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from binfmt_setup.diagnosis.judge import Finding, PlatformState, Verdict
+from binfmt_setup.diagnosis.catalogue import EntryMissing
+from binfmt_setup.diagnosis.finding import Finding
+from binfmt_setup.diagnosis.verdict import PlatformState, Verdict
 from binfmt_setup.engines.answers import EngineReport, Question, try_builds
 from binfmt_setup.engines.ask import EngineCalls, ask_engines, asked_engines, with_engines
 from binfmt_setup.engines.build_log import (
@@ -32,6 +34,7 @@ from binfmt_setup.model.targets import Platform, parse_platform
 from binfmt_setup.report.ci_formats import junit_report
 from binfmt_setup.report.result import CheckResult
 from binfmt_setup.report.text_report import Style, text_report
+from binfmt_setup.report.words import hint, message
 from binfmt_setup.system.host import Host
 from binfmt_setup.system.programs import Completed, run_program
 
@@ -213,7 +216,7 @@ def test_what_the_lack_of_buildx_means() -> None:
     assert (needed.code, needed.severity) == ("buildx-missing", "error")
     hidden = without_buildx(DockerFacts("19.03.1", "19.03.1"), several=True, named=True)
     assert hidden is not None
-    assert "DOCKER_CLI_EXPERIMENTAL" in hidden.hint
+    assert "DOCKER_CLI_EXPERIMENTAL" in hint(hidden)
 
 
 # -- calling --------------------------------------------------------------------------------
@@ -312,13 +315,13 @@ def test_a_failure_that_is_not_the_probe_s_stops_with_everything_it_said() -> No
     assert caught.value.exit_code == 6
 
 
-def state(platform: Platform, *, ok: bool, code: str = "") -> PlatformState:
-    findings = (Finding(code, "error", "words", platform=platform.name),) if code else ()
+def state(platform: Platform, *, ok: bool, missing: bool = False) -> PlatformState:
+    findings = (Finding(EntryMissing("aarch64"), platform.name),) if missing else ()
     return PlatformState(platform, ok, "emulated" if ok else "none", findings=findings)
 
 
 def test_what_an_engine_built_is_ok_and_this_host_s_errors_are_not() -> None:
-    verdict = Verdict((state(ARM64, ok=False, code="entry-missing"),))
+    verdict = Verdict((state(ARM64, ok=False, missing=True),))
     merged = with_engines(verdict, [EngineReport("docker", built=frozenset({"linux/arm64"}))])
     assert merged.good()
     assert [f.severity for f in merged.all_findings] == ["info"]
@@ -330,7 +333,7 @@ def test_what_one_engine_did_not_build_is_not_ok() -> None:
     merged = with_engines(verdict, reports)
     assert not merged.good()
     assert [f.code for f in merged.all_findings] == ["not-built"]
-    assert "podman" in merged.all_findings[0].message
+    assert "podman" in message(merged.all_findings[0])
 
 
 def test_where_only_an_engine_fails_the_probe_is_said_to_have_run() -> None:

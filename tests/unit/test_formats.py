@@ -20,6 +20,7 @@ from binfmt_setup.model.targets import target_named
 from binfmt_setup.report.ci_formats import github_summary, junit_report
 from binfmt_setup.report.result import Result, SecurityResult
 from binfmt_setup.report.text_report import Style, text_report
+from binfmt_setup.report.words import hint
 from tests.report_schema import assert_fits
 
 if TYPE_CHECKING:
@@ -141,8 +142,8 @@ def test_the_name_of_an_entry_cannot_break_out_of_a_report(name: str) -> None:
     text = text_report(result, Style())
     assert "\x1b" not in text
     assert not any(line.startswith("::") for line in text.splitlines())
-    hint = result.verdict.findings[0].hint.removeprefix("run: ")
-    assert shlex.split(hint) == ["echo", "-1", ">", f"/proc/sys/fs/binfmt_misc/{name}"]
+    command = hint(result.verdict.findings[0]).removeprefix("run: ")
+    assert shlex.split(command) == ["echo", "-1", ">", f"/proc/sys/fs/binfmt_misc/{name}"]
 
 
 CATCH = [

@@ -24,6 +24,7 @@ from binfmt_setup.model.targets import parse_platform, target_named
 from binfmt_setup.report.document import entry_row
 from binfmt_setup.report.result import StatusResult
 from binfmt_setup.report.text_report import Style, text_report
+from binfmt_setup.report.words import message
 from binfmt_setup.system.probes import ProbeResult
 from tests.own_namespace import PROBES
 
@@ -174,8 +175,8 @@ def test_what_a_container_left_is_a_warning_that_names_who() -> None:
     assert state.ok
     found = next(f for f in state.findings if f.code == "interpreter-missing")
     assert found.severity == "warning"
-    assert "tonistiigi/binfmt" in found.message
-    assert "until the next reboot" in found.message
+    assert "tonistiigi/binfmt" in message(found)
+    assert "until the next reboot" in message(found)
 
 
 def planned(facts: HostFacts, *, take_over: bool) -> ChangeEntry | None:

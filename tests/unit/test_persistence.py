@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from binfmt_setup.boot import survival, units
-from binfmt_setup.diagnosis.judge import Finding, judge
+from binfmt_setup.diagnosis.judge import judge
 from binfmt_setup.inspect.snapshot import snapshot
 from binfmt_setup.model.binfmt_d import MARKER
 from binfmt_setup.model.facts import KernelFacts
@@ -16,12 +16,14 @@ from binfmt_setup.model.records import replace
 from binfmt_setup.model.registration import Entry, Registration
 from binfmt_setup.model.registry_facts import RegistryFacts
 from binfmt_setup.model.targets import parse_platform, target_named
+from binfmt_setup.report import words
 from binfmt_setup.system.host import Host
 from binfmt_setup.system.probes import ProbeResult
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from binfmt_setup.diagnosis.finding import Finding
     from binfmt_setup.model.facts import HostFacts
 
 ARM64 = target_named("aarch64")
@@ -101,11 +103,12 @@ def tree(where: Path, files: dict[str, str]) -> HostFacts:
 @pytest.mark.parametrize("case", LOST)
 def test_why_an_entry_is_lost(tmp_path: Path, case: str) -> None:
     files, problem = LOST[case]
-    assert survival.persistence_problem(tree(tmp_path, files), NAME) == problem
+    found = survival.persistence_problem(tree(tmp_path, files), NAME)
+    assert (words.boot.lost(found) if found else "") == problem
 
 
 @pytest.mark.parametrize(
-    ("files", "words", "severity"),
+    ("files", "said", "severity"),
     [
         ({**SYSTEMD, **config(QEMU), **UNITS}, "", ""),
         ({**SYSTEMD, **NOFAIL, **config(OPT), **LATE_UNITS},
@@ -116,15 +119,16 @@ def test_why_an_entry_is_lost(tmp_path: Path, case: str) -> None:
     ],
 )  # fmt: skip
 def test_what_comes_late_in_a_boot(
-    tmp_path: Path, files: dict[str, str], words: str, severity: str
+    tmp_path: Path, files: dict[str, str], said: str, severity: str
 ) -> None:
     facts = tree(tmp_path, files)
-    assert survival.order_problem(facts, NAME) == words
+    late = survival.order_problem(facts, NAME)
+    assert (words.boot.late(late) if late else "") == said
     found = {f.code: f for f in findings(facts, files)}
-    assert ("boot-order" in found) is bool(words)
-    if words:
+    assert ("boot-order" in found) is bool(said)
+    if said:
         assert found["boot-order"].severity == severity
-        assert words in found["boot-order"].message
+        assert said in words.message(found["boot-order"])
 
 
 def running(facts: HostFacts, *entries: Entry) -> HostFacts:
@@ -145,27 +149,33 @@ def findings(facts: HostFacts, files: dict[str, str]) -> tuple[Finding, ...]:
 def test_check_says_it_and_names_a_remedy(tmp_path: Path, case: str) -> None:
     files, problem = LOST[case]
     found = {f.code: f for f in findings(tree(tmp_path, files), files)}
-    assert problem in found["not-persistent"].message
-    assert bool(found["not-persistent"].hint) is (case != "no init")
+    assert problem in words.message(found["not-persistent"])
+    assert bool(words.hint(found["not-persistent"])) is (case != "no init")
+
+
+def said(facts: HostFacts) -> list[tuple[str, str, str]]:
+    """What check says of the host."""
+    found = judge(facts, [], {}).findings
+    return [(f.code, words.message(f), words.hint(f)) for f in found]
 
 
 def test_after_a_boot_that_failed_check_says_what_the_unit_said(tmp_path: Path) -> None:
     facts = tree(tmp_path, {**SYSTEMD, **config("/usr/bin/gone"), **UNITS})
     live = running(facts)
-    assert list(survival.boot_troubles(live)) == [
-        ("not-persistent", "/usr/bin/gone is missing", survival.BRING_BACK)
-    ]
+    assert list(survival.boot_troubles(live)) == [survival.NotRegistered("/usr/bin/gone")]
+    assert said(live) == [("not-persistent", "/usr/bin/gone is missing", words.boot.BRING_BACK)]
     unmounted = replace(live, registry=RegistryFacts())
-    assert list(survival.boot_troubles(unmounted)) == [
-        ("not-persistent", "binfmt_misc is not mounted", survival.UNMASK_REGISTRY)
-    ]
+    assert list(survival.boot_troubles(unmounted)) == [survival.NotMounted()]
+    assert said(unmounted)[-1] == (
+        "not-persistent", "binfmt_misc is not mounted", words.boot.UNMASK_REGISTRY,
+    )  # fmt: skip
 
 
 def test_a_late_emulator_that_is_not_there_is_a_matter_of_order(tmp_path: Path) -> None:
     gone = "/opt/gone/qemu-aarch64"
     facts = tree(tmp_path, {**SYSTEMD, **NOFAIL, **config(gone), **LATE_UNITS})
     live = running(facts)
-    assert [code for code, _, _ in survival.boot_troubles(live)] == ["boot-order"]
+    assert [code for code, _, _ in said(live)] == ["boot-order"]
 
 
 def test_an_entry_that_is_there_is_no_trouble(tmp_path: Path) -> None:

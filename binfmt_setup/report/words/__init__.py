@@ -1,0 +1,101 @@
+"""Every sentence that a finding is told with, to be read and edited in one place.
+
+`hosts` has those about a host, `engines` those about container engines. Each function takes a
+fact of the catalogue and gives its words.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from binfmt_setup.diagnosis.finding import printed
+from binfmt_setup.model.mountinfo import BINFMT_MISC
+from binfmt_setup.model.records import replace
+from binfmt_setup.model.registration import Entry
+from binfmt_setup.report.words import hosts
+from binfmt_setup.report.words.sentences import Words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from binfmt_setup.diagnosis.finding import Fact, Finding, Remedy
+    from binfmt_setup.system.probes import ProbeResult
+
+
+def words_of(fact: Fact) -> Words:
+    """What is said of a fact; the engines' words are read when an engine is asked."""
+    tell = hosts.SENTENCES.get(type(fact))
+    if tell is None:
+        from binfmt_setup.report.words import engines
+
+        tell = engines.SENTENCES[type(fact)]
+    return tell(fact)
+
+
+def message(finding: Finding) -> str:
+    """What is the case, behind the platform that it is about."""
+    words = words_of(finding.fact)
+    between = words.link or ": "
+    return f"{finding.platform}{between}{words.message}" if finding.platform else words.message
+
+
+def hint(finding: Finding) -> str:
+    """What to do; empty where nothing has to be done, or can be."""
+    return told(words_of(finding.fact), finding.remedy)
+
+
+def told(words: Words, remedy: Remedy | None, platforms: Sequence[str] = ()) -> str:
+    """What to do, for the platforms of a remedy or for several."""
+    if remedy is None:
+        return words.advice and words.advice + words.note
+    argv = (*remedy.command, *platforms) if platforms else remedy.argv
+    if not remedy.command:
+        return remedy.first
+    advice = words.advice or ("run on the host" if remedy.on_host else "run")
+    advice = f"{remedy.first}; then {advice}" if remedy.first else advice
+    return f"{advice}: {printed(argv)}{words.note}"
+
+
+def evidence(finding: Finding) -> str:
+    """What was read or tried that shows it."""
+    seen = (_shown(one) if isinstance(one, Entry) else _tried(one) for one in finding.seen)
+    return "; ".join(filter(None, (words_of(finding.fact).seen, *seen)))
+
+
+def _tried(probe: ProbeResult) -> str:
+    """What became of a probe."""
+    return f"the probe in an empty chroot: {probe.why() or 'it ran'}"
+
+
+def _shown(entry: Entry) -> str:
+    """What the kernel shows of an entry."""
+    state = "enabled" if entry.enabled else "disabled"
+    flags = entry.flags or "none"
+    return f"{BINFMT_MISC}/{entry.name}: {state}, {entry.interpreter}, flags {flags}"
+
+
+def remedies(findings: Sequence[Finding]) -> list[str]:
+    """Every remedy once; those that differ in the platform alone become one command."""
+    merged: dict[tuple[Words, Remedy | None], list[str]] = {}
+    for finding in findings:
+        said, remedy = words_of(finding.fact), finding.remedy
+        if finding.severity == "info" or not (remedy or said.advice):
+            continue
+        advice = Words("", said.advice, note=said.note)
+        names = merged.setdefault((advice, replace(remedy, platform="") if remedy else None), [])
+        if remedy and remedy.platform and remedy.platform not in names:
+            names.append(remedy.platform)
+    for_platforms = [remedy for (_, remedy), names in merged.items() if remedy and names]
+    return [
+        told(advice, remedy, names)
+        for (advice, remedy), names in merged.items()
+        if names or remedy is None or not _contained(remedy, for_platforms)
+    ]
+
+
+def _contained(remedy: Remedy, others: Sequence[Remedy]) -> bool:
+    """Whether another command does it in passing: an install mounts the registry on its way."""
+    if remedy.command[:2] != ("binfmt-setup", "install"):
+        return False
+    length = len(remedy.command)
+    return any(other.command[:length] == remedy.command for other in others)
