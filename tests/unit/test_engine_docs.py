@@ -18,8 +18,7 @@ def codes() -> set[str]:
     found: set[str] = set()
     for module in (TOP / "binfmt_setup" / "engines").glob("*.py"):
         source = module.read_text()
-        found |= set(re.findall(r'Finding\(\s*"([a-z-]+)"', source))
-        found |= set(re.findall(r'code="([a-z-]+)"', source))
+        found |= set(re.findall(r'\bcode ?= ?"([a-z-]+)"', source))
     return found
 
 
