@@ -1,30 +1,42 @@
 """scripts/bootstrap with the real package: needs a package index and root."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.own_folder import own_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 TOP = Path(__file__).resolve().parents[2]
-PARTS = ("LICENSE", "README.md", "binfmt_setup", "pyproject.toml", "scripts", "systemd")
+PARTS = (
+    *("LICENSE", "README.md", "binfmt_setup", "pyproject.toml"),
+    *("requirements", "scripts", "systemd"),
+)
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clone() -> Iterator[Path]:
     """Return a copy of the sources, as a fresh clone has them."""
-    top = tmp_path_factory.mktemp("real") / "clone"
-    top.mkdir()
-    for part in PARTS:
-        source = TOP / part
-        if source.is_dir():
-            leave_out = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(source, top / part, ignore=leave_out)
-        else:
-            shutil.copy(source, top / part)
-    return top
+    with own_folder() as folder:
+        top = folder / "clone"
+        top.mkdir()
+        for part in PARTS:
+            source = TOP / part
+            if source.is_dir():
+                leave_out = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(source, top / part, ignore=leave_out)
+            else:
+                shutil.copy(source, top / part)
+        yield top
 
 
 def bootstrap(clone: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -64,3 +76,34 @@ def test_second_run_starts_one_python_and_writes_nothing(clone: Path) -> None:
     assert "installing" not in done.stderr
     assert log.read_text() == "state\n"
     assert {path: path.lstat() for path in prefix.rglob("*")} == before
+
+
+def test_what_is_installed_is_what_is_listed(clone: Path) -> None:
+    """Each release as it is pinned, and nothing that only built others."""
+    bootstrap(clone)
+    (python,) = (clone.parent / "prefix").glob("lib/binfmt-setup/venv-*/bin/python")
+    done = subprocess.run(
+        [python, "-I", "-m", "pip", "list", "--format=freeze"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    listed = (TOP / "requirements" / "tool.txt").read_text()
+    pins = {line.split()[0] for line in listed.splitlines() if "==" in line and line[0] != "#"}
+    there = {line.lower() for line in done.stdout.split()}
+    assert pins <= there
+    assert {line.partition("==")[0] for line in there - pins} <= {
+        "binfmt-setup", "pip", "setuptools", "wheel",
+    }  # fmt: skip
+
+
+def test_a_file_with_another_sha256_is_not_installed(clone: Path) -> None:
+    listed = clone / "requirements" / "tool.txt"
+    good = listed.read_text()
+    at = good.index("--hash=sha256:", good.index("typer==")) + len("--hash=sha256:")
+    listed.write_text(good[:at] + "0" * 64 + good[at + 64 :])
+    try:
+        done = bootstrap(clone, "--version")
+    finally:
+        listed.write_text(good)
+    assert done.returncode == 6
+    assert "DO NOT MATCH THE HASHES" in done.stderr
+    assert "what to do" in done.stderr

@@ -4,14 +4,24 @@ The stand-in brings a build backend of its own and has no dependencies, so real 
 environments are made and pip really installs, in a few seconds and without a package index.
 """
 
+from __future__ import annotations
+
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.own_folder import own_folder
+from tests.planted import NOBODY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BOOTSTRAP = Path(__file__).resolve().parents[2] / "scripts" / "bootstrap"
 
@@ -104,23 +114,28 @@ def make_clone(folder: Path) -> Clone:
     (package.parent / "pyproject.toml").write_text(PYPROJECT)
     (package.parent / "systemd").mkdir()
     (package.parent / "scripts").mkdir()
+    (package.parent / "requirements").mkdir()
+    for name in ("tool.txt", "build.txt"):
+        (package.parent / "requirements" / name).write_text("# nothing\n")
     shutil.copy(BOOTSTRAP, package.parent / "scripts")
     return Clone(package.parent, folder / "prefix")
 
 
 @pytest.fixture
-def clone(tmp_path: Path) -> Clone:
+def clone() -> Iterator[Clone]:
     """Return a clone of which nothing is installed."""
-    return make_clone(tmp_path)
+    with own_folder() as folder:
+        yield make_clone(folder)
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def installed() -> Iterator[Clone]:
     """Return a clone that is installed; each test leaves it so."""
-    clone = make_clone(tmp_path_factory.mktemp("bootstrap"))
-    done = clone.run("first")
-    assert done.returncode == 0, done.stderr
-    return clone
+    with own_folder() as folder:
+        clone = make_clone(folder)
+        done = clone.run("first")
+        assert done.returncode == 0, done.stderr
+        yield clone
 
 
 def state_of(top: Path) -> dict[str, tuple[int, int, int]]:
@@ -259,18 +274,30 @@ def test_uninstall_leaves_a_foreign_link_and_foreign_files(clone: Clone) -> None
     assert (clone.lib / "notes").exists()
 
 
+def as_nobody(top: Path, path: str) -> subprocess.CompletedProcess[str]:
+    """Run a clone's script as another user: root looks for programs in fixed places."""
+    user = ("--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups")
+    return subprocess.run(
+        ["/usr/bin/setpriv", *user, "/bin/sh", top / "scripts" / "bootstrap", "x"],
+        env={"PATH": path}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
 def path_without_python(folder: Path) -> str:
     """Return a PATH with what the script needs, and no Python."""
     folder.mkdir()
-    for name in ("sh", "env", "sed", "id", "dirname", "readlink", "cat"):
+    for name in ("sh", "env", "sed", "id", "dirname", "readlink", "cat", "grep"):
         program = shutil.which(name)
         assert program
         (folder / name).symlink_to(program)
     return str(folder)
 
 
-def test_no_python_at_all(clone: Clone, tmp_path: Path) -> None:
-    done = clone.run("x", PYTHON="", PATH=path_without_python(tmp_path / "path"))
+def test_no_python_at_all() -> None:
+    with tempfile.TemporaryDirectory(dir="/run") as folder:
+        Path(folder).chmod(0o755)
+        clone = make_clone(Path(folder))
+        done = as_nobody(clone.top, path_without_python(Path(folder) / "path"))
     assert (done.returncode, done.stdout) == (4, "")
     assert "3.10" in done.stderr
     assert "what to do" in done.stderr

@@ -1,0 +1,142 @@
+"""scripts/bootstrap, where another user can change what it runs as root."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.planted import NOBODY
+from tests.root.test_bootstrap_offline import clone, make_clone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.root.test_bootstrap_offline import Clone
+
+__all__ = ["clone"]
+
+
+def given_away(clone: Clone) -> Path:
+    os.chown(clone.top / "binfmt_setup" / "__main__.py", NOBODY, NOBODY)
+    return clone.top / "binfmt_setup" / "__main__.py"
+
+
+def open_to_the_group(clone: Clone) -> Path:
+    (clone.top / "binfmt_setup").chmod(0o775)
+    return clone.top / "binfmt_setup"
+
+
+def open_listing(clone: Clone) -> Path:
+    (clone.top / "requirements" / "tool.txt").chmod(0o666)
+    return clone.top / "requirements" / "tool.txt"
+
+
+def open_above(clone: Clone) -> Path:
+    clone.top.parent.chmod(0o1777)
+    return clone.top.parent
+
+
+def open_prefix(clone: Clone) -> Path:
+    clone.lib.parent.mkdir(parents=True)
+    clone.lib.parent.chmod(0o777)
+    return clone.lib.parent
+
+
+def a_link(clone: Clone) -> Path:
+    target = clone.top / "binfmt_setup" / "__init__.py"
+    target.unlink()
+    target.symlink_to("/dev/null")
+    return target
+
+
+@pytest.mark.parametrize(
+    "change", [given_away, open_to_the_group, open_listing, open_above, open_prefix, a_link]
+)
+def test_what_others_can_change_is_refused(clone: Clone, change: Callable[[Clone], Path]) -> None:
+    culprit = change(clone)
+    done = clone.run("x")
+    assert (done.returncode, done.stdout) == (3, ""), done.stderr
+    assert f"error: {culprit} " in done.stderr
+    assert "what to do" in done.stderr
+    assert not list(clone.prefix.rglob("venv-*"))
+    forced = clone.run("--force", "x")
+    assert forced.stdout == "answer x\n", forced.stderr
+    assert f"warning: {culprit} " in forced.stderr
+
+
+def test_what_it_says_mends_it(clone: Clone) -> None:
+    given_away(clone)
+    said = clone.run("x").stderr
+    command = said.partition("Run: ")[2].partition(";")[0]
+    assert command == f"chown -hR 0 {clone.top}"
+    assert os.system(command) == 0  # noqa: S605 - what the user is told to run
+    assert clone.run("x").returncode == 0
+
+
+def test_a_clone_in_a_folder_that_is_open_to_all(tmp_path: Path) -> None:
+    """As /tmp is: whoever makes the name first owns what is run."""
+    assert "/tmp can be written to by others" in make_clone(tmp_path).run("x").stderr
+
+
+def test_the_clone_of_the_user_who_calls_sudo_is_his_to_change(clone: Clone) -> None:
+    for path in (clone.top, *clone.top.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    assert clone.run("x").returncode == 3
+    done = clone.run("x", SUDO_UID=str(NOBODY))
+    assert done.stdout == "answer x\n", done.stderr
+
+
+def test_an_environment_that_somebody_else_sealed(clone: Clone) -> None:
+    clone.run()
+    environment = clone.environment()
+    (module,) = environment.rglob("site-packages/binfmt_setup/__main__.py")
+    os.chown(module, NOBODY, NOBODY)
+    done = clone.run("x")
+    assert "installing" in done.stderr
+    assert (done.stdout, module.stat().st_uid) == ("answer x\n", 0)
+
+
+@pytest.mark.parametrize("name", [".lock", "bootstrap.log"])
+def test_a_link_in_place_of_a_file_of_ours_is_not_followed(clone: Clone, name: str) -> None:
+    victim = clone.top.parent / "victim"
+    victim.write_text("precious\n")
+    clone.lib.mkdir(parents=True)
+    (clone.lib / name).symlink_to(victim)
+    done = clone.run("x")
+    assert done.returncode == 3
+    assert f"{clone.lib / name} is a link" in done.stderr
+    assert victim.read_text() == "precious\n"
+
+
+def test_programs_of_the_callers_path_are_not_run_as_root(clone: Clone) -> None:
+    evil = clone.top.parent / "evil"
+    evil.mkdir()
+    for name in ("env", "sed", "id", "dirname", "readlink", "mkdir", "rm", "python3", "flock"):
+        (evil / name).write_text(f"#!/bin/sh\necho {name} >> {evil}/ran\nexit 0\n")
+        (evil / name).chmod(0o755)
+    done = clone.run("x", PATH=f"{evil}:{os.environ['PATH']}")
+    assert done.stdout == "answer x\n", done.stderr
+    assert not (evil / "ran").exists()
+
+
+def test_a_lock_that_is_held_is_waited_for_up_to_a_limit(clone: Clone) -> None:
+    script = clone.top / "scripts" / "bootstrap"
+    script.write_text(script.read_text().replace("lock_seconds=600", "lock_seconds=1"))
+    clone.lib.mkdir(parents=True)
+    with (clone.lib / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = clone.run("x")
+    assert done.returncode == 6
+    assert "another bootstrap has been at work" in done.stderr
+    assert clone.run("x").returncode == 0
+    assert (clone.lib / ".lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_clone_without_its_list_is_none(clone: Clone) -> None:
+    shutil.rmtree(clone.top / "requirements")
+    assert clone.run("x").returncode == 2
