@@ -7,7 +7,9 @@ import sys
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from binfmt_setup.cli.streams import say
 from binfmt_setup.model.errors import UsageProblem
+from binfmt_setup.model.escaping import safe
 from binfmt_setup.model.records import Record
 
 if TYPE_CHECKING:
@@ -23,13 +25,15 @@ HOST: ContextVar[Host | None] = ContextVar("host", default=None)
 class Answer(Record):
     """What goes to standard output, the exit status, and what was read to find it out.
 
-    With `hold` the command stays once all is said, until a signal ends it.
+    With `hold` the command stays once all is said, until a signal ends it. With `commands` the
+    text is made of commands to a CI runner.
     """
 
     text: str
     status: int
     facts: HostFacts | None = None
     hold: bool = False
+    commands: bool = False
 
 
 def host_at(root: str, *, verbose: bool) -> Host:
@@ -58,7 +62,9 @@ def import_format(format_: str) -> None:
 
 def answer_of(result: Result, format_: str, *, diff: bool = False, quiet: bool = False) -> Answer:
     """A result in a format."""
-    return Answer(_text(result, format_, diff, quiet), int(result.exit_code), result.facts)
+    text = _text(result, format_, diff, quiet)
+    commands = format_ == "github"
+    return Answer(text, int(result.exit_code), result.facts, commands=commands)
 
 
 def _text(result: Result, format_: str, diff: bool, quiet: bool) -> str:  # noqa: FBT001 - as given
@@ -85,9 +91,9 @@ def _write_step_summary(markdown: str) -> None:
         return
     try:
         with open(path, "a", encoding="utf-8") as file:
-            file.write(markdown)
+            file.write(safe(markdown))
     except OSError as error:
-        print(f"no step summary: {path}: {error.strerror}", file=sys.stderr)
+        say(f"no step summary: {path}: {error.strerror}")
 
 
 def style_of(*, errors: bool = False) -> Style:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import io
-import sys
 from contextlib import redirect_stdout
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from binfmt_setup import __version__
-from binfmt_setup.cli import actions, options
+from binfmt_setup.cli import actions, options, streams
 from binfmt_setup.cli.answers import Answer
 from binfmt_setup.cli.border import answered
 from binfmt_setup.cli.reader import Call
@@ -101,7 +100,7 @@ _USAGE_ERROR: type[Exception] = typer.BadParameter.mro()[1]
 def read(arguments: Sequence[str]) -> Call | Answer:
     """What a line asks for, or the help that it wanted; raises UsageProblem for a mistake."""
     if not arguments:
-        print(_read(["--help"])[1], file=sys.stderr)
+        streams.say(_read(["--help"])[1])
         raise UsageProblem("no command is named", hint="name one of those above")
     try:
         found, said = _read(arguments)

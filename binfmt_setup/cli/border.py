@@ -5,7 +5,6 @@ The only place where errors end.
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import suppress
 from itertools import pairwise, takewhile
@@ -49,7 +48,7 @@ def answered(reading: Callable[[], Call | Answer], arguments: Sequence[str]) -> 
         answer = _failure(error, wanted)
     except Exception as error:
         return _defect(error)
-    streams.write_answer(answer.text)
+    streams.write_answer(answer.text, commands=answer.commands)
     if answer.hold:
         _hold()
     return answer.status
@@ -80,7 +79,7 @@ def _tell(call: Call, answer: Answer, seconds: float) -> None:
         f"{len(facts.boot.configs)} files of binfmt.d below {facts.root}"
     )
     milliseconds = f"{seconds * 1000:.0f} ms"
-    print(f"{call.command}: read {read} in {milliseconds}; exit {answer.status}", file=sys.stderr)
+    streams.say(f"{call.command}: read {read} in {milliseconds}; exit {answer.status}")
 
 
 def _wanted(call: Call) -> _Wanted:
@@ -105,8 +104,9 @@ def _failure(error: BinfmtSetupError, wanted: _Wanted) -> Answer:
     from binfmt_setup.report import text_report
 
     for line in text_report.error_lines(error, style_of(errors=True)):
-        print(line, file=sys.stderr)
-    return Answer(_failure_text(error, wanted), int(error.exit_code))
+        streams.say(line)
+    commands = wanted.format_ == "github"
+    return Answer(_failure_text(error, wanted), int(error.exit_code), commands=commands)
 
 
 def _failure_text(error: BinfmtSetupError, wanted: _Wanted) -> str:
@@ -134,8 +134,6 @@ def _failure_text(error: BinfmtSetupError, wanted: _Wanted) -> str:
 def _defect(error: Exception) -> int:
     import traceback
 
-    traceback.print_exception(error, limit=-5)
-    print(
-        "this is a defect of binfmt-setup: please report it with the lines above", file=sys.stderr
-    )
+    streams.say("".join(traceback.format_exception(error, limit=-5)).rstrip("\n"))
+    streams.say("this is a defect of binfmt-setup: please report it with the lines above")
     return int(ExitCode.DEFECT)

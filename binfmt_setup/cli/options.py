@@ -57,7 +57,7 @@ QemuStore = Annotated[
         show_default=False,
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--check", help="Write nothing; say what would.")]
+DryRun = Annotated[bool, typer.Option("--check", help="Dry run: show what would change.")]
 Diff = Annotated[bool, typer.Option("--diff", help="Show each change line by line.")]
 NoPersist = Annotated[bool, typer.Option("--no-persist", help="Until the next reboot only.")]
 InstallQemu = Annotated[
@@ -77,7 +77,7 @@ TakeOver = Annotated[
 Hold = Annotated[
     bool, typer.Option("--hold", help="Then stay until SIGTERM, and keep binfmt_misc mounted.")
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Warnings make it a no, too.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit 1 on warnings as well.")]
 Engine = Annotated[
     str,
     typer.Option(

@@ -14,6 +14,8 @@ import select
 import sys
 from contextlib import suppress
 
+from binfmt_setup.model.escaping import safe
+
 
 class _Patient(io.FileIO):
     """A descriptor that may be one of those that want to be asked again when they are full."""
@@ -67,14 +69,22 @@ def _stream(descriptor: int, kind: type[io.FileIO], was: object, errors: str) ->
     )
 
 
-def write_answer(text: str) -> None:
-    """Write the answer. Where that fails, what was done stays, and the exit status with it."""
+def say(text: str) -> None:
+    """Tell the user something beside the answer."""
+    print(safe(text), file=sys.stderr)
+
+
+def write_answer(text: str, *, commands: bool = False) -> None:
+    """Write the answer. Where that fails, what was done stays, and the exit status with it.
+
+    With `commands` it is made of commands to a CI runner.
+    """
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(safe(text, commands=commands))
         sys.stdout.flush()
     except OSError as error:
         # Whoever closed a pipe has read enough; a full disk is worth a word.
         if error.errno != errno.EPIPE:
-            print(f"the answer could not be written: {error.strerror}", file=sys.stderr)
+            say(f"the answer could not be written: {error.strerror}")
         with suppress(OSError):
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end

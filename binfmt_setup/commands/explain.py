@@ -14,6 +14,7 @@ from binfmt_setup.explain.reasoning import explain
 from binfmt_setup.explain.specimen import Specimen, look_at
 from binfmt_setup.inspect.snapshot import snapshot
 from binfmt_setup.model.errors import BinfmtSetupError, PrivilegesMissing, UsageProblem
+from binfmt_setup.model.escaping import visible
 from binfmt_setup.report.document import SCHEMA_VERSION, Json, entry_row, host_row
 from binfmt_setup.system.host import Host
 
@@ -90,20 +91,15 @@ def _prove(host: Host, target: Target) -> ProbeResult | None:
 
 def text_report(seen: Explanation, style: Style) -> str:
     """The explanation for people: what it is, who runs it, what helps, and the verdict."""
-    lines = [shown(seen.path) + (f" (in {shown(seen.tree)})" if seen.tree != "/" else "")]
+    lines = [visible(seen.path) + (f" (in {visible(seen.tree)})" if seen.tree != "/" else "")]
     for kind, words in _facts_in_words(seen):
         first, *more = textwrap.wrap(
-            shown(words), _COLUMNS, break_long_words=False, break_on_hyphens=False
+            visible(words), _COLUMNS, break_long_words=False, break_on_hyphens=False
         )
         lines += [f"{style.mark(kind)} {first}", *(f"  {line}" for line in more)]
-    lines += [f"  {style.mark('hint')} {shown(hint)}" for hint in seen.hints]
+    lines += [f"  {style.mark('hint')} {visible(hint)}" for hint in seen.hints]
     words, good = _verdict(seen)
-    return "\n".join([*lines, style.paint(shown(words), "good" if good else "bad")]) + "\n"
-
-
-def shown(text: str) -> str:
-    """Text out of a file, made safe for a terminal: what is not printable is escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return "\n".join([*lines, style.paint(visible(words), "good" if good else "bad")]) + "\n"
 
 
 def _facts_in_words(seen: Explanation) -> Iterator[tuple[str, str]]:
@@ -166,9 +162,12 @@ def _candidate_words(candidate: Candidate) -> tuple[str, str]:
     entry = candidate.entry
     way = f"{entry.interpreter}, flags {entry.flags or 'none'}"
     if candidate.state == "handler":
-        return "good", f"entry {entry.name} gets it: {way}"
+        return "good", f"entry {entry.name} handles it: {way}"
     if candidate.state == "shadowed":
-        return "note", f"entry {entry.name} matches, too, but is older and gets nothing: {way}"
+        return (
+            "note",
+            f"entry {entry.name} matches as well, but a newer entry is used instead: {way}",
+        )
     return "warn", f"entry {entry.name} matches, but is disabled: {way}"
 
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 Source = Literal["tried", "entry", "version"]
 FIRST_KERNEL_WITH_F = (4, 8)
 _CURED_BY_INSTALL = frozenset(("automount-only", "not-mounted"))
-"""Causes on the host that leave room for a second one: QEMU may be missing as well."""
+"""Causes on the host that may come with a second one: QEMU may be missing as well."""
 
 
 def judge(

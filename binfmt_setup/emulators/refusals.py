@@ -84,7 +84,7 @@ def refusal_words(refusal: Refusal) -> str:
 _PLAIN: dict[type[Refusal], str] = {
     NotExecutable: "is not executable",
     ControlCharacters: "is behind a name with control characters",
-    NotElf: "is no ELF program",
+    NotElf: "is not an ELF program",
     Dynamic: "is dynamically linked",
     SetId: "is a set-ID program",
 }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from binfmt_setup.system.host import Host
 
 _SIGN = b" version "
-_NAME_BYTES = 40  # "qemu-" and the longest target's name, with room
+_NAME_BYTES = 40  # "qemu-" and the longest target's name, with space to spare
 _VERSION_BYTES = 160  # a version with the package's in parentheses
 OVERLAP = _NAME_BYTES + len(_SIGN) + _VERSION_BYTES
 """Bytes of a piece to look at again with the next one: the line may lie across both."""

@@ -305,4 +305,4 @@ def _loop_words(steps: list[Step]) -> str:
 def _proven(result: ProbeResult, target: Target) -> str:
     if result.native:
         return f"this kernel runs {target.name} programs by itself: a probe did"
-    return f"an entry that is not to be seen here runs {target.name} programs: a probe did"
+    return f"an entry not visible from here runs {target.name} programs: a probe did"

@@ -27,7 +27,7 @@ Mark = Literal["good", "bad", "warn", "note"]
 
 
 _KNOWN: dict[Source, str] = {
-    "tried": "tried: a pinned emulator ran",
+    "tried": "tested",
     "entry": "an entry has it",
     "version": "by its version",
 }
@@ -44,11 +44,11 @@ class Row(NamedTuple):
 def host_rows(facts: HostFacts, *, emulated: bool) -> Iterator[Row]:
     """The kernel and its registry."""
     if not facts.kernel.release:
-        yield Row("note", "kernel", f"an offline tree at {facts.root}: no kernel to ask")
+        yield Row("note", "kernel", f"only files in {facts.root} were inspected")
         return
     where = f" (in a {facts.process.container} container)" if facts.process.container else ""
     known = knows_f(facts, emulated=emulated)
-    flag = f"has the F flag ({_KNOWN[known]})" if known else "has no F flag"
+    flag = f"supports the F flag ({_KNOWN[known]})" if known else "has no F flag"
     words = f"Linux {facts.kernel.release} on {facts.kernel.machine}{where} {flag}"
     yield Row("good" if known else "bad", "kernel", words)
     if facts.registry.mount.state == "mounted":
@@ -59,7 +59,7 @@ def host_rows(facts: HostFacts, *, emulated: bool) -> Iterator[Row]:
         mark: Mark = "bad" if off else "good"
         yield Row(mark, "registry", f"binfmt_misc mounted {how}, {count} {plural}{off}")
     elif emulated:
-        yield Row("note", "registry", "binfmt_misc does not show here")
+        yield Row("note", "registry", "binfmt_misc is not visible here")
     else:
         words = "an automount only" if facts.registry.mount.state == "automount" else "not mounted"
         yield Row("bad", "registry", f"binfmt_misc is {words}")
@@ -91,7 +91,7 @@ def _emulator_row(facts: HostFacts, state: PlatformState, handler: Entry | None)
 
 def _entry_rows(facts: HostFacts, handler: Entry | None) -> Iterator[Row]:
     if handler is None:
-        yield Row("bad", "entry", "none takes these programs")
+        yield Row("bad", "entry", "no entry matches this platform")
         return
     yield Row("good", "entry", f"{handler.name}, enabled")
     missing = "" if "F" in handler.flags else ": F is missing"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from binfmt_setup.model.escaping import visible
 from binfmt_setup.report import words
 from binfmt_setup.report.result import CheckResult, Result
-from binfmt_setup.report.text_report import plain, platform_verdict
+from binfmt_setup.report.text_report import verdict_words
 
 if TYPE_CHECKING:
     from binfmt_setup.diagnosis.finding import Finding
@@ -23,7 +24,7 @@ def github_report(result: Result) -> str:
     """
     lines = [_annotation(finding) for finding in result.verdict.all_findings]
     lines += [github_error(error) for error in result.errors]
-    return "\n".join([*lines, platform_verdict(result)[0], ""])
+    return "\n".join([*lines, verdict_words(result)[0], ""])
 
 
 def _annotation(finding: Finding) -> str:
@@ -42,7 +43,7 @@ def _command(level: str, code: str, text: str) -> str:
 
 def github_summary(result: Result) -> str:
     """The step summary, in Markdown: a table of the platforms, the findings, the remedies."""
-    lines = [f"### binfmt-setup: {_cell(platform_verdict(result)[0])}", ""]
+    lines = [f"### binfmt-setup: {_cell(verdict_words(result)[0])}", ""]
     if result.verdict.platforms:
         lines += ["| platform | result | how | entry |", "| --- | --- | --- | --- |"]
         lines += [_summary_row(state) for state in result.verdict.platforms]
@@ -52,7 +53,7 @@ def github_summary(result: Result) -> str:
     lines += [f"- **error** `{e.code}`: {_cell(e.message)}" for e in result.errors]
     for hint in words.remedies(findings):
         # Indented: no run of backticks in a name ends this kind of code block.
-        lines += ["", f"    {plain(hint.removeprefix('run: '))}"]
+        lines += ["", f"    {visible(hint.removeprefix('run: '))}"]
     return "\n".join([*lines, ""])
 
 

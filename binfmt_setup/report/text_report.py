@@ -6,6 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from binfmt_setup.boot.survival import persistence_problem
+from binfmt_setup.model.escaping import visible
 from binfmt_setup.model.records import Record
 from binfmt_setup.model.targets import parse_platform, target_of_entry
 from binfmt_setup.report import words
@@ -60,7 +61,7 @@ def text_report(result: Result, style: Style, *, diff: bool = False, quiet: bool
     `quiet` leaves the verdict alone.
     """
     if quiet:
-        return _verdict_line(result, style) + "\n"
+        return "\n".join(_verdict_lines(result, style)) + "\n"
     if isinstance(result, StatusResult):
         return "\n".join(_status_lines(result, style)) + "\n"
     lines: list[str] = []
@@ -72,17 +73,12 @@ def text_report(result: Result, style: Style, *, diff: bool = False, quiet: bool
         lines += [line for report in engines for line in _engine_lines(report, style)]
         lines += _finding_lines(result.verdict, style)
     lines += [line for error in result.errors for line in error_lines(error, style)]
-    return "\n".join([*lines, _verdict_line(result, style)]) + "\n"
+    return "\n".join([*lines, *_verdict_lines(result, style)]) + "\n"
 
 
 def _tells_facts(result: ChangeResult) -> bool:
     """Whether the host is described behind the changes: once something was installed."""
     return isinstance(result, InstallResult) and not result.check
-
-
-def plain(text: str) -> str:
-    """Text that a terminal only shows: an entry's name may hold its control sequences."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def wrapped(text: str, first: str, rest: str) -> Iterator[str]:
@@ -92,7 +88,7 @@ def wrapped(text: str, first: str, rest: str) -> Iterator[str]:
     """
     return iter(
         textwrap.wrap(
-            plain(text), _COLUMNS, initial_indent=first, subsequent_indent=rest,
+            visible(text), _COLUMNS, initial_indent=first, subsequent_indent=rest,
             break_long_words=False, break_on_hyphens=False,
         )
     )  # fmt: skip
@@ -108,16 +104,19 @@ def _marked(style: Style, kind: str, text: str, indent: int = 2) -> Iterator[str
 
 def error_lines(error: BinfmtSetupError, style: Style) -> Iterator[str]:
     """What stopped a command, and what to do about it."""
-    yield f"{style.mark('bad')} {error.message}"
+    first, *rest = error.message.split("\n")
+    yield from _marked(style, "bad", first)
+    for line in rest:  # what another program said, as it said it
+        yield f"  {visible(line)}"
     if error.hint:
-        yield f"  {style.mark('hint')} {error.hint}"
+        yield f"  {style.mark('hint')} {visible(error.hint)}"
 
 
 def _fact_lines(result: Result, style: Style) -> Iterator[str]:
     """One line for each fact; where one platform is asked for, for each of its facts."""
     if isinstance(result, SecurityResult):
         count = len(result.facts.registry.entries)
-        words = "1 entry and its interpreter" if count == 1 else f"{count} entries"
+        words = "1 entry and its interpreter" if count == 1 else counted(count, "entry")
         unmounted = result.facts.registry.mount.state != "mounted"
         words = "no entry: binfmt_misc is not mounted" if unmounted else words
         yield from _marked(style, "note", f"looked at {words}")
@@ -141,7 +140,7 @@ def _fact_lines(result: Result, style: Style) -> Iterator[str]:
 def _engine_lines(report: EngineReport, style: Style) -> Iterator[str]:
     """What an engine printed where it failed, and what it built."""
     for line in report.output.splitlines():
-        yield style.paint(f"    {report.name}| {line}", "dim")
+        yield style.paint(f"    {report.name}| {visible(line)}", "dim")
     if not report.built:
         return
     who = f"{report.name} {report.version}" + (f" ({report.details})" if report.details else "")
@@ -161,7 +160,7 @@ def _how(state: PlatformState) -> str:
     if state.how == "native":
         return "native: its probe ran without an emulator"
     if state.handler is None:
-        return "emulated, by an entry that is not to be seen here"
+        return "emulated by an entry not visible from here"
     return f"emulated by {state.handler.name} ({state.handler.flags}), its probe ran"
 
 
@@ -188,7 +187,7 @@ def _finding_lines(verdict: Verdict, style: Style) -> Iterator[str]:
                 for line in wrapped(f"seen: {seen}{more}", "    ", "      ")
             )
     for hint in words.remedies(verdict.all_findings):
-        yield f"  {style.mark('hint')} {plain(hint)}"
+        yield f"  {style.mark('hint')} {visible(hint)}"
 
 
 def _template(finding: Finding) -> str:
@@ -210,10 +209,10 @@ def _action_lines(result: ChangeResult, style: Style, *, diff: bool) -> Iterator
         target, before, after = described(outcome.step)
         sign = style.mark(verbs[outcome.result])
         word = "" if outcome.result in ("done", "planned") else f" ({outcome.result})"
-        yield f"{sign} {outcome.step.kind.replace('-', ' ')} {target}{word}"
+        yield f"{sign} {outcome.step.kind.replace('-', ' ')} {visible(target)}{word}"
         if isinstance(outcome.step, ChangeEntry) and outcome.step.after:
             registration = outcome.step.after
-            yield f"    {registration.interpreter}, flags {registration.flags}"
+            yield f"    {visible(registration.interpreter)}, flags {registration.flags}"
         if diff and (before or after):
             yield from _diff(target, before, after)
 
@@ -223,30 +222,56 @@ def _diff(target: str, before: str | None, after: str | None) -> Iterable[str]:
 
     old, new = (text.splitlines() if text else [] for text in (before, after))
     return (
-        f"    {line}"
+        f"    {visible(line)}"
         for line in difflib.unified_diff(old, new, f"{target} now", f"{target} then", lineterm="")
     )
 
 
-def _verdict_line(result: Result, style: Style) -> str:
+def counted(number: int, thing: str) -> str:
+    """So many of a thing."""
+    plural = f"{thing[:-1]}ies" if thing.endswith("y") else f"{thing}s"
+    return f"{number:,} {thing if number == 1 else plural}"
+
+
+def _verdict_lines(result: Result, style: Style) -> Iterator[str]:
+    """What it comes to, in the last line; a long list of platforms goes on in the next."""
+    text, good = verdict_words(result)
+    return (style.paint(line, "good" if good else "bad") for line in wrapped(text, "", "  "))
+
+
+def verdict_words(result: Result) -> tuple[str, bool]:
+    """What a result comes to, and whether that is good."""
+    if isinstance(result, StatusResult):
+        return _status_verdict(result), True
+    if not isinstance(result, ChangeResult):
+        return platform_verdict(result)
+    number = sum(outcome.result in ("done", "planned") for outcome in result.outcomes)
     if isinstance(result, UninstallResult):
-        words = "would be removed" if result.check else "removed"
-        done = [o for o in result.outcomes if o.result in ("done", "planned")]
-        good = not result.errors
-        text = f"{len(done)} things {words}" if done else "nothing of binfmt-setup's is here"
-    elif isinstance(result, InstallResult) and result.check:
-        good = not result.errors
-        text = "would change this host" if result.changed else "nothing would change"
+        verb = "would remove" if result.check else "removed"
+        text = f"{verb} {counted(number, 'item')}" if number else "nothing to remove"
+    elif result.check:
+        text = f"would make {counted(number, 'change')}" if number else "nothing would change"
     else:
-        text, good = platform_verdict(result)
-    return style.paint(text, "good" if good else "bad")
+        return platform_verdict(result)
+    return text, not result.errors
+
+
+def _why_failed(result: Result) -> str:
+    """Every platform works, and yet the answer is no: how many findings make it so."""
+    severities = [finding.severity for finding in result.verdict.all_findings]
+    errors, warnings = severities.count("error"), severities.count("warning")
+    if errors:
+        return f"failed: {counted(errors, 'error')}"
+    if result.errors:
+        return f"failed: {counted(len(result.errors), 'error')}"
+    return f"failed: {counted(warnings, 'warning')} (--strict)"
 
 
 def platform_verdict(result: Result) -> tuple[str, bool]:
     """What the platforms come to, in one line, and whether that is good."""
     if isinstance(result, SecurityResult):
         found = [f for f in result.verdict.findings if f.severity != "info"]
-        return ("not trustworthy as it is" if found else "nothing to object to"), not found
+        return _security_words(found), not found
     states = result.verdict.platforms
     working = [state.platform.name for state in states if state.ok]
     failing = [state.platform.name for state in states if not (state.ok or state.unproven)]
@@ -257,12 +282,19 @@ def platform_verdict(result: Result) -> tuple[str, bool]:
     elif failing or not working:
         text = f"does not work: {', '.join(failing) or 'nothing is proven'}"
     elif not good:
-        text = "works, but not everything is as it should be"
+        text = _why_failed(result)
     else:
         text = f"works: {', '.join(working)}"
     if install:
         text += "; changed" if install.changed else "; nothing changed"
     return text, good
+
+
+def _security_words(found: Sequence[Finding]) -> str:
+    """Whether the entries can be trusted; what was not read is no reason for trust."""
+    if not found:
+        return "no security problems found"
+    return f"{counted(len(found), 'security problem')} found"
 
 
 def _status_lines(result: StatusResult, style: Style) -> Iterator[str]:
@@ -280,7 +312,7 @@ def _status_lines(result: StatusResult, style: Style) -> Iterator[str]:
         version = said.partition(" ")[0].partition("(")[0]
         stale = state is not None and any(f.code == "interpreter-stale" for f in state.findings)
         rows.append((
-            plain(entry.name) + ("" if entry.enabled else " (disabled)"),
+            visible(entry.name) + ("" if entry.enabled else " (disabled)"),
             entry.flags or "-",
             _versions(state, version) if stale and state else version or "-",
             "lost" if persistence_problem(facts, entry.name) else "stays",
@@ -293,7 +325,7 @@ def _status_lines(result: StatusResult, style: Style) -> Iterator[str]:
         yield from _source_lines(facts)
         yield from _unprobed_lines(rows, style)
     yield from _finding_lines(result.verdict, style)
-    yield style.paint(_status_verdict(result), "good")
+    yield from _verdict_lines(result, style)
 
 
 def _interpreter_lines(facts: HostFacts) -> Iterator[str]:
@@ -306,7 +338,7 @@ def _interpreter_lines(facts: HostFacts) -> Iterator[str]:
         alike.setdefault(pattern, []).append(path)
     for pattern, paths in alike.items():
         many = len(paths) > 1
-        yield plain(f"{len(paths)} x {pattern}" if many else f"interpreter {paths[0]}")
+        yield visible(f"{len(paths)} x {pattern}" if many else f"interpreter {paths[0]}")
 
 
 def _versions(state: PlatformState, disk: str) -> str:
@@ -337,8 +369,8 @@ def _source_lines(facts: HostFacts) -> Iterator[str]:
     for path in sorted(paths):
         file = facts.emulators.file_at(path)
         if file and file.source:
-            yield f"{path}"
-            yield f"    from {file.source}"
+            yield visible(path)
+            yield f"    from {visible(file.source)}"
             yield f"    sha256 {file.digest or 'unknown: cannot be read'}"
 
 
@@ -346,9 +378,8 @@ def _status_verdict(result: StatusResult) -> str:
     working = sum(state.ok for state in result.verdict.platforms)
     if result.facts.registry.mount.state != "mounted":
         return "no registry to see here"
-    count = len(result.facts.registry.entries)
-    entries = "1 entry" if count == 1 else f"{count} entries"
-    return f"{entries}, {working} platform{'' if working == 1 else 's'} emulated"
+    entries = counted(len(result.facts.registry.entries), "entry")
+    return f"{entries}, {counted(working, 'platform')} emulated"
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

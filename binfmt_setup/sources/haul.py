@@ -263,7 +263,7 @@ def target_of_file(name: str) -> Target | None:
 def _unfit(elf: ElfFacts | None, native: Target) -> str:
     """Why a program cannot be an emulator on this host; empty when it can."""
     if elf is None:
-        return "no ELF program"
+        return "not an ELF program"
     built_for = elf.target
     if not native.runs(built_for):
         return f"a program for {built_for.name if built_for else 'an unknown machine'}"

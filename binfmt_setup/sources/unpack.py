@@ -209,7 +209,7 @@ def _explained(store: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            code, hint = "no-space", "make room, or name another place: --qemu-store DIR"
+            code, hint = "no-space", "free some space, or name another place: --qemu-store DIR"
         elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             code, hint = "read-only", "name a place that can be written: --qemu-store DIR"
         else:

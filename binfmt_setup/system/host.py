@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import OtherProgramFailed
+from binfmt_setup.model.escaping import safe, visible
 from binfmt_setup.system.probes import ProbeResult, running_probes, with_pinned_versions
 from binfmt_setup.system.programs import Completed, Runner, run_program
 from binfmt_setup.system.tree import Tree
@@ -70,12 +71,12 @@ class Host(Tree):
 
     def say(self, message: str) -> None:
         """Tell the user on standard error what is going on."""
-        print(message, file=sys.stderr, flush=True)
+        print(safe(message), file=sys.stderr, flush=True)
 
     def show_progress(self, message: str) -> None:
         """Replace the last line of a terminal; nothing anywhere else. "" takes it away."""
         if sys.stderr.isatty():
-            print(f"\r\x1b[K{message}", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[K{visible(message)}", end="", file=sys.stderr, flush=True)
 
     def log(self, message: str) -> None:
         """The same, for users who want to know every step."""

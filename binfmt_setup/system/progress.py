@@ -7,6 +7,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+from binfmt_setup.model.escaping import visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -39,7 +41,7 @@ class Ticker:
     def _tick(self, text: str, over: threading.Event) -> None:
         start = time.monotonic()
         while True:
-            self._write(f"{_CLEAR_LINE}{text} … {time.monotonic() - start:.0f} s")
+            self._write(f"{_CLEAR_LINE}{visible(text)} … {time.monotonic() - start:.0f} s")
             if over.wait(1.0):
                 return
 

@@ -25,7 +25,7 @@
  *
  * NUMBERS     the numbers of the four system calls used
  * START       text of _start: hand the address of the initial stack to report(), and leave
- *             the room that the calling convention lets report() overwrite
+ *             the space that the calling convention lets report() overwrite
  * TRAP        text that enters the kernel and leaves a negative number for an error
  * REGISTERS   of the call's number and of its three arguments
  * RESULT      which of these holds the result afterwards: `number` or `first`
@@ -232,7 +232,7 @@ NUMBERS_CLASSIC(122)
 
 #elif defined(__sparc__)
 /* arch/sparc/kernel/entry.S and syscalls/syscall.tbl; the carry bit tells an error.  argc
- * lies above the room for one register window; report() may store six arguments there. */
+ * lies above the space for one register window; report() may store six arguments there. */
 NUMBERS_CLASSIC(189)
 #if defined(__arch64__)
 #define START		"add	%sp, 2047 + 16 * 8, %o0\n	b	report\n	sub	%sp, 6 * 8, %sp"

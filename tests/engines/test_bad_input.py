@@ -1,4 +1,4 @@
-"""Engines that hang, die, talk nonsense or have no room: what is said, and what is left."""
+"""Engines that hang, die, talk nonsense or have no space left: what is said, and what is left."""
 
 from __future__ import annotations
 

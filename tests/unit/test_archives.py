@@ -109,7 +109,7 @@ def test_only_static_programs_of_this_host_named_like_qemu_are_taken() -> None:
     assert set(taken(archive)) == {"aarch64"}
     haul = read_archive(io.BytesIO(archive), AMD64)
     reasons = "\n".join(haul.refused)
-    for name in ("arm is dynamically", "ppc64le is a program for aarch64", "s390x is no ELF"):
+    for name in ("arm is dynamically", "ppc64le is a program for aarch64", "s390x is not an ELF"):
         assert f"qemu-{name}" in reasons
     for name in ("riscv64", "mips", "alpha", "hppa"):
         assert f"qemu-{name} is a link or no regular file" in reasons

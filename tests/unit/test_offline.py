@@ -216,7 +216,7 @@ def test_check_and_diff_write_nothing(tree: Path) -> None:
     assert contents(tree) == before
     tool(tree, "install", "s390x")
     installed = contents(tree)
-    assert "would be removed" in tool(tree, "uninstall", "--check").stdout
+    assert "would remove" in tool(tree, "uninstall", "--check").stdout
     assert contents(tree) == installed
 
 

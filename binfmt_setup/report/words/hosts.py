@@ -62,7 +62,7 @@ def _(fact: known.RegistryOutOfReach) -> Words:
     if fact.unjudged:
         rest = ": the entries in force cannot be looked at"
     return Words(
-        f"binfmt_misc does not show in this {fact.container} container{rest}", seen=_NO_MOUNT
+        f"binfmt_misc is not visible in this {fact.container} container{rest}", seen=_NO_MOUNT
     )
 
 
@@ -412,7 +412,7 @@ def why_unproven(fact: known.NotProbed) -> str:
     """Why nothing was proven."""
     if isinstance(fact, known.ProbeNotRun):
         return fact.why
-    return "there is no probe for it" if fact.live else "an offline tree runs no probe"
+    return "there is no probe for it" if fact.live else "no probe runs for an offline tree"
 
 
 @tells(known.ProbeTimeout)

@@ -1,0 +1,36 @@
+"""What makes any text safe to print: the one way out for what files and other users say. Pure.
+
+Names of entries, paths, command lines of other users' processes and output of programs may hold
+terminal control characters, C1, marks that turn the direction of text round, bytes that are no
+UTF-8, and commands to a CI runner. All of it is shown, and none of it works.
+"""
+
+from __future__ import annotations
+
+import re
+
+_OWN = r"\r?\x1b\[K|\x1b\[(?:0|2|31|32|33)m"
+"""What this tool itself sends to a terminal: a line to be written anew, and colours."""
+_UNSAFE = re.compile(rf"({_OWN})|[^ -~\n]")
+# GitHub's runner takes a line for a command that starts with "::", behind blanks too, or that
+# has "##[" anywhere.
+_COMMAND = re.compile(r"^([ \t]*):(?=:)|##(?=\[)", re.MULTILINE)
+
+
+def visible(text: str) -> str:
+    """Text in one line: what cannot be printed is shown by its number."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def safe(text: str, *, commands: bool = False) -> str:
+    """Text as it may leave: lines stay lines, and the colours of this tool stay colours.
+
+    With `commands` the lines are meant for a CI runner, which obeys them.
+    """
+    if not text.isascii() or "\x1b" in text or not text.replace("\n", "").isprintable():
+        text = _UNSAFE.sub(lambda found: found[1] or visible(found[0]), text)
+    if commands or (":" not in text and "#" not in text):
+        return text
+    return _COMMAND.sub(lambda found: f"{found[1]}\\:" if found[1] is not None else "#\\#", text)
