@@ -55,7 +55,7 @@ def config_path(target: Target, *, volatile: bool = False) -> str:
 
 def config_text(
     registration: Registration, replaced: Registration | None, *, made_directory: bool = False,
-    by_unit: bool, sha256: str = "",
+    by_unit: bool = False, sha256: str = "",
 ) -> str:  # fmt: skip
     """A binfmt.d file that systemd-binfmt and OpenRC read alike (its last line ends).
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from binfmt_setup.boot import units
-from binfmt_setup.changes.boot_steps import units_register
 from binfmt_setup.changes.registrations import is_what_we_write, kept_by_others
 from binfmt_setup.changes.steps import ChangeFile
 from binfmt_setup.model.binfmt_d import MADE_DIRECTORY, ConfigFile
@@ -44,7 +43,6 @@ def config_changes(
         after,
         _what_stood_there(facts, target, change, own, wish),
         made_directory=_made_by_us(facts, path.rpartition("/")[0]),
-        by_unit=units_register(facts, wish),
         sha256=_written_down(facts, after),
     )
     if current is not None and current.text == text:

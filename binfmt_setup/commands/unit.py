@@ -44,10 +44,7 @@ def unit(
         registrations.append(registering.wished_registration(facts, target, chosen, wish))
     if not registrations:
         raise choice.missing(facts, targets_of(asked.platforms))
-    files = {
-        f"{OWN_DIRECTORY}/{r.name}.conf": units.config_text(r, None, by_unit=True)
-        for r in registrations
-    }
+    files = {f"{OWN_DIRECTORY}/{r.name}.conf": units.config_text(r, None) for r in registrations}
     files[SCRIPT_PATH] = units.script_text()
     for group in units.unit_groups(facts, registrations):
         files |= units.render_units(group)

@@ -77,32 +77,11 @@ def test_a_drop_in_of_others_stays(system: Sandbox) -> None:
     assert system.sh(TREE).stdout == before
 
 
-@pytest.mark.skipif(not Path(HELPER).exists(), reason="there is no systemd here")
-def test_systemd_binfmt_does_not_fail_for_our_file_when_the_emulator_is_gone(
-    system: Sandbox, emulators: Path
-) -> None:
-    system.json("install", "arm64", "--private", "--qemu", str(emulators))
-    assert BY_UNIT in system.sh(f"cat {OURS}").stdout
-    gone = emulators / "qemu-aarch64-static"
-    gone.rename(emulators / "away")
-    done = system.run(HELPER, OURS)
-    assert (done.returncode, done.stderr) == (0, "")
-    # Our own script says so, and registers it when it is back.
-    script = f"sh {SCRIPT_PATH} {OURS}"
-    told = system.sh(script)
-    assert told.returncode == 1
-    assert f"{gone} is missing" in told.stderr
-    (emulators / "away").rename(gone)
-    system.sh("echo -1 > /proc/sys/fs/binfmt_misc/qemu-aarch64")
-    assert system.sh(script).returncode == 0
-    assert system.entries()["qemu-aarch64"].interpreter == str(gone)
-
-
-def test_the_form_of_before_is_taken_over_once(system: Sandbox) -> None:
+def test_a_line_that_only_the_unit_reads_is_taken_over_once(system: Sandbox) -> None:
     system.json("install", "arm64", "--private")
     was = system.entries()
-    system.sh(f"sed -i {shlex.quote('s/^' + BY_UNIT + '//')} {OURS}")
-    assert BY_UNIT not in system.sh(f"cat {OURS}").stdout
+    system.sh(f"sed -i {shlex.quote('s/^:/' + BY_UNIT + ':/')} {OURS}")
+    assert BY_UNIT in system.sh(f"cat {OURS}").stdout
     done = system.json("install", "arm64", "--private")
     kinds = [row["kind"] for row in cast("list[dict[str, object]]", done["actions"])]
     assert kinds == ["write-file"]

@@ -66,7 +66,7 @@ def test_install_renews_the_files_once_and_leaves_the_entries(provisioned: Sandb
     done = provisioned.json("install", *ASKED)
     kinds = {row["kind"] for row in cast("list[dict[str, object]]", done["actions"])}
     assert kinds == {"write-file"}
-    assert BY_UNIT in provisioned.sh("cat /etc/binfmt.d/qemu-aarch64.conf").stdout
+    assert BY_UNIT not in provisioned.sh("cat /etc/binfmt.d/qemu-aarch64.conf").stdout
     assert provisioned.json("install", *ASKED)["changed"] is False
     assert provisioned.entries() == entries
 
