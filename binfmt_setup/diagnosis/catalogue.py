@@ -460,6 +460,28 @@ class AccessDenied(Fact):
     code = "access-denied"
 
 
+class RegistryUnreadable(HostCause):
+    """The list of entries, or their switch, could not be read: nothing is known of it."""
+
+    code = AccessDenied.code
+    path: str
+    reason: Unreadable
+
+
+class EmulatorUnreadable(OnlyRefused):
+    """It may be a good one: nobody here can tell."""
+
+    code = AccessDenied.code
+
+
+class NotRead(Risk):
+    """A file that decides what the next boot does could not be read; nothing follows from it."""
+
+    code = "not-read"
+    path: str
+    reason: Unreadable
+
+
 class InterpreterUnreadable(Risk):
     """The interpreter of an entry could not be looked at."""
 

@@ -11,7 +11,14 @@ from binfmt_setup.diagnosis import catalogue as known
 from binfmt_setup.diagnosis.finding import Finding, Remedy, shell
 from binfmt_setup.emulators import choice
 from binfmt_setup.emulators.package_managers.interface import package_manager
-from binfmt_setup.emulators.refusals import Dynamic, NotElf, SetId, Writable, WrongArchitecture
+from binfmt_setup.emulators.refusals import (
+    Dynamic,
+    NotElf,
+    NotReadable,
+    SetId,
+    Writable,
+    WrongArchitecture,
+)
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 
 if TYPE_CHECKING:
@@ -132,6 +139,8 @@ def no_emulator(facts: HostFacts, platform: Platform) -> Finding:
         fact = known.NoEmulatorButDynamic(first, distribution, names)
     elif isinstance(first, NotElf | WrongArchitecture):
         fact = known.NoEmulatorForThisHost(first, distribution, names)
+    elif isinstance(first, NotReadable):
+        fact = known.EmulatorUnreadable(first, distribution, names)
     elif isinstance(first, Writable | SetId):
         fact = known.OnlyUntrustedEmulator(first, distribution, names)
     return Finding(fact, platform.name, install_command(facts, platform))

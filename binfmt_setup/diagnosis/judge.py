@@ -29,6 +29,7 @@ from binfmt_setup.diagnosis.working_entries import handler_findings
 from binfmt_setup.emulators import choice
 from binfmt_setup.model.binfmt_d import PROBLEMS_KEPT
 from binfmt_setup.model.mountinfo import BINFMT_MISC
+from binfmt_setup.model.reading import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -85,9 +86,30 @@ def _host_findings(facts: HostFacts, probes: Sequence[ProbeResult]) -> Iterator[
         yield Finding(known.ReadOnly(), remedy=Remedy(("mount", "-o", "remount,rw", BINFMT_MISC)))
     if not facts.process.initial_namespace:
         yield Finding(known.PrivateNamespace())
+    yield from _unread_registry(facts, broken=broken)
     yield from _bad_entries(facts.registry.unread)
+    yield from not_read(facts)
     yield from map(_boot_trouble, boot_troubles(facts))
     yield from chain.from_iterable(map(_invalid_lines, facts.boot.configs))
+
+
+def _unread_registry(facts: HostFacts, *, broken: bool) -> Iterator[Finding]:
+    """A registry that is there and may not be read: that is no "no entry", and no "disabled"."""
+    registry = facts.registry
+    for path, said in (
+        (BINFMT_MISC, registry.listing),
+        (f"{BINFMT_MISC}/status", registry.enabled),
+    ):
+        if isinstance(said, Unreadable):
+            look = Remedy(("ls", "-ld", path))
+            yield Finding(known.RegistryUnreadable(broken, path, said), remedy=look)
+
+
+def not_read(facts: HostFacts) -> Iterator[Finding]:
+    """Files that could not be read, so that nothing is concluded from them."""
+    for file in facts.unread:
+        look = Remedy(("ls", "-ld", file.path))
+        yield Finding(known.NotRead(file.path, file.reason), remedy=look)
 
 
 def _boot_trouble(trouble: NotMounted | NotRegistered) -> Finding:
@@ -197,7 +219,8 @@ def _bare_state(
 
 def _unproven(facts: HostFacts, platform: Platform, handler: Entry | None, not_run: str) -> Finding:
     """What can be said of a platform without a probe, or whose probe could not be run."""
-    if facts.live and handler is None and facts.registry.mount.state == "mounted":
+    complete = facts.registry.listing is None
+    if facts.live and handler is None and facts.registry.mount.state == "mounted" and complete:
         missing = known.NoEntryFits(platform.target.name)
         return Finding(missing, platform.name, install_command(facts, platform))
     if not_run:

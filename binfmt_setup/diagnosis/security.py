@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from binfmt_setup.diagnosis import catalogue as known
 from binfmt_setup.diagnosis.failed_probes import mending, removal
 from binfmt_setup.diagnosis.finding import Finding, Remedy
+from binfmt_setup.diagnosis.judge import not_read
 from binfmt_setup.diagnosis.verdict import Verdict
 from binfmt_setup.diagnosis.working_entries import from_distribution
 from binfmt_setup.model.interpreter import Interpreter
@@ -45,7 +46,9 @@ def _findings(facts: HostFacts) -> Iterator[Finding]:
         on_host = Remedy(("binfmt-setup", "check", "--security"), on_host=True)
         yield Finding(fact, remedy=on_host)
     yield from _unread_findings(facts)
-    yield from place_findings_of_files(facts.boot.culprits)
+    unread = {file.path for file in facts.unread}
+    judged = {path: c for path, c in facts.boot.culprits.items() if path not in unread}
+    yield from place_findings_of_files(judged)
     told: set[str] = set()
     for entry in facts.registry.entries:
         yield from _entry_findings(facts, entry)
@@ -198,11 +201,11 @@ def place_findings_of_files(culprits: Mapping[str, Culprit]) -> Iterator[Finding
 def _unread_findings(facts: HostFacts) -> Iterator[Finding]:
     """What could not be looked at may be anything, so nothing can be called good."""
     unread = [(entry.name, f"{BINFMT_MISC}/{entry.name}") for entry in facts.registry.unread]
-    unread += [(file.path, file.path) for file in facts.unread]
     if isinstance(facts.registry.listing, Unreadable):
         unread.append((BINFMT_MISC, BINFMT_MISC))
     for name, path in unread:
         yield Finding(known.Unjudged(name, path), remedy=Remedy(("ls", "-l", path)))
+    yield from not_read(facts)
 
 
 def _place_findings(entry: Entry, found: Interpreter) -> Iterator[Finding]:

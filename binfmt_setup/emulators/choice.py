@@ -11,6 +11,7 @@ from binfmt_setup.emulators.refusals import (
     NoFile,
     NotElf,
     NotExecutable,
+    NotReadable,
     SetId,
     Writable,
     WrongArchitecture,
@@ -18,7 +19,7 @@ from binfmt_setup.emulators.refusals import (
 )
 from binfmt_setup.model.errors import NoEmulator
 from binfmt_setup.model.interpreter import Interpreter
-from binfmt_setup.model.reading import Absent
+from binfmt_setup.model.reading import Absent, Unreadable
 from binfmt_setup.model.registration import control_characters
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def refusal(facts: HostFacts, path: str, found: InterpreterState) -> Refusal | N
     dynamically linked one finds no loader, and for every user, so nobody but root may change it:
     sshd's StrictModes judges in the same way.
     """
+    if isinstance(found, Unreadable):
+        return NotReadable(path, found)
     if not isinstance(found, Interpreter):
         return NoFile(path, found)
     if control_characters(path + found.real_path):

@@ -22,9 +22,15 @@ class Refusal(Record):
 
 
 class NoFile(Refusal):
-    """There is nothing that could be looked at."""
+    """There is nothing that could be looked at: or it is there, and could not be read."""
 
     why: NotAFile | Unread
+
+
+class NotReadable(NoFile):
+    """It may be a good one."""
+
+    code = "access-denied"
 
 
 class NotExecutable(Refusal):

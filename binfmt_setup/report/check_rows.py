@@ -6,6 +6,7 @@ registered, has the entry the F flag, will it be there after a reboot, does a pr
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from binfmt_setup.boot.survival import persistence_problem
@@ -13,6 +14,7 @@ from binfmt_setup.diagnosis.catalogue import NotProbed
 from binfmt_setup.diagnosis.judge import knows_f
 from binfmt_setup.emulators import choice
 from binfmt_setup.emulators.refusals import refusal_words
+from binfmt_setup.model.reading import Unreadable
 from binfmt_setup.report.words import boot, hosts
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from binfmt_setup.diagnosis.verdict import PlatformState
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Entry
+    from binfmt_setup.model.registry_facts import RegistryFacts
 
 Mark = Literal["good", "bad", "warn", "note"]
 
@@ -53,16 +56,25 @@ def host_rows(facts: HostFacts, *, emulated: bool) -> Iterator[Row]:
     yield Row("good" if known else "bad", "kernel", words)
     if facts.registry.mount.state == "mounted":
         how = "read-only" if facts.registry.mount.read_only else "read-write"
-        count = len(facts.registry.entries)
-        off = ", switched off for all entries" if facts.registry.enabled is False else ""
-        plural = "entry" if count == 1 else "entries"
-        mark: Mark = "bad" if off else "good"
-        yield Row(mark, "registry", f"binfmt_misc mounted {how}, {count} {plural}{off}")
+        mark, entries = _entries_in_words(facts.registry)
+        yield Row(mark, "registry", f"binfmt_misc mounted {how}, {entries}")
     elif emulated:
         yield Row("note", "registry", "binfmt_misc is not visible here")
     else:
         words = "an automount only" if facts.registry.mount.state == "automount" else "not mounted"
         yield Row("bad", "registry", f"binfmt_misc is {words}")
+
+
+def _entries_in_words(registry: RegistryFacts) -> tuple[Mark, str]:
+    """How many entries there are, or that nobody can tell."""
+    if isinstance(registry.listing, Unreadable):
+        return "bad", f"its entries could not be read: {os.strerror(registry.listing.errno)}"
+    count = len(registry.entries)
+    words = "1 entry" if count == 1 else f"{count} entries"
+    if isinstance(registry.enabled, Unreadable):
+        return "warn", f"{words}, whether they are switched on could not be read"
+    off = registry.enabled is False
+    return ("bad", f"{words}, switched off for all entries") if off else ("good", words)
 
 
 def platform_rows(facts: HostFacts, state: PlatformState) -> Iterator[Row]:

@@ -255,7 +255,12 @@ def _(fact: known.RefusedInterpreter) -> Words:
     return Words(refusal_words(fact.refused))
 
 
-@tells(known.NoEmulatorButDynamic, known.NoEmulatorForThisHost, known.OnlyUntrustedEmulator)
+@tells(
+    known.NoEmulatorButDynamic,
+    known.NoEmulatorForThisHost,
+    known.OnlyUntrustedEmulator,
+    known.EmulatorUnreadable,
+)
 def _(fact: known.OnlyRefused) -> Words:
     return Words(refusal_words(fact.refused), seen=_to_be_had(fact.distribution, fact.packages))
 
@@ -321,6 +326,26 @@ def _(fact: known.BootFileOfOthers) -> Words:
         f"{fact.path}, which decides what is registered at boot, is not root's alone: {reason}",
         _another_file(fact.culprit),
         reason,
+    )
+
+
+@tells(known.RegistryUnreadable)
+def _(fact: known.RegistryUnreadable) -> Words:
+    why = os.strerror(fact.reason.errno)
+    return Words(
+        f"{fact.path} could not be read: what the kernel has registered is not known",
+        "look at it",
+        f"{fact.path}: {why}",
+    )
+
+
+@tells(known.NotRead)
+def _(fact: known.NotRead) -> Words:
+    why = os.strerror(fact.reason.errno)
+    return Words(
+        f"{fact.path} could not be read: what the next boot makes of it is not known",
+        "look at it",
+        f"{fact.path}: {why}",
     )
 
 
