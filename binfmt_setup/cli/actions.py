@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NoReturn
 
-from binfmt_setup.cli.answers import Answer, answer_of, host_at, import_format, style_of
+from binfmt_setup.cli.answers import Answer, answer_of, host_at, import_format
 from binfmt_setup.cli.choices import CheckFormat, Format
 from binfmt_setup.model.errors import ExitCode, UsageProblem
 from binfmt_setup.model.records import replace
@@ -123,12 +123,7 @@ def explain(
 
     if chroot and not os.path.isdir(chroot):
         raise UsageProblem(f"--chroot {chroot}: no such directory", hint="name an existing tree")
-    facts, seen = explain.explained(host_at(root, verbose=verbose), file, chroot)
-    if format_ == Format.json:
-        text = explain.json_report(facts, seen)
-    else:
-        text = explain.text_report(seen, style_of())
-    return Answer(text, int(ExitCode.OK if seen.runs else ExitCode.ANSWER_IS_NO), facts)
+    return answer_of(explain.explained(host_at(root, verbose=verbose), file, chroot), format_)
 
 
 def uninstall(  # noqa: PLR0913 - one parameter is one option
@@ -167,16 +162,8 @@ def unit(  # noqa: PLR0913 - one parameter is one option
 
     directory, source = qemu_of(qemu, sha256=qemu_sha256)
     request = InstallOptions(qemu_directory=directory, source=source)
-    facts, text, files = unit_texts(host_at(root, verbose=verbose), platforms or [], request)
-    if format_ == Format.json:
-        from binfmt_setup.report import text_report
-        from binfmt_setup.report.result import UnitResult
-
-        document = text_report.json_report(UnitResult(facts), unit=text, files=files)
-        return Answer(document, int(ExitCode.OK), facts)
-    # As comments, so that the output is a unit file that systemd accepts.
-    lines = (line for path, body in files.items() for line in (path, *body.splitlines()))
-    return Answer("".join(f"# {line}\n" for line in lines) + text, int(ExitCode.OK), facts)
+    result = unit_texts(host_at(root, verbose=verbose), platforms or [], request)
+    return answer_of(result, format_)
 
 
 def run(  # noqa: PLR0913 - one parameter is one option

@@ -15,7 +15,7 @@ from binfmt_setup.model.records import Record
 if TYPE_CHECKING:
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.report.result import Result
-    from binfmt_setup.report.text_report import Style
+    from binfmt_setup.report.style import Style
     from binfmt_setup.system.host import Host
 
 HOST: ContextVar[Host | None] = ContextVar("host", default=None)
@@ -49,39 +49,20 @@ def host_at(root: str, *, verbose: bool) -> Host:
 
 def import_format(format_: str) -> None:
     """Import what shows a result in a format, while there is something to wait for."""
-    if format_ == "json":
-        import json  # noqa: F401 - for `answer_of`, as below
+    from binfmt_setup.report.formats.interface import format_named
 
-        from binfmt_setup.report import document  # noqa: F401
-    elif format_ == "junit":
-        from xml.etree import ElementTree as ET  # noqa: F401
-    if format_ in ("github", "junit"):
-        from binfmt_setup.report import ci_formats  # noqa: F401
-    from binfmt_setup.report import text_report  # noqa: F401
+    format_named(format_).prepare()
 
 
 def answer_of(result: Result, format_: str, *, diff: bool = False, quiet: bool = False) -> Answer:
     """A result in a format."""
-    text = _text(result, format_, diff, quiet)
-    commands = format_ == "github"
-    return Answer(text, int(result.exit_code), result.facts, commands=commands)
+    from binfmt_setup.report.formats.interface import Showing, format_named
 
-
-def _text(result: Result, format_: str, diff: bool, quiet: bool) -> str:  # noqa: FBT001 - as given
-    if format_ == "text":
-        from binfmt_setup.report import text_report
-
-        return text_report.text_report(result, style_of(), diff=diff, quiet=quiet)
-    if format_ == "json":
-        from binfmt_setup.report import text_report
-
-        return text_report.json_report(result)
-    from binfmt_setup.report import ci_formats
-
-    if format_ == "github":
-        _write_step_summary(ci_formats.github_summary(result))
-        return ci_formats.github_report(result)
-    return ci_formats.junit_report(result)
+    shown = format_named(format_)
+    if summary := shown.summary(result):
+        _write_step_summary(summary)
+    text = shown.report(result, Showing(style_of(), diff, quiet))
+    return Answer(text, int(result.exit_code), result.facts, commands=shown.commands)
 
 
 def _write_step_summary(markdown: str) -> None:
@@ -98,7 +79,7 @@ def _write_step_summary(markdown: str) -> None:
 
 def style_of(*, errors: bool = False) -> Style:
     """How text may look on standard output, or on standard error."""
-    from binfmt_setup.report.text_report import Style
+    from binfmt_setup.report.style import Style
 
     stream = sys.stderr if errors else sys.stdout
     colour = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -92,9 +92,10 @@ def _guessed(arguments: Sequence[str]) -> _Wanted:
     """The same of a line that cannot be read."""
     # Behind a "--" are the words of the command that `run` starts.
     words = list(takewhile(lambda word: word != "--", arguments))
-    pairs = [("--format", word.removeprefix("--format=")) for word in words]
-    named = {value for key, value in [*pairs, *pairwise(words)] if key == "--format"}
-    format_ = next((name for name in ("json", "github", "junit") if name in named), "text")
+    given = (word for word in words if word.startswith("--format="))
+    pairs = [("--format", word.removeprefix("--format=")) for word in given]
+    named = (value for key, value in [*pairs, *pairwise(words)] if key == "--format")
+    format_ = next(named, "text")
     command = next((word for word in words if not word.startswith("-")), "")
     return _Wanted(command, format_, "--check" in words)
 
@@ -102,33 +103,27 @@ def _guessed(arguments: Sequence[str]) -> _Wanted:
 def _failure(error: BinfmtSetupError, wanted: _Wanted) -> Answer:
     """Say on standard error what stopped the command; the answer is for what reads it."""
     from binfmt_setup.report import text_report
+    from binfmt_setup.report.formats.interface import format_named
 
     for line in text_report.error_lines(error, style_of(errors=True)):
         streams.say(line)
-    commands = wanted.format_ == "github"
-    return Answer(_failure_text(error, wanted), int(error.exit_code), commands=commands)
+    try:
+        shown = format_named(wanted.format_)
+    except LookupError:  # it is what the error is about
+        shown = format_named("text")
+    text = _described(error, wanted) or shown.failure(wanted.command, error)
+    return Answer(text, int(error.exit_code), commands=shown.commands)
 
 
-def _failure_text(error: BinfmtSetupError, wanted: _Wanted) -> str:
-    """The failure in a format for programs, with the host as far as it is known."""
-    if wanted.format_ == "text":
-        return ""
-    if host := HOST.get():
+def _described(error: BinfmtSetupError, wanted: _Wanted) -> str:
+    """The failure for programs, with the host as far as it is known; empty where it is not."""
+    if wanted.format_ != "text" and (host := HOST.get()):
         from binfmt_setup.commands.look import stopped
 
         with suppress(Exception):  # nothing may hide the error that is being reported
             result = stopped(host, wanted.command, error, check=wanted.check)
             return answer_of(result, wanted.format_).text
-    if wanted.format_ == "json":
-        import json
-
-        from binfmt_setup.report.document import failure
-
-        return json.dumps(failure(wanted.command, error), indent=2) + "\n"
-    from binfmt_setup.report import ci_formats
-
-    one = ci_formats.github_error if wanted.format_ == "github" else ci_formats.junit_error
-    return one(error) + "\n"
+    return ""
 
 
 def _defect(error: Exception) -> int:

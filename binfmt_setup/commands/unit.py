@@ -15,18 +15,16 @@ from binfmt_setup.inspect.snapshot import snapshot, with_versions
 from binfmt_setup.model.binfmt_d import OWN_DIRECTORY
 from binfmt_setup.model.boot_facts import SCRIPT_PATH, UNIT_PATH
 from binfmt_setup.model.targets import targets_of
+from binfmt_setup.report.result import UnitResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from binfmt_setup.commands.request import InstallOptions
-    from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.system.host import Host
 
 
-def unit(
-    host: Host, names: Sequence[str], options: InstallOptions
-) -> tuple[HostFacts, str, dict[str, str]]:
+def unit(host: Host, names: Sequence[str], options: InstallOptions) -> UnitResult:
     """The unit that install would write, and the texts of all other files by their paths."""
     asked = asked_for(names)
     facts = standing(host)
@@ -50,4 +48,4 @@ def unit(
         files |= units.render_units(group)
     main = UNIT_PATH if UNIT_PATH in files else next(p for p in files if p.endswith(".service"))
     text = files.pop(main)
-    return facts, text, files
+    return UnitResult(facts, text=text, files=files)

@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from binfmt_setup.boot.units import config_path
-from binfmt_setup.diagnosis import catalogue as known
+from binfmt_setup.diagnosis import known
 from binfmt_setup.diagnosis.finding import Finding, Remedy, shell
 from binfmt_setup.emulators import choice
 from binfmt_setup.emulators.package_managers.interface import package_manager

@@ -15,7 +15,7 @@ from binfmt_setup.boot.survival import (
     boot_troubles,
     persistence_problem,
 )
-from binfmt_setup.diagnosis import catalogue as known
+from binfmt_setup.diagnosis import known
 from binfmt_setup.diagnosis.failed_probes import (
     entry_path,
     install,

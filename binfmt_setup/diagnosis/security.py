@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from binfmt_setup.diagnosis import catalogue as known
+from binfmt_setup.diagnosis import known
 from binfmt_setup.diagnosis.failed_probes import mending, removal
 from binfmt_setup.diagnosis.finding import Finding, Remedy
 from binfmt_setup.diagnosis.judge import not_read

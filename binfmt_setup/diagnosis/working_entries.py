@@ -10,7 +10,7 @@ from binfmt_setup.boot.survival import (
     persistence_problem,
     remedy_command,
 )
-from binfmt_setup.diagnosis import catalogue as known
+from binfmt_setup.diagnosis import known
 from binfmt_setup.diagnosis.failed_probes import install_command, mending, removal
 from binfmt_setup.diagnosis.finding import Finding, Remedy
 from binfmt_setup.diagnosis.ownership import origin

@@ -10,16 +10,15 @@ import os
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from binfmt_setup.boot.survival import persistence_problem
-from binfmt_setup.diagnosis.catalogue import NotProbed
 from binfmt_setup.diagnosis.judge import knows_f
 from binfmt_setup.emulators import choice
 from binfmt_setup.emulators.refusals import refusal_words
 from binfmt_setup.model.reading import Unreadable
-from binfmt_setup.report.words import boot, hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from binfmt_setup.boot.survival import Lost
     from binfmt_setup.diagnosis.judge import Source
     from binfmt_setup.diagnosis.verdict import PlatformState
     from binfmt_setup.model.facts import HostFacts
@@ -111,7 +110,7 @@ def _entry_rows(facts: HostFacts, handler: Entry | None) -> Iterator[Row]:
     problem = persistence_problem(facts, handler.name)
     config = facts.boot.config_of(handler.name)
     by = f"registered at boot by {config.path if config else 'update-binfmts'}"
-    yield Row("warn" if problem else "good", "reboot", boot.lost(problem) if problem else by)
+    yield Row("warn", "reboot", _lost(problem)) if problem else Row("good", "reboot", by)
 
 
 def _program_row(state: PlatformState) -> Row:
@@ -130,5 +129,14 @@ def _program_row(state: PlatformState) -> Row:
 
 def why_unproven(state: PlatformState) -> str:
     """Why nothing shows that a platform works."""
+    from binfmt_setup.diagnosis.catalogue import NotProbed
+    from binfmt_setup.report.words import hosts
+
     facts = (finding.fact for finding in state.findings)
     return next((hosts.why_unproven(f) for f in facts if isinstance(f, NotProbed)), "")
+
+
+def _lost(problem: Lost) -> str:
+    from binfmt_setup.report.words import boot
+
+    return boot.lost(problem)

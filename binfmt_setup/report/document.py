@@ -19,7 +19,14 @@ from binfmt_setup.changes.steps import (
 from binfmt_setup.diagnosis.ownership import origin
 from binfmt_setup.model.targets import target_of_entry
 from binfmt_setup.report import words
-from binfmt_setup.report.result import TYPES, ChangeResult, CheckResult, ExplainResult, Result
+from binfmt_setup.report.result import (
+    TYPES,
+    ChangeResult,
+    CheckResult,
+    ExplainResult,
+    Result,
+    UnitResult,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,12 +62,22 @@ def document(result: Result) -> Json:
     if isinstance(result, CheckResult) and result.engines:
         data["engines"] = [engine_row(report) for report in result.engines]
     if isinstance(result, ExplainResult):
-        data["explanation"] = None
+        data["explanation"] = _explanation(result)
+    if isinstance(result, UnitResult) and result.text:
+        data |= {"unit": result.text, "files": dict(result.files)}
     if isinstance(result, ChangeResult):
         data["check"] = result.check
         data["changed"] = result.changed
         data["actions"] = [action_row(o.step, o.result, o.error) for o in result.outcomes]
     return data
+
+
+def _explanation(result: ExplainResult) -> Json | None:
+    if result.seen is None:
+        return None
+    from binfmt_setup.report.explanation_json import explanation_row
+
+    return explanation_row(result.seen)
 
 
 def failure(command: str, error: BinfmtSetupError) -> Json:

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.diagnosis.verdict import Verdict
 from binfmt_setup.model.errors import BinfmtSetupError, ExitCode
-from binfmt_setup.model.records import Record
+from binfmt_setup.model.records import NOTHING, Record
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from binfmt_setup.changes.steps import Outcome
+    from binfmt_setup.diagnosis.finding import Finding
     from binfmt_setup.engines.answers import EngineReport
+    from binfmt_setup.explain.explanation import Explanation
     from binfmt_setup.model.facts import HostFacts
 
 
@@ -21,6 +25,10 @@ class Result(Record):
     facts: HostFacts
     verdict: Verdict = Verdict()
     errors: tuple[BinfmtSetupError, ...] = ()
+
+    def speaks_against(self, finding: Finding) -> bool:
+        """Whether a finding makes the answer a no."""
+        return finding.severity == "error"
 
     @property
     def exit_code(self) -> ExitCode:
@@ -39,6 +47,10 @@ class CheckResult(Result):
     strict: bool = False
     engines: tuple[EngineReport, ...] = ()
 
+    def speaks_against(self, finding: Finding) -> bool:
+        """An error, and with --strict a warning."""
+        return finding.severity in (("error", "warning") if self.strict else ("error",))
+
     def _reached(self) -> ExitCode:
         good = self.verdict.good(strict=self.strict)
         return ExitCode.OK if good else ExitCode.ANSWER_IS_NO
@@ -46,6 +58,10 @@ class CheckResult(Result):
 
 class SecurityResult(CheckResult):
     """Whether the entries of a host can be trusted: `check --security`."""
+
+    def speaks_against(self, finding: Finding) -> bool:
+        """A risk is all that it asks about."""
+        return finding.severity != "info"
 
     def _reached(self) -> ExitCode:
         return ExitCode.OK if self.verdict.clean(strict=True) else ExitCode.ANSWER_IS_NO
@@ -58,15 +74,21 @@ class StatusResult(Result):
 
 
 class UnitResult(Result):
-    """What install would write for the boot, which is printed beside it."""
+    """What install would write for the boot: the unit, and all other files by their paths."""
 
     command = "unit"
+    text: str = ""
+    files: Mapping[str, str] = NOTHING
 
 
 class ExplainResult(Result):
-    """An explanation that was stopped; otherwise it makes its own document."""
+    """What becomes of a file; nothing was seen where the command was stopped."""
 
     command = "explain"
+    seen: Explanation | None = None
+
+    def _reached(self) -> ExitCode:
+        return ExitCode.OK if self.seen is None or self.seen.runs else ExitCode.ANSWER_IS_NO
 
 
 class RunResult(Result):

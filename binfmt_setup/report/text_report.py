@@ -1,4 +1,4 @@
-"""Results as text for people, readable at 80 columns and without colour, and as JSON."""
+"""Results as text for people, readable at 80 columns and without colour."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.boot.survival import persistence_problem
 from binfmt_setup.model.escaping import visible
-from binfmt_setup.model.records import Record
 from binfmt_setup.model.targets import parse_platform, target_of_entry
 from binfmt_setup.report import words
 from binfmt_setup.report.check_rows import host_rows, platform_rows, why_unproven
@@ -18,8 +17,9 @@ from binfmt_setup.report.result import (
     Result,
     SecurityResult,
     StatusResult,
-    UninstallResult,
 )
+from binfmt_setup.report.style import Style
+from binfmt_setup.report.verdict_words import counted, verdict_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -31,28 +31,9 @@ if TYPE_CHECKING:
     from binfmt_setup.model.facts import HostFacts
 
 _COLUMNS = 80
-_COLOURS = {"good": "32", "bad": "31", "warn": "33", "dim": "2"}
 
 
 _NOT_PROBED = "not probed"
-
-
-class Style(Record):
-    """How text may look on a stream: with colours, and with signs beyond ASCII."""
-
-    colour: bool = False
-    unicode: bool = True
-
-    def paint(self, text: str, kind: str) -> str:
-        """Text in the colour of a kind, on a stream that shows colours."""
-        return f"\x1b[{_COLOURS[kind]}m{text}\x1b[0m" if self.colour else text
-
-    def mark(self, kind: str) -> str:
-        """The sign in front of a line."""
-        signs = {"good": "✓", "bad": "✗", "warn": "!", "note": "·", "hint": "→"}
-        plain = {"good": "ok", "bad": "XX", "warn": "!!", "note": "--", "hint": "->"}
-        sign = (signs if self.unicode else plain)[kind]
-        return self.paint(sign, kind) if kind in _COLOURS else sign
 
 
 def text_report(result: Result, style: Style, *, diff: bool = False, quiet: bool = False) -> str:
@@ -227,74 +208,10 @@ def _diff(target: str, before: str | None, after: str | None) -> Iterable[str]:
     )
 
 
-def counted(number: int, thing: str) -> str:
-    """So many of a thing."""
-    plural = f"{thing[:-1]}ies" if thing.endswith("y") else f"{thing}s"
-    return f"{number:,} {thing if number == 1 else plural}"
-
-
 def _verdict_lines(result: Result, style: Style) -> Iterator[str]:
     """What it comes to, in the last line; a long list of platforms goes on in the next."""
     text, good = verdict_words(result)
     return (style.paint(line, "good" if good else "bad") for line in wrapped(text, "", "  "))
-
-
-def verdict_words(result: Result) -> tuple[str, bool]:
-    """What a result comes to, and whether that is good."""
-    if isinstance(result, StatusResult):
-        return _status_verdict(result), True
-    if not isinstance(result, ChangeResult):
-        return platform_verdict(result)
-    number = sum(outcome.result in ("done", "planned") for outcome in result.outcomes)
-    if isinstance(result, UninstallResult):
-        verb = "would remove" if result.check else "removed"
-        text = f"{verb} {counted(number, 'item')}" if number else "nothing to remove"
-    elif result.check:
-        text = f"would make {counted(number, 'change')}" if number else "nothing would change"
-    else:
-        return platform_verdict(result)
-    return text, not result.errors
-
-
-def _why_failed(result: Result) -> str:
-    """Every platform works, and yet the answer is no: how many findings make it so."""
-    severities = [finding.severity for finding in result.verdict.all_findings]
-    errors, warnings = severities.count("error"), severities.count("warning")
-    if errors:
-        return f"failed: {counted(errors, 'error')}"
-    if result.errors:
-        return f"failed: {counted(len(result.errors), 'error')}"
-    return f"failed: {counted(warnings, 'warning')} (--strict)"
-
-
-def platform_verdict(result: Result) -> tuple[str, bool]:
-    """What the platforms come to, in one line, and whether that is good."""
-    if isinstance(result, SecurityResult):
-        found = [f for f in result.verdict.findings if f.severity != "info"]
-        return _security_words(found), not found
-    states = result.verdict.platforms
-    working = [state.platform.name for state in states if state.ok]
-    failing = [state.platform.name for state in states if not (state.ok or state.unproven)]
-    good = result.exit_code == 0
-    install = result if isinstance(result, InstallResult) else None
-    if install and not result.facts.live and good:
-        text = f"prepared: {', '.join(state.platform.name for state in states)}"
-    elif failing or not working:
-        text = f"does not work: {', '.join(failing) or 'nothing is proven'}"
-    elif not good:
-        text = _why_failed(result)
-    else:
-        text = f"works: {', '.join(working)}"
-    if install:
-        text += "; changed" if install.changed else "; nothing changed"
-    return text, good
-
-
-def _security_words(found: Sequence[Finding]) -> str:
-    """Whether the entries can be trusted; what was not read is no reason for trust."""
-    if not found:
-        return "no security problems found"
-    return f"{counted(len(found), 'security problem')} found"
 
 
 def _status_lines(result: StatusResult, style: Style) -> Iterator[str]:
@@ -374,26 +291,9 @@ def _source_lines(facts: HostFacts) -> Iterator[str]:
             yield f"    sha256 {file.digest or 'unknown: cannot be read'}"
 
 
-def _status_verdict(result: StatusResult) -> str:
-    working = sum(state.ok for state in result.verdict.platforms)
-    if result.facts.registry.mount.state != "mounted":
-        return "no registry to see here"
-    entries = counted(len(result.facts.registry.entries), "entry")
-    return f"{entries}, {counted(working, 'platform')} emulated"
-
-
 def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
     """Columns aligned to their widest cell, the last one left as it is."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     for row in rows:
         cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)]
         yield "  ".join([*cells, row[-1]]).rstrip()
-
-
-def json_report(result: Result, **more: object) -> str:
-    """The JSON document, with what one command alone has to say."""
-    import json
-
-    from binfmt_setup.report.document import document
-
-    return json.dumps({**document(result), **more}, indent=2) + "\n"

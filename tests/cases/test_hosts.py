@@ -21,9 +21,11 @@ from binfmt_setup.diagnosis.catalogue import NotPersistent
 from binfmt_setup.model.errors import BinfmtSetupError
 from binfmt_setup.model.facts import HostFacts
 from binfmt_setup.model.records import replace
-from binfmt_setup.report import ci_formats, text_report, words
+from binfmt_setup.report import text_report, words
+from binfmt_setup.report.formats.interface import Showing, format_named
 from binfmt_setup.report.result import CheckResult, Result
-from binfmt_setup.report.text_report import Style
+from binfmt_setup.report.style import Style
+from binfmt_setup.report.verdict_words import verdict_words
 from tests import judged, recorded
 from tests.report_schema import assert_fits
 
@@ -85,14 +87,19 @@ def test_the_commands_say_what_the_case_expects(host: Host) -> None:
     assert said == host.case.expect
 
 
+def shown(format_: str, result: Result) -> str:
+    """A result in a format."""
+    return format_named(format_).report(result, Showing())
+
+
 FORMATS: dict[str, Callable[[Host], str]] = {
     "text": lambda host: text_report.text_report(host.check, PLAIN),
     "status": lambda host: text_report.text_report(host.status, PLAIN),
     "security": lambda host: text_report.text_report(host.security, PLAIN),
-    "github": lambda host: ci_formats.github_report(host.check),
-    "summary": lambda host: ci_formats.github_summary(host.check),
-    "junit": lambda host: ci_formats.junit_report(host.check),
-    "json": lambda host: text_report.json_report(host.check),
+    "github": lambda host: shown("github", host.check),
+    "summary": lambda host: format_named("github").summary(host.check),
+    "junit": lambda host: shown("junit", host.check),
+    "json": lambda host: shown("json", host.check),
 }
 """What people and programs read; the wording of each lies in one file."""
 
@@ -113,12 +120,12 @@ def compare(name: str, text: str) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_wording_of_some_hosts_is_as_recorded(hosts: dict[str, Host], name: str) -> None:
-    parts = (f"# {shown}\n{FORMATS[name](hosts[shown])}" for shown in SHOWN)
+    parts = (f"# {case}\n{FORMATS[name](hosts[case])}" for case in SHOWN)
     compare(f"wording/{name}.txt", "\n".join(parts))
 
 
 def test_facts_are_as_recorded_and_json_fits_its_schema(host: Host) -> None:
-    reports = [json.loads(text_report.json_report(result)) for result in results(host)]
+    reports = [json.loads(shown("json", result)) for result in results(host)]
     for report in reports:
         assert_fits(report)
     compare(f"{host.case.name}.json", json.dumps(facts_of(reports[0]), indent=1) + "\n")
@@ -151,7 +158,7 @@ def test_json_of_install_check_is_complete_whether_it_could_be_done_or_not(host:
         result = install(host.host, host.case.ask, options)
     except BinfmtSetupError as error:
         result = look.stopped(host.host, "install", error, check=True)
-    data = json.loads(text_report.json_report(result))
+    data = json.loads(shown("json", result))
     assert_fits(data)
     assert data["check"] is True
     assert data["host"] is not None
@@ -163,7 +170,7 @@ def test_the_verdict_comes_last_and_the_remedies_right_before_it(host: Host) -> 
     for result in results(host):
         lines = text_report.text_report(result, PLAIN).splitlines()
         last = max(at for at, line in enumerate(lines) if not line.startswith(" "))
-        verdict, good = text_report.verdict_words(result)
+        verdict, good = verdict_words(result)
         assert " ".join(line.strip() for line in lines[last:]) == verdict
         assert good is (result.exit_code == 0)
         remedies = words.remedies(result.verdict.all_findings)
@@ -191,16 +198,17 @@ def test_a_remedy_that_says_install_does_not_run_into_a_wall(host: Host) -> None
 
 
 def test_junit_counts_what_it_holds(host: Host) -> None:
-    suite = ET.fromstring(ci_formats.junit_report(host.check))  # noqa: S314 - our own output
+    suite = ET.fromstring(shown("junit", host.check))  # noqa: S314 - our own output
     assert int(suite.attrib["tests"]) == len(suite.findall("testcase"))
     assert int(suite.attrib["failures"]) == len(suite.findall("testcase/failure"))
-    works = [state.ok for state in host.check.verdict.platforms]
-    assert len(suite.findall("testcase")) == len(works)
+    assert int(suite.attrib["skipped"]) == len(suite.findall("testcase/skipped"))
+    names = [case.attrib["name"] for case in suite.findall("testcase")]
+    assert names == [*(state.platform.name for state in host.check.verdict.platforms), "host"]
 
 
 def test_github_lines_are_commands_that_github_reads(host: Host) -> None:
-    *lines, verdict = ci_formats.github_report(host.check).splitlines()
-    assert verdict == text_report.platform_verdict(host.check)[0]
+    *lines, verdict = shown("github", host.check).splitlines()
+    assert verdict == verdict_words(host.check)[0]
     for line in lines:
         assert re.fullmatch(r"::(error|warning|notice) title=binfmt-setup [a-z0-9-]+::\S.*", line)
 

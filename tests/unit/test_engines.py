@@ -31,9 +31,10 @@ from binfmt_setup.engines.interface import engine_named
 from binfmt_setup.model.errors import OtherProgramFailed, TookTooLong, UsageProblem
 from binfmt_setup.model.facts import HostFacts, KernelFacts
 from binfmt_setup.model.targets import Platform, parse_platform
-from binfmt_setup.report.ci_formats import junit_report
+from binfmt_setup.report.formats.interface import Showing, format_named
 from binfmt_setup.report.result import CheckResult
-from binfmt_setup.report.text_report import Style, text_report
+from binfmt_setup.report.style import Style
+from binfmt_setup.report.text_report import text_report
 from binfmt_setup.report.words import hint, message
 from binfmt_setup.system.host import Host
 from binfmt_setup.system.programs import Completed, run_program
@@ -249,8 +250,9 @@ def test_engines_that_fail_are_errors_in_a_junit_report() -> None:
     verdict = Verdict((state(ARM64, ok=True),))
     assert failed.error is not None
     result = CheckResult(HostFacts("/"), verdict, errors=(failed.error,), engines=(failed,))
-    suite = ET.fromstring(junit_report(result))  # noqa: S314 - made a line above
-    assert (suite.get("tests"), suite.get("errors")) == ("2", "1")
+    text = format_named("junit").report(result, Showing())
+    suite = ET.fromstring(text)  # noqa: S314 - made a line above
+    assert (suite.get("tests"), suite.get("errors")) == ("3", "1")
     assert [case.get("message") for case in suite.iter("error")] == ["engine-failed"]
 
 

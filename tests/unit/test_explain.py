@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 
 from binfmt_setup.cli import app
-from binfmt_setup.commands.explain import field_name, text_report
 from binfmt_setup.explain.abi import abi_words, kernel_refusal, machine_words
 from binfmt_setup.explain.explanation import Cause
 from binfmt_setup.explain.reasoning import explain
@@ -27,7 +26,9 @@ from binfmt_setup.model.records import replace
 from binfmt_setup.model.registration import Entry, Registration
 from binfmt_setup.model.registry_facts import RegistryFacts
 from binfmt_setup.model.targets import TARGETS, target_named
-from binfmt_setup.report.text_report import Style
+from binfmt_setup.report.explanation_text import explanation_text
+from binfmt_setup.report.specimen_words import field_name
+from binfmt_setup.report.style import Style
 from binfmt_setup.system.host import Host
 from tests.own_namespace import PROBES
 from tests.report_schema import SCHEMA, assert_fits
@@ -174,7 +175,7 @@ def asking_for(loader: str) -> Specimen:
 def test_the_text_names_everything_and_ends_with_the_verdict() -> None:
     old, off = arm64("old"), arm64("off", enabled=False)
     seen = about(host(arm64(), off, old), x=asking_for("/lib/ld.so"), lib__ld=program())
-    text = text_report(seen, Style())
+    text = explanation_text(seen, Style())
     update, install = "apt-get update", "apt-get install -y libc6:arm64"
     assert text.splitlines() == [
         "/x",
@@ -226,7 +227,7 @@ def test_what_a_container_would_say_of_an_entry_without_f() -> None:
 
 def test_names_out_of_a_file_cannot_steer_the_terminal() -> None:
     seen = about(host(arm64()), x=asking_for("/lib/\x1b[2Jld\udcff"))
-    text = text_report(seen, Style())
+    text = explanation_text(seen, Style())
     assert "\x1b" not in text
     assert "\\x1b[2Jld\\udcff" in text
 

@@ -17,9 +17,10 @@ from binfmt_setup.model.mountinfo import BinfmtMount
 from binfmt_setup.model.registration import Entry, Registration
 from binfmt_setup.model.registry_facts import RegistryFacts
 from binfmt_setup.model.targets import target_named
-from binfmt_setup.report.ci_formats import github_summary, junit_report
+from binfmt_setup.report.formats.interface import Showing, format_named
 from binfmt_setup.report.result import Result, SecurityResult
-from binfmt_setup.report.text_report import Style, text_report
+from binfmt_setup.report.style import Style
+from binfmt_setup.report.text_report import text_report
 from binfmt_setup.report.words import hint
 from tests.report_schema import assert_fits
 
@@ -134,9 +135,9 @@ def hostile(name: str) -> Result:
 @pytest.mark.parametrize("name", ["a\x1b[31mb", "x|y`<b>[z](u)", "\x00\ufffe", "a\n::error::b"])
 def test_the_name_of_an_entry_cannot_break_out_of_a_report(name: str) -> None:
     result = hostile(name)
-    suite = ET.fromstring(junit_report(result))  # noqa: S314 - our own output
+    suite = ET.fromstring(format_named("junit").report(result, Showing()))  # noqa: S314 - our own output
     assert suite.find("system-out") is not None
-    for line in github_summary(result).splitlines():
+    for line in format_named("github").summary(result).splitlines():
         assert line.startswith("    ") or "<b>" not in line.replace("\\<b\\>", "")
         assert not line.startswith("::")
     text = text_report(result, Style())

@@ -150,6 +150,31 @@ def test_check_loads_neither_the_command_line_library_nor_what_changes_hosts() -
     assert not folders & {"changes", "engines", "explain", "userns", "sources"}
 
 
+def test_the_answer_about_a_host_in_order_loads_no_sentence() -> None:
+    statement = (
+        "from binfmt_setup.report.text_report import text_report\n"
+        "from binfmt_setup.diagnosis.judge import judge\n"
+        "from binfmt_setup.report.style import Style\n"
+        "from binfmt_setup.report.result import CheckResult\n"
+        "from binfmt_setup.model.facts import HostFacts, KernelFacts\n"
+        "from binfmt_setup.model.mountinfo import BinfmtMount\n"
+        "from binfmt_setup.model.registry_facts import RegistryFacts\n"
+        "from binfmt_setup.model.targets import parse_platform\n"
+        "from binfmt_setup.system.probes import ProbeResult\n"
+        "registry = RegistryFacts(BinfmtMount('mounted'), enabled=True, listing=None)\n"
+        "kernel = KernelFacts('6.12.0', 'x86_64', 'present')\n"
+        "facts = HostFacts('/', kernel, registry=registry)\n"
+        "ran = ProbeResult('x86_64', exit_status=0, fields={'target': 'x86_64', 'argc': '2'},"
+        " native=True)\n"
+        "amd64 = parse_platform('amd64')\n"
+        "result = CheckResult(facts, judge(facts, [amd64], {amd64.probe: ran}))\n"
+        "assert 'works: linux/amd64' in text_report(result, Style())"
+    )
+    assert not {
+        "diagnosis/catalogue", "report/words/hosts", "report/words/boot", "report/words/engines",
+    } & own(loaded_by(statement))  # fmt: skip
+
+
 def test_install_loads_no_command_line_library() -> None:
     loaded = loaded_by_command("install", "--check", "--no-persist", "arm64", "s390x")
     assert (COSTLY | {"typer", "dataclasses", "inspect", "pathlib"}) & loaded == set()

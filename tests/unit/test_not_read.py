@@ -20,7 +20,8 @@ from binfmt_setup.model.registration import Entry, Registration
 from binfmt_setup.model.registry_facts import RegistryFacts, UnreadEntry
 from binfmt_setup.model.targets import parse_platform, target_named
 from binfmt_setup.report.result import SecurityResult
-from binfmt_setup.report.text_report import Style, text_report
+from binfmt_setup.report.style import Style
+from binfmt_setup.report.text_report import text_report
 from binfmt_setup.report.words import message
 from binfmt_setup.system.probes import ProbeResult
 

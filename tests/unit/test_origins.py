@@ -23,7 +23,8 @@ from binfmt_setup.model.registry_facts import RegistryFacts
 from binfmt_setup.model.targets import parse_platform, target_named
 from binfmt_setup.report.document import entry_row
 from binfmt_setup.report.result import StatusResult
-from binfmt_setup.report.text_report import Style, text_report
+from binfmt_setup.report.style import Style
+from binfmt_setup.report.text_report import text_report
 from binfmt_setup.report.words import message
 from binfmt_setup.system.probes import ProbeResult
 from tests.own_namespace import PROBES

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from binfmt_setup.commands import explain as explain_command
 from binfmt_setup.explain.abi import BYTES_LIMIT, READS_LIMIT
 from binfmt_setup.explain.reasoning import explain
 from binfmt_setup.explain.specimen import Specimen, examined
@@ -20,7 +19,10 @@ from binfmt_setup.model.mountinfo import BinfmtMount
 from binfmt_setup.model.registration import Entry, Registration
 from binfmt_setup.model.registry_facts import RegistryFacts
 from binfmt_setup.model.targets import TARGETS
-from binfmt_setup.report.text_report import Style
+from binfmt_setup.report.explanation_text import explanation_text
+from binfmt_setup.report.formats.interface import Showing, format_named
+from binfmt_setup.report.result import ExplainResult
+from binfmt_setup.report.style import Style
 from tests.own_namespace import PROBES
 from tests.report_schema import assert_fits
 
@@ -67,11 +69,13 @@ def answer(data: bytes, facts: HostFacts, *, validate: bool) -> Counted:
         facts, "/x", look=lambda path: found if path == "/x" else missing,
         look_on_host=lambda _: missing, prove=lambda _: None,
     )  # fmt: skip
-    text = explain_command.text_report(seen, Style())
+    text = explanation_text(seen, Style())
     assert text.splitlines()[-1].startswith(("runs: ", "does not run: "))
     assert all(c.isprintable() or c == "\n" for c in text)
     if validate:
-        assert_fits(json.loads(explain_command.json_report(facts, seen)))
+        assert_fits(
+            json.loads(format_named("json").report(ExplainResult(facts, seen=seen), Showing()))
+        )
     return file
 
 

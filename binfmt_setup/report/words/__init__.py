@@ -12,7 +12,6 @@ from binfmt_setup.diagnosis.finding import printed
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.records import replace
 from binfmt_setup.model.registration import Entry
-from binfmt_setup.report.words import hosts
 from binfmt_setup.report.words.sentences import Words
 
 if TYPE_CHECKING:
@@ -23,7 +22,9 @@ if TYPE_CHECKING:
 
 
 def words_of(fact: Fact) -> Words:
-    """What is said of a fact; the engines' words are read when an engine is asked."""
+    """What is said of a fact; sentences are loaded when there is something to say."""
+    from binfmt_setup.report.words import hosts
+
     tell = hosts.SENTENCES.get(type(fact))
     if tell is None:
         from binfmt_setup.report.words import engines
@@ -60,6 +61,13 @@ def evidence(finding: Finding) -> str:
     """What was read or tried that shows it."""
     seen = (_shown(one) if isinstance(one, Entry) else _tried(one) for one in finding.seen)
     return "; ".join(filter(None, (words_of(finding.fact).seen, *seen)))
+
+
+def in_lines(finding: Finding, *, code: bool = False) -> str:
+    """All of a finding, in lines; its code, where it is wanted, behind the first."""
+    seen = evidence(finding)
+    first = f"{message(finding)} [{finding.code}]" if code else message(finding)
+    return "\n".join(filter(None, (first, f"seen: {seen}" if seen else "", hint(finding))))
 
 
 def _tried(probe: ProbeResult) -> str:

@@ -1,0 +1,1 @@
+"""The formats in which answers are given, one module each behind one interface."""

@@ -1,0 +1,94 @@
+"""Annotations and a step summary for GitHub Actions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from binfmt_setup.model.escaping import visible
+from binfmt_setup.report import words
+from binfmt_setup.report.formats.interface import OutputFormat
+from binfmt_setup.report.verdict_words import verdict_words
+
+if TYPE_CHECKING:
+    from binfmt_setup.diagnosis.finding import Finding
+    from binfmt_setup.diagnosis.verdict import PlatformState
+    from binfmt_setup.model.errors import BinfmtSetupError
+    from binfmt_setup.report.formats.interface import Showing
+    from binfmt_setup.report.result import Result
+
+_LEVELS = {"error": "error", "warning": "warning", "info": "notice"}
+
+
+class GitHub(OutputFormat):
+    """One workflow command a finding (`::error title=…::message`), then the verdict.
+
+    Source: GitHub's "Workflow commands", which also gives the escapes. There is an error among
+    them exactly where the exit code is not 0.
+    """
+
+    name = "github"
+    commands = True
+
+    def report(self, result: Result, showing: Showing) -> str:  # noqa: ARG002 - a log has no style
+        """Every finding and every error, and the verdict as plain words."""
+        verdict, _ = verdict_words(result)
+        lines = [_annotation(result, finding) for finding in result.verdict.all_findings]
+        lines += [_error(error) for error in result.errors]
+        if result.exit_code and not any(line.startswith("::error ") for line in lines):
+            lines.append(_command("error", "verdict", verdict))
+        return "\n".join([*lines, _one_line(verdict), ""])
+
+    def failure(self, command: str, error: BinfmtSetupError) -> str:  # noqa: ARG002 - its log says
+        """The error alone."""
+        return _error(error) + "\n"
+
+    def summary(self, result: Result) -> str:
+        """The step summary, in Markdown: a table of the platforms, the findings, the remedies."""
+        lines = [f"### binfmt-setup: {_cell(verdict_words(result)[0])}", ""]
+        if result.verdict.platforms:
+            lines += ["| platform | result | how | entry |", "| --- | --- | --- | --- |"]
+            lines += [_row(state) for state in result.verdict.platforms]
+            lines.append("")
+        findings = result.verdict.all_findings
+        lines += [f"- **{f.severity}** `{f.code}`: {_cell(words.message(f))}" for f in findings]
+        lines += [f"- **error** `{e.code}`: {_cell(e.message)}" for e in result.errors]
+        for hint in words.remedies(findings):
+            # Indented: no run of backticks in a name ends this kind of code block.
+            lines += ["", f"    {visible(hint.removeprefix('run: '))}"]
+        return "\n".join([*lines, ""])
+
+
+def _annotation(result: Result, finding: Finding) -> str:
+    level = "error" if result.speaks_against(finding) else _LEVELS[finding.severity]
+    if level == "error" and not result.exit_code:
+        level = "warning"
+    return _command(level, finding.code, words.in_lines(finding))
+
+
+def _error(error: BinfmtSetupError) -> str:
+    return _command("error", error.code, f"{error.message}\n{error.hint}".strip())
+
+
+def _command(level: str, code: str, text: str) -> str:
+    escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return f"::{level} title=binfmt-setup {code}::{escaped}"
+
+
+def _one_line(text: str) -> str:
+    """Words that are no command, whatever they begin with."""
+    return visible(text).lstrip(":#")
+
+
+def _row(state: PlatformState) -> str:
+    broken = "❌ not built" if state.ran else "❌ does not run"
+    result = "✅ runs" if state.ok else "❔ not proven" if state.unproven else broken
+    entry = state.handler.name if state.handler else ""
+    return f"| {state.platform.name} | {result} | {state.how} | {_cell(entry)} |"
+
+
+def _cell(text: str) -> str:
+    """Text that stays one table cell, and plain, whatever an entry was named."""
+    return "".join(f"\\{c}" if c in "\\|*_`<>[]" else c for c in " ".join(text.split()))
+
+
+FORMAT = GitHub()

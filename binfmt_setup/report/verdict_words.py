@@ -1,0 +1,91 @@
+"""What a result comes to, in the words of its last line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from binfmt_setup.report.result import (
+    ChangeResult,
+    InstallResult,
+    Result,
+    SecurityResult,
+    StatusResult,
+    UninstallResult,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from binfmt_setup.diagnosis.finding import Finding
+
+
+def counted(number: int, thing: str) -> str:
+    """So many of a thing."""
+    plural = f"{thing[:-1]}ies" if thing.endswith("y") else f"{thing}s"
+    return f"{number:,} {thing if number == 1 else plural}"
+
+
+def verdict_words(result: Result) -> tuple[str, bool]:
+    """What a result comes to, and whether that is good."""
+    if isinstance(result, StatusResult):
+        return _status_verdict(result), True
+    if not isinstance(result, ChangeResult):
+        return platform_verdict(result)
+    number = sum(outcome.result in ("done", "planned") for outcome in result.outcomes)
+    if isinstance(result, UninstallResult):
+        verb = "would remove" if result.check else "removed"
+        text = f"{verb} {counted(number, 'item')}" if number else "nothing to remove"
+    elif result.check:
+        text = f"would make {counted(number, 'change')}" if number else "nothing would change"
+    else:
+        return platform_verdict(result)
+    return text, not result.errors
+
+
+def _why_failed(result: Result) -> str:
+    """Every platform works, and yet the answer is no: how many findings make it so."""
+    severities = [finding.severity for finding in result.verdict.all_findings]
+    errors, warnings = severities.count("error"), severities.count("warning")
+    if errors:
+        return f"failed: {counted(errors, 'error')}"
+    if result.errors:
+        return f"failed: {counted(len(result.errors), 'error')}"
+    return f"failed: {counted(warnings, 'warning')} (--strict)"
+
+
+def platform_verdict(result: Result) -> tuple[str, bool]:
+    """What the platforms come to, in one line, and whether that is good."""
+    if isinstance(result, SecurityResult):
+        found = [f for f in result.verdict.findings if f.severity != "info"]
+        return _security_words(found), not found
+    states = result.verdict.platforms
+    working = [state.platform.name for state in states if state.ok]
+    failing = [state.platform.name for state in states if not (state.ok or state.unproven)]
+    good = result.exit_code == 0
+    install = result if isinstance(result, InstallResult) else None
+    if install and not result.facts.live and good:
+        text = f"prepared: {', '.join(state.platform.name for state in states)}"
+    elif failing or not working:
+        text = f"does not work: {', '.join(failing) or 'nothing is proven'}"
+    elif not good:
+        text = _why_failed(result)
+    else:
+        text = f"works: {', '.join(working)}"
+    if install:
+        text += "; changed" if install.changed else "; nothing changed"
+    return text, good
+
+
+def _security_words(found: Sequence[Finding]) -> str:
+    """Whether the entries can be trusted; what was not read is no reason for trust."""
+    if not found:
+        return "no security problems found"
+    return f"{counted(len(found), 'security problem')} found"
+
+
+def _status_verdict(result: StatusResult) -> str:
+    working = sum(state.ok for state in result.verdict.platforms)
+    if result.facts.registry.mount.state != "mounted":
+        return "no registry to see here"
+    entries = counted(len(result.facts.registry.entries), "entry")
+    return f"{entries}, {counted(working, 'platform')} emulated"
