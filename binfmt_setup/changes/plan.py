@@ -8,12 +8,12 @@ from binfmt_setup.changes import boot_steps
 from binfmt_setup.changes.config_changes import config_changes
 from binfmt_setup.changes.registrations import (
     acceptable,
-    is_owned,
     kept_by_others,
     registration_to_write,
     with_remembered_credentials,
 )
 from binfmt_setup.changes.steps import BootPlan, ChangeEntry, Plan, TargetChange
+from binfmt_setup.diagnosis.ownership import owner_of
 from binfmt_setup.model.binfmt_d import OWN_DIRECTORY, parse_config
 from binfmt_setup.model.errors import BinfmtSetupError, EnvironmentUnfit, NoEmulator
 from binfmt_setup.model.registry_facts import SWAP_PREFIX
@@ -177,7 +177,7 @@ def _stays(facts: HostFacts, handler: Entry, target: Target, wish: Wish) -> bool
 
     The answer is the same in the next run: what stays is not adopted, what is ours is as wished.
     """
-    owned = is_owned(facts, handler)
+    owned = owner_of(facts, handler).ours
     if not owned and _left_to_others(facts, handler, target, wish):
         return True
     try:

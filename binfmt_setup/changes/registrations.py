@@ -9,13 +9,13 @@ from binfmt_setup.model.errors import NoEmulator
 from binfmt_setup.model.facts import version_pair
 from binfmt_setup.model.records import replace
 from binfmt_setup.model.registration import Registration, canonical_flags
-from binfmt_setup.model.targets import Target, target_of_entry
 
 if TYPE_CHECKING:
     from binfmt_setup.changes.steps import Wish
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.interpreter import Interpreter
     from binfmt_setup.model.registration import Entry
+    from binfmt_setup.model.targets import Target
 
 FIRST_QEMU_WITH_AT_FLAGS = (6, 0)
 FIRST_KERNEL_WITH_AT_FLAGS = (5, 12)
@@ -67,21 +67,6 @@ def acceptable(facts: HostFacts, entry: Registration, target: Target, wish: Wish
 
 def _catches_native(facts: HostFacts, entry: Registration) -> bool:
     return facts.kernel.native is not None and entry.matches(facts.kernel.native.magic)
-
-
-def is_owned(facts: HostFacts, entry: Entry) -> bool:
-    """Whether this tool made an entry: its own binfmt.d file says the same.
-
-    A bare user namespace owns no files, and those it sees tell of the host's registry. In its
-    own one an entry of ours bears a mark in the registry itself (`Registry.register`).
-    """
-    target = target_of_entry(entry.name)
-    if target is None or entry.name != target.entry_name:
-        return False
-    if facts.registry.own and not facts.process.own_files:
-        return entry.name in facts.registry.marked
-    config = facts.boot.own_config(target)
-    return config is not None and entry.registration in config.registrations
 
 
 def kept_by_others(facts: HostFacts, target: Target, wish: Wish) -> bool:

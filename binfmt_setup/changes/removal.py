@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from binfmt_setup.changes.plan import boot_plan, leftovers
-from binfmt_setup.changes.registrations import is_owned
 from binfmt_setup.changes.steps import ChangeEntry, ChangeFile, Discard, Plan, TargetChange, Wish
+from binfmt_setup.diagnosis.ownership import owner_of
 from binfmt_setup.emulators.store import STORE, referenced
 from binfmt_setup.model.records import replace
 from binfmt_setup.model.targets import TARGETS, Target
@@ -50,7 +50,7 @@ def _removal(facts: HostFacts, target: Target) -> TargetChange:
     entry = facts.registry.entry(target.entry_name) if facts.registry_in_reach else None
     after = _what_counts_then(facts, target, files) if files else None
     change = None
-    if entry is not None and is_owned(facts, entry) and entry.registration != after:
+    if entry is not None and owner_of(facts, entry).ours and entry.registration != after:
         change = ChangeEntry(entry.name, entry.registration, after)
     elif entry is None and files and after is not None and facts.registry.listing is None:
         # Ours was lost, and its file is what kept the other one from being registered.

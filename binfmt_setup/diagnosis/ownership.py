@@ -1,4 +1,4 @@
-"""Where an entry comes from, told by the traces that each tool leaves.
+"""Whose an entry is: what files say of it, and the traces that each tool leaves.
 
 Names, interpreter paths and flags were read in the sources of the tools; each row names
 its source. Several tools put QEMU's binaries into a container image and pin them from
@@ -17,9 +17,11 @@ from binfmt_setup.model.targets import target_of_entry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from binfmt_setup.model.binfmt_d import ConfigFile
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Entry, Registration
 
+_OF_PACKAGES = "/usr/lib/"
 OriginName = Literal[
     "wsl", "rosetta", "buildkit", "qus", "hypriot", "tonistiigi-binfmt", "docker-binfmt",
     "multiarch", "alpine-openrc", "update-binfmts", "distribution", "administrator",
@@ -142,21 +144,80 @@ _BY_LOOKS: tuple[tuple[Callable[[Registration], bool], Origin], ...] = (
 )
 
 
-def origin(facts: HostFacts, entry: Entry) -> Origin | None:
+OwnerName = Literal["binfmt-setup", "distribution", "administrator", "update-binfmts", "unknown"]
+
+
+class Owner(Record):
+    """Whose an entry is.
+
+    `config` is the binfmt.d file that registers an entry of its name at boot, `same` tells
+    whether it registers this very entry, flags and all. `origin` is what its traces tell.
+    """
+
+    name: OwnerName
+    config: str = ""
+    same: bool = False
+    origin: Origin | None = None
+
+    @property
+    def ours(self) -> bool:
+        """Whether this tool made it."""
+        return self.name == "binfmt-setup"
+
+    @property
+    def by_distribution(self) -> bool:
+        """Whether a package registers it so, flags and all."""
+        return self.name == "update-binfmts" or (self.name == "distribution" and self.same)
+
+    @property
+    def shown(self) -> str:
+        """For tables: where no file tells, what it looks like."""
+        return self.origin.name if self.name == "unknown" and self.origin else self.name
+
+
+def owner_of(facts: HostFacts, entry: Entry) -> Owner:
+    """Whose an entry is, and what left it: what files say outweighs what it looks like."""
+    config = facts.boot.config_of(entry.name)
+    found = _origin(facts, entry, config)
+    if _made_by_us(facts, entry):
+        return Owner("binfmt-setup", config.path if config else "", same=True, origin=found)
+    if config is None:
+        known = entry.name in facts.boot.update_binfmts
+        return Owner("update-binfmts" if known else "unknown", origin=found)
+    same = entry.registration in config.registrations
+    packaged = config.path.startswith(_OF_PACKAGES)
+    return Owner("distribution" if packaged else "administrator", config.path, same, found)
+
+
+def _made_by_us(facts: HostFacts, entry: Entry) -> bool:
+    """Whether this tool made an entry: its own binfmt.d file says the same.
+
+    A bare user namespace owns no files, and those it sees tell of the host's registry. In its
+    own one an entry of ours bears a mark in the registry itself (`Registry.register`).
+    """
+    target = target_of_entry(entry.name)
+    if target is None or entry.name != target.entry_name:
+        return False
+    if facts.registry.own and not facts.process.own_files:
+        return entry.name in facts.registry.marked
+    config = facts.boot.own_config(target)
+    return config is not None and entry.registration in config.registrations
+
+
+def _origin(facts: HostFacts, entry: Entry, config: ConfigFile | None) -> Origin | None:
     """Who left an entry; None when nothing tells.
 
-    What files say outweighs what an entry looks like: update-binfmts keeps its entries in
-    /var/lib/binfmts, packages and administrators in binfmt.d.
+    update-binfmts keeps its entries in /var/lib/binfmts, packages and administrators in
+    binfmt.d.
     """
     registration = entry.registration
-    config = facts.boot.config_of(entry.name)
     if config is not None and any(
         rule.name == entry.name and rule.interpreter == entry.interpreter
         for rule in config.registrations
     ):
         if config.owned:
             return Origin("binfmt-setup", "binfmt-setup")
-        if config.path.startswith("/usr/lib/"):
+        if config.path.startswith(_OF_PACKAGES):
             return Origin("distribution", f"a package of the distribution ({config.path})")
         if not _wsl(registration) and not _rosetta(registration):
             return Origin("administrator", f"an administrator ({config.path})")
@@ -170,5 +231,5 @@ def origin(facts: HostFacts, entry: Entry) -> Origin | None:
 
 def left_by(facts: HostFacts, entry: Entry) -> str:
     """The words that finish a sentence about an entry: ", left by …", or nothing."""
-    found = origin(facts, entry)
+    found = owner_of(facts, entry).origin
     return f" (left by {found.words})" if found else ""

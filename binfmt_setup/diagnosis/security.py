@@ -12,8 +12,8 @@ from binfmt_setup.diagnosis import known
 from binfmt_setup.diagnosis.failed_probes import mending, removal
 from binfmt_setup.diagnosis.finding import Finding, Remedy
 from binfmt_setup.diagnosis.judge import not_read
+from binfmt_setup.diagnosis.ownership import owner_of
 from binfmt_setup.diagnosis.verdict import Verdict
-from binfmt_setup.diagnosis.working_entries import from_distribution
 from binfmt_setup.model.interpreter import Interpreter
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.reading import Absent, Unreadable
@@ -73,14 +73,14 @@ def _credentials_finding(facts: HostFacts, entry: Entry) -> Finding:
     """With C every user becomes root who can start a foreign set-user-ID program."""
     target = target_of_entry(entry.name)
     own = facts.boot.own_config(target) if target else None
-    config = facts.boot.config_of(entry.name)
+    owner = owner_of(facts, entry)
     remedy = removal(entry)
     if target and target.platforms:
         option = "--no-credentials" if own else "--take-over"
         remedy = Remedy(("binfmt-setup", "install", option), target.platforms[0].name)
     fact = known.CredentialsHeld(
-        from_distribution(facts, entry),
-        entry.name, own is not None, config.path if config else "",
+        owner.by_distribution,
+        entry.name, own is not None, owner.config,
     )  # fmt: skip
     return Finding(fact, remedy=remedy, seen=(entry,))
 

@@ -13,7 +13,7 @@ from binfmt_setup.boot.survival import (
 from binfmt_setup.diagnosis import known
 from binfmt_setup.diagnosis.failed_probes import install_command, mending, removal
 from binfmt_setup.diagnosis.finding import Finding, Remedy
-from binfmt_setup.diagnosis.ownership import origin
+from binfmt_setup.diagnosis.ownership import owner_of
 from binfmt_setup.model.interpreter import Interpreter
 from binfmt_setup.model.reading import Absent
 
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
     from binfmt_setup.model.registration import Entry
     from binfmt_setup.model.targets import Platform
     from binfmt_setup.system.probes import ProbeResult
-
-
-def from_distribution(facts: HostFacts, entry: Entry) -> bool:
-    """Whether a package of the distribution registers an entry so, flags and all."""
-    config = facts.boot.config_of(entry.name)
-    if config is None:
-        return entry.name in facts.boot.update_binfmts
-    return config.path.startswith("/usr/lib/") and entry.registration in config.registrations
 
 
 def handler_findings(
@@ -63,7 +55,7 @@ def _file_findings(
     disk = facts.emulators.at(path)
     install = install_command(facts, platform)
     if isinstance(disk, Absent):
-        gone = known.PinnedInterpreterGone(path, origin(facts, handler))
+        gone = known.PinnedInterpreterGone(path, owner_of(facts, handler).origin)
         yield Finding(gone, name, install, (handler,))
     if not isinstance(disk, Interpreter):
         return
@@ -85,7 +77,7 @@ def _flag_findings(
     if not probe.argv0_kept:
         yield Finding(known.Argv0Lost(""), platform.name, seen=(handler,))
     if "C" in handler.flags:
-        fact = known.CredentialsFlag(from_distribution(facts, handler))
+        fact = known.CredentialsFlag(owner_of(facts, handler).by_distribution)
         # Ours keeps what was chosen with --credentials, whatever else is asked for.
         own = facts.boot.own_config(platform.target) is not None
         without = install_command(facts, platform, "--no-credentials" if own else "--take-over")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from binfmt_setup.boot.survival import persistence_problem
-from binfmt_setup.changes.registrations import is_owned
 from binfmt_setup.changes.steps import (
     ChangeEntry,
     ChangeFile,
@@ -16,7 +15,7 @@ from binfmt_setup.changes.steps import (
     Step,
     Unpack,
 )
-from binfmt_setup.diagnosis.ownership import origin
+from binfmt_setup.diagnosis.ownership import owner_of
 from binfmt_setup.model.targets import target_of_entry
 from binfmt_setup.report import words
 from binfmt_setup.report.result import (
@@ -147,23 +146,6 @@ def platform_row(state: PlatformState) -> Json:
     }
 
 
-def owner(facts: HostFacts, entry: Entry) -> str:
-    """Who made an entry, as far as files tell."""
-    if is_owned(facts, entry):
-        return "binfmt-setup"
-    config = facts.boot.config_of(entry.name)
-    if config is None:
-        return "update-binfmts" if entry.name in facts.boot.update_binfmts else "unknown"
-    return "distribution" if config.path.startswith("/usr/lib/") else "administrator"
-
-
-def owner_words(facts: HostFacts, entry: Entry) -> str:
-    """Who made an entry, for tables: where no file tells, what it looks like."""
-    known = owner(facts, entry)
-    found = origin(facts, entry) if known == "unknown" else None
-    return found.name if found else known
-
-
 def pinned_version(result: Result, entry: Entry) -> str:
     """The version that the kernel holds open for an entry; empty when no probe could tell."""
     states = (s for s in result.verdict.platforms if s.handler and s.handler.name == entry.name)
@@ -172,7 +154,7 @@ def pinned_version(result: Result, entry: Entry) -> str:
 
 def entry_row(facts: HostFacts, entry: Entry, pinned: str = "") -> Json:
     """One entry of the registry."""
-    registration = entry.registration
+    registration, owner = entry.registration, owner_of(facts, entry)
     file = facts.emulators.file_at(entry.interpreter)
     target = target_of_entry(entry.name)
     return {
@@ -185,8 +167,8 @@ def entry_row(facts: HostFacts, entry: Entry, pinned: str = "") -> Json:
         "mask": registration.mask.hex(),
         "extension": registration.extension,
         "target": target.name if target else None,
-        "owner": owner(facts, entry),
-        "origin": found.name if (found := origin(facts, entry)) else None,
+        "owner": owner.name,
+        "origin": owner.origin.name if owner.origin else None,
         "persistent": not persistence_problem(facts, entry.name),
         "pinned_version": pinned,
         "disk_version": file.version if file else "",

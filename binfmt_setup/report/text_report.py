@@ -215,7 +215,7 @@ def _verdict_lines(result: Result, style: Style) -> Iterator[str]:
 
 
 def _status_lines(result: StatusResult, style: Style) -> Iterator[str]:
-    from binfmt_setup.report.document import owner_words
+    from binfmt_setup.diagnosis.ownership import owner_of
 
     facts = result.facts
     for row in host_rows(facts, emulated=any(s.ok for s in result.verdict.platforms)):
@@ -233,7 +233,7 @@ def _status_lines(result: StatusResult, style: Style) -> Iterator[str]:
             entry.flags or "-",
             _versions(state, version) if stale and state else version or "-",
             "lost" if persistence_problem(facts, entry.name) else "stays",
-            owner_words(facts, entry),
+            owner_of(facts, entry).shown,
             _probe_word(state, unprobed=unprobed),
         ))  # fmt: skip
     if facts.registry.entries:

@@ -8,7 +8,7 @@ from binfmt_setup.changes.plan import plan_install
 from binfmt_setup.changes.removal import plan_uninstall
 from binfmt_setup.changes.steps import ChangeEntry, Wish
 from binfmt_setup.diagnosis.judge import judge
-from binfmt_setup.diagnosis.ownership import left_by, origin
+from binfmt_setup.diagnosis.ownership import left_by, owner_of
 from binfmt_setup.model.binfmt_d import MARKER, parse_config
 from binfmt_setup.model.boot_facts import BootFacts
 from binfmt_setup.model.elf import identify
@@ -70,7 +70,7 @@ SEEN = {
 
 @pytest.mark.parametrize("case", SEEN)
 def test_by_its_looks(case: str) -> None:
-    found = origin(HostFacts("/"), Entry(SEEN[case], enabled=True))
+    found = owner_of(HostFacts("/"), Entry(SEEN[case], enabled=True)).origin
     assert found is not None
     assert found.name == case.partition(",")[0]
 
@@ -78,7 +78,7 @@ def test_by_its_looks(case: str) -> None:
 def test_pinned_in_a_container_are_exactly_the_images() -> None:
     names = set()
     for registration in SEEN.values():
-        found = origin(HostFacts("/"), Entry(registration, enabled=True))
+        found = owner_of(HostFacts("/"), Entry(registration, enabled=True)).origin
         if found and found.pinned_in_container:
             names.add(found.name)
     assert names == {
@@ -101,7 +101,7 @@ UNKNOWN = (
 
 @pytest.mark.parametrize("registration", UNKNOWN, ids=lambda r: str(r.interpreter))
 def test_nothing_is_claimed_of_others(registration: Registration) -> None:
-    assert origin(HostFacts("/"), Entry(registration, enabled=True)) is None
+    assert owner_of(HostFacts("/"), Entry(registration, enabled=True)).origin is None
     assert not left_by(HostFacts("/"), Entry(registration, enabled=True))
 
 
@@ -144,7 +144,7 @@ def test_files_outweigh_looks(directory: str, owned: bool, name: str) -> None:  
     facts = host_with(
         arm64("/usr/bin/qemu-aarch64-static", "OCF"), directory=directory, owned=owned
     )
-    found = origin(facts, facts.registry.entries[0])
+    found = owner_of(facts, facts.registry.entries[0]).origin
     assert found is not None
     assert found.name == name
 
@@ -154,7 +154,7 @@ def test_update_binfmts_keeps_its_entries_in_var_lib() -> None:
     facts = host_with(entry)
     kept = frozenset(("qemu-aarch64", "rosetta"))
     facts = replace(facts, boot=replace(facts.boot, update_binfmts=kept))
-    found = origin(facts, facts.registry.entries[0])
+    found = owner_of(facts, facts.registry.entries[0]).origin
     assert found is not None
     assert found.name == "update-binfmts"
     assert (
