@@ -1,8 +1,19 @@
 """The way in for the ``binfmt-setup`` command and for ``python -m binfmt_setup``."""
 
-import gc
 import os
 import sys
+
+# `python -m` looks for every module in the current directory first, which may be anybody's: what
+# lies there is not to be our `json`. This package is found by now, and so is all that it holds.
+# Modules that Python needs to come this far (runpy) it has looked for there already; the command
+# that is installed never does, nor does `python -P -m` from Python 3.11 on.
+try:
+    if sys.path[:1] in ([""], [os.getcwd()]):  # noqa: PTH109 - pathlib takes long to load
+        del sys.path[0]
+except FileNotFoundError:  # the current directory is gone
+    del sys.path[0]
+
+import gc
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -47,6 +48,8 @@ def clean_environment() -> None:
     os.environ["LC_ALL"] = "C.UTF-8"
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     os.environ["HOME"] = tempfile.mkdtemp(prefix="binfmt-setup-home-")
+    # What runs under nohup ignores SIGHUP, and programs that it starts would, too.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def _keep_pip_settings() -> None:

@@ -13,8 +13,11 @@ import os
 import select
 import sys
 from contextlib import suppress
+from typing import TextIO
 
 from binfmt_setup.model.escaping import safe
+
+_broken: list[TextIO] = []
 
 
 class _Patient(io.FileIO):
@@ -86,5 +89,7 @@ def write_answer(text: str, *, commands: bool = False) -> None:
         # Whoever closed a pipe has read enough; a full disk is worth a word.
         if error.errno != errno.EPIPE:
             say(f"the answer could not be written: {error.strerror}")
+        # Kept: from Python 3.13 on, one that goes with text unwritten prints a traceback.
+        _broken.append(sys.stdout)
         with suppress(OSError):
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end

@@ -9,11 +9,15 @@ from binfmt_setup.model.records import Record
 
 
 class Fault(Enum):
-    """What makes a path one that is not to be trusted."""
+    """What makes a path one that is not to be trusted.
+
+    SHARED are directories like /tmp: open to all by design, and not to be closed.
+    """
 
     OWNER = "owner"
     GROUP = "group"
     OTHERS = "others"
+    SHARED = "shared"
     ACL = "acl"
     MOUNT = "mount"
     UNREADABLE = "unreadable"
@@ -36,7 +40,7 @@ class Culprit(Record):
             return f"{self.path} belongs to user {self.number}"
         if self.fault is Fault.GROUP:
             return f"every member of its group can write to {self.path}"
-        if self.fault is Fault.OTHERS:
+        if self.fault in (Fault.OTHERS, Fault.SHARED):
             return f"every user can write to {self.path}"
         if self.fault is Fault.ACL:
             return f"an access control list lets others write to {self.path}"

@@ -43,7 +43,8 @@ def fault_of(
     if stat.S_ISLNK(status.st_mode):
         return None  # it has no mode of its own: who may replace it is said by its directory
     if status.st_mode & stat.S_IWOTH:
-        return Fault.OTHERS
+        sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
+        return Fault.SHARED if sticky else Fault.OTHERS
     if _lets_others_write(acl, owners):
         return Fault.ACL
     return Fault.GROUP if status.st_mode & stat.S_IWGRP else None

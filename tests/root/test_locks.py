@@ -130,9 +130,11 @@ def test_a_planted_directory_is_refused(inside: list[str], planted: str) -> None
 def test_bootstrap_waits_for_a_limited_time(tmp_path: Path) -> None:
     """Its lock is closed to others, and whoever has it all the same is told of in the end."""
     text = (TOP / "scripts/bootstrap").read_text()
-    start = text.index("lock() {")
-    lock = text[start : text.index("\n}\n", start) + 3]
-    script = f'lib=$1 lock_seconds=1\ndie() {{ echo "$2"; exit "$1"; }}\n{lock}lock\necho locked\n'
+    starts = [text.index(f"\n{name}() {{") for name in ("refuse_link", "lock")]
+    functions = "".join(text[start : text.index("\n}\n", start) + 3] for start in starts)
+    script = (
+        f'lib=$1 lock_seconds=1\ndie() {{ echo "$2"; exit "$1"; }}\n{functions}lock\necho locked\n'
+    )
     argv = ["sh", "-euc", script, "sh", str(tmp_path)]
     assert _run(argv).stdout == "locked\n"
     assert (tmp_path / ".lock").stat().st_mode & 0o777 == 0o600

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 _FRESH = r"""
 set -e
 for place in /var/lib /var/cache /var/log /run /usr/local/bin /etc/dnf /etc/zypp; do
-    mount -t tmpfs none "$place"
+    mount -t tmpfs -o mode=755 none "$place"
 done
 for place in /usr/bin/qemu-*; do mount --bind /dev/null "$place"; done
-test ! -d /usr/libexec/qemu-binfmt || mount -t tmpfs none /usr/libexec/qemu-binfmt
+test ! -d /usr/libexec/qemu-binfmt || mount -t tmpfs -o mode=755 none /usr/libexec/qemu-binfmt
 mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
 # Debian's rpm keeps its database in root's home directory.
 sed 's|^%_dbpath.*|%_dbpath /var/lib/rpm|' /usr/lib/rpm/macros > /run/macros

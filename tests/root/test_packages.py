@@ -19,10 +19,10 @@ import pytest
 _FRESH = r"""
 set -e
 for place in /var/lib/dpkg /var/lib/apt /var/cache/apt /etc/apt /usr/local/bin /run; do
-    mount -t tmpfs none "$place"
+    mount -t tmpfs -o mode=755 none "$place"
 done
 for place in /usr/bin/qemu-*; do mount --bind /dev/null "$place"; done
-test ! -d /usr/libexec/qemu-binfmt || mount -t tmpfs none /usr/libexec/qemu-binfmt
+test ! -d /usr/libexec/qemu-binfmt || mount -t tmpfs -o mode=755 none /usr/libexec/qemu-binfmt
 mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
 mkdir -p /var/lib/dpkg/info /var/lib/dpkg/updates /var/lib/apt/lists/partial
 mkdir -p /var/cache/apt/archives/partial /etc/apt/apt.conf.d
@@ -123,7 +123,7 @@ def test_apt_that_fails_is_exit_code_6(repository: Path) -> None:
     done = inside(
         repository,
         f"""
-        mount -t tmpfs none /usr/local/bin -o ro
+        mount -t tmpfs -o mode=755,ro none /usr/local/bin
         {TOOL} --install-qemu && exit 99 || test $? = 6
         ls /proc/sys/fs/binfmt_misc
         """,

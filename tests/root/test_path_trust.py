@@ -50,7 +50,7 @@ def judged(prepare: str, path: str) -> str:
         (
             "mkdir -m 1777 /mnt/ours/tmp && nobody mkdir /mnt/ours/tmp/d",
             "/mnt/ours/tmp/d/f",
-            "OTHERS /mnt/ours/tmp",
+            "SHARED /mnt/ours/tmp",
         ),
         ("touch /mnt/ours/f && chmod g+w /mnt/ours/f", "/mnt/ours/f", "GROUP /mnt/ours/f"),
         ("mkdir -m 775 /mnt/ours/d", "/mnt/ours/d/f", "GROUP /mnt/ours/d"),

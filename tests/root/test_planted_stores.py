@@ -95,7 +95,7 @@ def test_a_version_directory_with_a_manifest_that_somebody_else_wrote(archive: P
 @pytest.mark.parametrize(
     ("prepare", "store", "culprit"),
     [
-        ("mkdir -m 1777 /mnt/open", "/mnt/open/store", "every user can write to /mnt/open"),
+        ("mkdir -m 777 /mnt/open", "/mnt/open/store", "every user can write to /mnt/open"),
         ("mkdir -m 775 /mnt/group", "/mnt/group/a/b", "group can write to /mnt/group"),
         (STORE + "mkdir /mnt/store/sub", "/mnt/store/sub", "/mnt/store belongs to user 65534"),
         (STORE + "ln -s store /mnt/link", "/mnt/link/x", "/mnt/store belongs to user 65534"),
@@ -110,6 +110,13 @@ def test_the_culprit_is_named_wherever_it_is(
     assert "qemu-arm" not in said
 
 
+def test_nobody_is_told_to_close_what_is_for_all(archive: Path) -> None:
+    """As /tmp is."""
+    said = brought("mkdir -m 1777 /mnt/open", archive, "/mnt/open/store")
+    assert "every user can write to /mnt/open" in said
+    assert "chmod" not in said
+
+
 def test_a_store_of_roots_own_is_used(archive: Path) -> None:
     said = brought("mkdir -m 755 /mnt/own", archive, "/mnt/own/qemu")
     assert "brought /mnt/own/qemu/9.9.9-" in said
@@ -120,5 +127,5 @@ def test_run_by_root_with_the_cache_of_another_user(archive: Path) -> None:
     command = [*CLI, "run", "--qemu", str(archive), "--", "true"]
     done = done_in_own_tree(STORE, ["env", "XDG_CACHE_HOME=/mnt/store", *command])
     assert done.returncode == 5, done.stderr
-    assert "/mnt/store belongs to user 65534" in done.stderr
+    assert "/mnt/store belongs to user 65534" in " ".join(done.stderr.split())
     assert "XDG_CACHE_HOME" in done.stderr

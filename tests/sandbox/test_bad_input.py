@@ -22,7 +22,7 @@ def make_full_tree(sandbox: Sandbox, root: Path) -> None:
     """A system of 64 KiB on a file system of its own, filled to the last byte."""
     root.mkdir()
     made = sandbox.sh(
-        f"mount -t tmpfs -o size=64k none {root} && cd {root} && "
+        f"mount -t tmpfs -o size=64k,mode=755 none {root} && cd {root} && "
         "mkdir -p bin usr/bin etc/systemd/system usr/lib/systemd && "
         f"for f in bin/sh usr/bin/qemu-s390x-static usr/lib/systemd/systemd "
         f"usr/lib/systemd/systemd-binfmt; do cp {PROBES / NATIVE} $f; done && "
@@ -81,7 +81,8 @@ def test_an_interpreter_that_vanishes_midway_stops_its_target_alone(
 
 
 def test_a_noexec_mount_is_named(registry: Sandbox, emulators: Path) -> None:
-    registry.sh(f"mount -t tmpfs none {emulators} && cp /usr/bin/qemu-aarch64-static {emulators}")
+    registry.sh(f"mount -t tmpfs -o mode=755 none {emulators}")
+    registry.sh(f"cp /usr/bin/qemu-aarch64-static {emulators}")
     registry.sh(f"mount -o remount,noexec {emulators}")
     done = registry.tool("install", "arm64", "--private", "--no-persist", "--qemu", str(emulators))
     assert done.returncode == 4
