@@ -130,10 +130,10 @@ def _program_row(state: PlatformState) -> Row:
 def why_unproven(state: PlatformState) -> str:
     """Why nothing shows that a platform works."""
     from binfmt_setup.diagnosis.catalogue import NotProbed
-    from binfmt_setup.report.words import hosts
+    from binfmt_setup.report.words.probes import why_unproven as words
 
     facts = (finding.fact for finding in state.findings)
-    return next((hosts.why_unproven(f) for f in facts if isinstance(f, NotProbed)), "")
+    return next((words(f) for f in facts if isinstance(f, NotProbed)), "")
 
 
 def _lost(problem: Lost) -> str:

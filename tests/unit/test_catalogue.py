@@ -35,7 +35,7 @@ def facts_of(catalogue: ModuleType) -> list[type[Fact]]:
     """The classes of a catalogue that a rule may make: those with a code."""
     found = (value for value in vars(catalogue).values() if isinstance(value, type))
     own = [kind for kind in found if issubclass(kind, Fact)]
-    return [kind for kind in own if kind.code and kind.__module__ == catalogue.__name__]
+    return [kind for kind in own if kind.code and kind.__module__.startswith(catalogue.__name__)]
 
 
 FACTS = [kind for catalogue in CATALOGUES for kind in facts_of(catalogue)]
@@ -91,7 +91,8 @@ def elsewhere() -> set[str]:
 
 
 def test_each_code_is_written_once_in_a_catalogue() -> None:
-    sources = "".join(Path(str(catalogue.__file__)).read_text() for catalogue in CATALOGUES)
+    modules = [path for path in MODULES if "catalogue" in path.as_posix()]
+    sources = "".join(path.read_text() for path in modules)
     written = re.findall(r'^    code = "(.+)"$', sources, re.MULTILINE)
     assert len(written) == len(set(written))
     assert set(written) == {kind.code for kind in FACTS}

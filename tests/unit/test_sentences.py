@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(__file__).parents[2] / "binfmt_setup"
 OUTSIDE = sorted(path for path in PACKAGE.rglob("*.py") if "report" not in path.parts)
-RULES = sorted(path for name in ("diagnosis", "boot") for path in (PACKAGE / name).glob("*.py"))
+RULES = sorted(path for name in ("diagnosis", "boot") for path in (PACKAGE / name).rglob("*.py"))
 READS = {
     "startswith", "endswith", "partition", "rpartition", "split", "rsplit", "splitlines",
     "removeprefix", "removesuffix", "replace", "find", "rfind", "index", "count",

@@ -1,0 +1,74 @@
+"""What can be wrong with the files and units that the next boot reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from binfmt_setup.diagnosis.finding import Risk
+
+if TYPE_CHECKING:
+    from binfmt_setup.boot.survival import Late, Lost, NotMounted, NotRegistered
+    from binfmt_setup.diagnosis.finding import Severity
+    from binfmt_setup.model.registration import Registration
+
+
+class NotPersistent(Risk):
+    """An entry will not be there after a reboot."""
+
+    code = "not-persistent"
+    problem: Lost
+
+
+class NothingPersists(NotPersistent):
+    """What was just installed, all of it, will be gone."""
+
+
+class NotThereAfterBoot(Risk):
+    """A registration of ours that the last boot did not make."""
+
+    code = NotPersistent.code
+    trouble: NotMounted | NotRegistered
+
+
+class BootOrder(Risk):
+    """An entry is registered late in the boot, or is lost when a mount comes late."""
+
+    code = "boot-order"
+    late: Late
+    interpreter: str
+
+    @property
+    def severity(self) -> Severity:
+        """That ours waits for a mount is as it should be."""
+        return "warning" if self.late.lost else "info"
+
+
+class NotRegisteredInOrder(Risk):
+    """A mount that did not come in time kept a registration of ours from the kernel."""
+
+    code = BootOrder.code
+    trouble: NotRegistered
+
+
+class ConfigDiffers(Risk):
+    """The next boot will register something else than the kernel has now."""
+
+    code = "config-differs"
+    config: str
+    at_boot: Registration
+
+
+class ConfigInvalid(Risk):
+    """A line that registers nothing."""
+
+    code = "config-invalid"
+    path: str
+    line: int
+    problem: str
+    text: str
+
+
+class MoreInvalid(ConfigInvalid):
+    """The rest of very many such lines; `line` is how many the file has."""
+
+    more: int

@@ -1,0 +1,77 @@
+"""The words about what the next boot will do."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from binfmt_setup.boot.survival import NotRegistered
+from binfmt_setup.diagnosis import catalogue as known
+from binfmt_setup.model.mountinfo import BINFMT_MISC
+from binfmt_setup.report.words import boot
+from binfmt_setup.report.words.sentences import Words, telling
+
+if TYPE_CHECKING:
+    from binfmt_setup.report.words.sentences import Sentences
+
+SENTENCES: Sentences = {}
+tells = partial(telling, SENTENCES)
+_NO_MOUNT = f"/proc/self/mountinfo has nothing at {BINFMT_MISC}"
+
+
+_AT_BOOT = "the files and units that the next boot reads"
+
+
+@tells(known.NotPersistent)
+def _(fact: known.NotPersistent) -> Words:
+    return Words(f"will not survive a reboot: {boot.lost(fact.problem)}")
+
+
+@tells(known.NothingPersists)
+def _(fact: known.NothingPersists) -> Words:
+    return Words(
+        f"nothing of this will survive a reboot: {boot.lost(fact.problem)}",
+        "if that is fine (a container, a CI job): use --no-persist",
+    )
+
+
+@tells(known.NotThereAfterBoot)
+def _(fact: known.NotThereAfterBoot) -> Words:
+    mounted = isinstance(fact.trouble, NotRegistered)
+    return Words(boot.trouble(fact.trouble), boot.BRING_BACK if mounted else "", _AT_BOOT)
+
+
+@tells(known.BootOrder)
+def _(fact: known.BootOrder) -> Words:
+    return Words(boot.late(fact.late), seen=f"the mounts above {fact.interpreter}")
+
+
+@tells(known.NotRegisteredInOrder)
+def _(fact: known.NotRegisteredInOrder) -> Words:
+    return Words(boot.trouble(fact.trouble), boot.BRING_BACK, _AT_BOOT)
+
+
+@tells(known.ConfigDiffers)
+def _(fact: known.ConfigDiffers) -> Words:
+    return Words(
+        f"{fact.config} will register something else at the next boot than the kernel has now",
+        seen=f"file: {fact.at_boot.interpreter}, flags {fact.at_boot.flags or 'none'}",
+    )
+
+
+@tells(known.ConfigInvalid)
+def _(fact: known.ConfigInvalid) -> Words:
+    return Words(
+        f"{fact.path}:{fact.line}: {fact.problem}",
+        f"correct or remove line {fact.line} of {fact.path}",
+        fact.text,
+    )
+
+
+@tells(known.MoreInvalid)
+def _(fact: known.MoreInvalid) -> Words:
+    return Words(
+        f"{fact.path}: and {fact.more:,} more lines that register nothing",
+        f"correct or remove {fact.path}",
+        f"{fact.line:,} lines",
+    )
