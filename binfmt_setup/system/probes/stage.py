@@ -19,9 +19,17 @@ from binfmt_setup.model.records import replace
 from binfmt_setup.system import syscalls
 from binfmt_setup.system.descendants import end_children
 from binfmt_setup.system.limits import EXHAUSTED
-from binfmt_setup.system.pipes import end_of
 from binfmt_setup.system.probes import isolation
-from binfmt_setup.system.probes.result import ARGV0, ProbeResult, parse_output
+from binfmt_setup.system.probes.result import ProbeResult, parse_output
+from binfmt_setup.system.probes.started import (
+    OUTPUT_LIMIT,
+    Started,
+    ended,
+    program_at,
+    read_small,
+    rest,
+    start,
+)
 
 if TYPE_CHECKING:
     import signal
@@ -31,15 +39,12 @@ if TYPE_CHECKING:
 else:
     import _signal as signal  # what is built in; the rest makes an enum of each answer
 
-_OUTPUT_LIMIT = 4096  # bytes kept of what a probe or its interpreter prints
 _LAST = 2.0  # seconds for processes that were killed to be gone
 _SLICE = 5.0  # milliseconds between two looks, where the kernel cannot wake us for an end
 _MIB = 1 << 20
 _NEEDS_WIDE, _NEEDS_NARROW = 300 * _MIB, 4500 * _MIB
 """Addresses that QEMU takes for a 64-bit and for a 32-bit guest, whose 4 GiB it reserves."""
 _ELFCLASS32 = 1
-# What is ignored would stay so in programs. Two can never be, three are the C library's own.
-_SIGNALS = tuple(sorted({*range(1, 65)} - {signal.SIGKILL, signal.SIGSTOP, 32, 33, 34}))
 _SCARCE_CPU_SECONDS = 1
 _LETTERS = ((resource.RLIMIT_AS, "v"), (resource.RLIMIT_DATA, "d"))
 """Limits that QEMU meets, with the letter that bash's ulimit has for each."""
@@ -125,38 +130,6 @@ def _keep_only(kept: Collection[int]) -> None:
                 os.close(int(name))
 
 
-class _Running:
-    """One probe that was started, and what is known of it.
-
-    `program` is (device, inode) of what executes it, None until it has said something;
-    `release` is the end of its standard input, closed once that is known. `end` becomes
-    readable when it has ended; -1 where the kernel has no such descriptors.
-    """
-
-    def __init__(self, probe: str, pid: int, output: int, release: int) -> None:
-        self.probe = probe
-        self.pid = pid
-        self.output = output
-        self.release = release
-        self.text = b""
-        self.closed = False
-        self.program: tuple[int, int] | None = None
-        self.end = end_of(pid)
-
-    def let_go(self) -> None:
-        """Let it come to its end."""
-        if self.release >= 0:
-            os.close(self.release)
-            self.release = -1
-
-    def close(self) -> None:
-        """Close what belongs to it."""
-        self.let_go()
-        os.close(self.output)
-        if self.end >= 0:
-            os.close(self.end)
-
-
 class _Stage:
     """The probes that run, and how they are started, heard, and brought to their end."""
 
@@ -164,7 +137,7 @@ class _Stage:
         self._job = job
         self._proc = proc
         self._words = words
-        self._running: list[_Running] = []
+        self._running: list[Started] = []
         self._given: dict[int, int] = {}
         self._seconds = isolation.CPU_SECONDS
         self._init = -1
@@ -210,35 +183,13 @@ class _Stage:
         os.close(watch)
 
     def _started(self, name: str) -> ProbeResult | None:
-        """Execute one probe without a shell or any inherited descriptor; a result if it failed.
-
-        posix_spawn reports the errno of the execve itself.
-        """
-        read_in, release = os.pipe()
-        output, write_out = os.pipe()
+        """Start one probe; a result if that failed."""
         try:
-            if name in self._job.emulators:
-                pid = _started_by(self._job.emulators[name], name, read_in, write_out)
-            else:
-                actions = [
-                    (os.POSIX_SPAWN_DUP2, read_in, 0),
-                    (os.POSIX_SPAWN_DUP2, write_out, 1),
-                    (os.POSIX_SPAWN_DUP2, write_out, 2),
-                ]
-                pid = os.posix_spawn(
-                    f"/{name}", [ARGV0, "one"], self._job.environment,
-                    file_actions=actions, setsigdef=_SIGNALS,
-                )  # fmt: skip
+            probe = start(name, self._job.emulators.get(name), self._job.environment)
         except OSError as error:
-            os.close(release)
-            os.close(output)
             if error.errno in EXHAUSTED - {errno.ENOMEM}:
                 raise
             return ProbeResult(name, errno=error.errno or errno.EIO, fields={})
-        finally:
-            os.close(read_in)
-            os.close(write_out)
-        probe = _Running(name, pid, output, release)
         self._running.append(probe)
         for descriptor in (probe.output, probe.end):
             if descriptor >= 0:
@@ -256,37 +207,37 @@ class _Stage:
                 if probe.output in ready:
                     self._hear(probe)
                 if probe.end in ready or probe.end < 0:
-                    status = _ended(probe.pid)
+                    status = ended(probe.pid)
                     if status is not None:
                         yield self._finished(probe, status)
 
-    def _hear(self, probe: _Running) -> None:
+    def _hear(self, probe: Started) -> None:
         """Take what a probe printed; what is too much is left to wait in the pipe.
 
         A probe that has printed its line waits on standard input, so that one can still see
         which program is really executing it. When posix_spawn returns is too early for that: the
         kernel lets the parent go on before the child has its new image (fs/exec.c, exec_mmap).
         """
-        chunk = os.read(probe.output, _OUTPUT_LIMIT)
+        chunk = os.read(probe.output, OUTPUT_LIMIT)
         probe.text += chunk
         probe.closed = not chunk
-        if not chunk or len(probe.text) >= _OUTPUT_LIMIT:
+        if not chunk or len(probe.text) >= OUTPUT_LIMIT:
             self._poll.unregister(probe.output)
         if b"\n" in probe.text and probe.release >= 0:
-            probe.program = _program(f"{probe.pid}/exe", self._proc)
+            probe.program = program_at(f"{probe.pid}/exe", self._proc)
             probe.let_go()
 
-    def _over(self, probe: _Running) -> ProbeResult:
+    def _over(self, probe: Started) -> ProbeResult:
         """One whose time is over: what it was doing, and that it was killed."""
         hung = self._doing(probe) or "nobody knows why"
         with suppress(ProcessLookupError):
             os.kill(probe.pid, signal.SIGKILL)
         return self._finished(probe, os.waitpid(probe.pid, 0)[1], hung=hung)
 
-    def _doing(self, probe: _Running) -> str:
+    def _doing(self, probe: Started) -> str:
         """What a probe's process is doing, in words; its state letter is that of proc(5)."""
         with suppress(OSError, IndexError):
-            text = _read(f"{probe.pid}/stat", self._proc)
+            text = read_small(f"{probe.pid}/stat", self._proc)
             name, _, rest = text.partition("(")[2].rpartition(")")
             letter = rest.split()[0]
             states = {"R": "computing", "S": "asleep", "D": "waiting for a device", "T": "stopped"}
@@ -295,17 +246,17 @@ class _Stage:
             return f"{name} is {states.get(letter, letter)}, {printed}{closed}"
         return ""
 
-    def _finished(self, probe: _Running, status: int, *, hung: str = "") -> ProbeResult:
+    def _finished(self, probe: Started, status: int, *, hung: str = "") -> ProbeResult:
         """What became of a probe that has ended."""
         self._running.remove(probe)
         with suppress(KeyError):
             self._poll.unregister(probe.output)
         if probe.end >= 0:
             self._poll.unregister(probe.end)
-        probe.text += _rest(probe)
+        probe.text += rest(probe)
         probe.close()
-        text = probe.text[:_OUTPUT_LIMIT].decode("utf-8", "replace")
-        native = probe.program is not None and probe.program == _program(f"/{probe.probe}")
+        text = probe.text[:OUTPUT_LIMIT].decode("utf-8", "replace")
+        native = probe.program is not None and probe.program == program_at(f"/{probe.probe}")
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         if number == signal.SIGXCPU:
             hung = f"it computed for {self._seconds} s"
@@ -351,66 +302,3 @@ class _Stage:
             os.waitpid(self._init, 0)
         else:
             end_children(self._proc, os.getpid(), _LAST)
-
-
-def _started_by(emulator: int, name: str, read_in: int, write_out: int) -> int:
-    """Start an emulator, which is open, on a probe; raises OSError with the errno of execve.
-
-    Its own name is left out: under some names QEMU runs for the kernel alone.
-    """
-    refused, tell = os.pipe()
-    child = os.fork()
-    if child == 0:
-        number = errno.EIO
-        try:
-            for ignored in _SIGNALS:
-                signal.signal(ignored, signal.SIG_DFL)
-            for here, there in ((read_in, 0), (write_out, 1), (write_out, 2)):
-                os.dup2(here, there)
-            os.execve(emulator, ["qemu", "-0", ARGV0, f"/{name}", "one"], {})
-        except OSError as error:
-            number = error.errno or errno.EIO
-        finally:
-            os.write(tell, bytes([number]))
-            os._exit(126)
-    os.close(tell)
-    said = os.read(refused, 1)
-    os.close(refused)
-    if said:
-        os.waitpid(child, 0)
-        raise OSError(said[0], os.strerror(said[0]))
-    return child
-
-
-def _ended(process: int) -> int | None:
-    """The status of a child that has ended; None while it runs."""
-    found, status = os.waitpid(process, os.WNOHANG)
-    return status if found else None
-
-
-def _rest(probe: _Running) -> bytes:
-    """What a probe that has ended left in its pipe; others may hold that open."""
-    text, poll = b"", select.poll()
-    poll.register(probe.output, select.POLLIN)
-    while not probe.closed and len(probe.text + text) < _OUTPUT_LIMIT and poll.poll(0):
-        chunk = os.read(probe.output, _OUTPUT_LIMIT)
-        text += chunk
-        probe.closed = not chunk
-    return text
-
-
-def _program(path: str, directory: int | None = None) -> tuple[int, int] | None:
-    """Device and inode of a program; None when it is gone."""
-    with suppress(OSError):
-        image = os.stat(path, dir_fd=directory)
-        return image.st_dev, image.st_ino
-    return None
-
-
-def _read(name: str, directory: int) -> str:
-    """A small file of /proc."""
-    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        return os.read(descriptor, 4096).decode("utf-8", "replace")
-    finally:
-        os.close(descriptor)
