@@ -149,7 +149,7 @@ def build(case: Case, root: Path) -> RecordedHost:
             return Completed(int(failed[1]), "", failed[2])
         return Completed(0, said)
 
-    def prove(names: Sequence[str]) -> AbstractContextManager[Callable[[], Probed]]:
+    def prove(names: Sequence[str], **_: object) -> AbstractContextManager[Callable[[], Probed]]:
         found = {name: _probe(case, root, name) for name in names if available(name)}
         return nullcontext(lambda: found)
 

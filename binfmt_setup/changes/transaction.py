@@ -59,8 +59,10 @@ class Transaction:
     """A plan that is carried out: every target by itself, done or taken back.
 
     `probes` holds the newest result of each probe; one that was got before the last change of
-    its target is in `_stale` until it ran again. Left early, by whatever, it rolls back. While
-    probes run, `meanwhile` is called: one piece of other work each time.
+    its target is in `_stale` until it ran again; where the kernel then starts the very file that
+    ran it in the trial, registered in the same way, that is its proof (`_tried`). Left early, by
+    whatever, it rolls back. While probes run, `meanwhile` is called: one piece of other work each
+    time.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Transaction:
         self._meanwhile = meanwhile
         self._before = dict(found)
         self._stale: set[str] = set()
+        self._tried: Mapping[str, ProbeResult] = NOTHING
         self._starts: Sequence[ControlUnit] = ()
 
     @property
@@ -120,6 +123,7 @@ class Transaction:
             if why := why_broken(work.probes, self._before, seen):
                 work.state = "rolled back"
                 self._tell_failure(work, f"does not work and was not used ({why})")
+        self._tried = {name: result for name, result in seen.items() if result.ok}
 
     def begin(self) -> None:
         """Write what can be proven: new entries, and those that cover a replacement."""
@@ -234,7 +238,7 @@ class Transaction:
     def _run_again(self, probes: Sequence[str]) -> None:
         wanted = [probe for probe in dict.fromkeys(probes) if probe in self._before]
         if wanted:
-            with self._host.prove(wanted) as results:
+            with self._host.prove(wanted, known=self._tried) as results:
                 self._meanwhile()
                 self._meanwhile()
                 self.probes.update(results())

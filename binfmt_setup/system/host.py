@@ -11,7 +11,7 @@ import shlex
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from binfmt_setup.model.errors import OtherProgramFailed
 from binfmt_setup.model.escaping import safe, visible
@@ -23,9 +23,16 @@ if TYPE_CHECKING:
     from binfmt_setup.system.path_trust import PathJudge
     from binfmt_setup.system.trial import Candidate
 
-Prober = Callable[[Sequence[str]], AbstractContextManager[Callable[[], Mapping[str, ProbeResult]]]]
-"""Runs the probes of these names on the host, beside whatever is done until one asks for the
-results."""
+Results = Callable[[], Mapping[str, ProbeResult]]
+
+
+class Prober(Protocol):
+    """Runs probes on the host, beside whatever is done until one asks for the results."""
+
+    def __call__(
+        self, probes: Sequence[str], /, *, known: Mapping[str, ProbeResult] = ...
+    ) -> AbstractContextManager[Results]:
+        """Start these; see `running_probes`."""
 
 
 class Host(Tree):

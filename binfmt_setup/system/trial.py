@@ -6,36 +6,30 @@ and run exactly as they will be. Where there is none they are started directly o
 
 from __future__ import annotations
 
-import marshal
 import os
 import signal
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from binfmt_setup.model.errors import BinfmtSetupError, EnvironmentUnfit
-from binfmt_setup.model.records import Record
+from binfmt_setup.model.errors import BinfmtSetupError
+from binfmt_setup.model.records import Record, replace
 from binfmt_setup.system import syscalls
-from binfmt_setup.system.pipes import read_to_end, readable
-from binfmt_setup.system.probes import (
-    TIME_LIMIT,
-    ProbeResult,
-    available,
-    prove_candidates,
-    run_probes,
-)
+from binfmt_setup.system.pipes import readable
+from binfmt_setup.system.probes import TIME_LIMIT, available, prove_candidates
+from binfmt_setup.system.probes.job import Job
+from binfmt_setup.system.probes.running import GRACE, end, forked, heard, understood
+from binfmt_setup.system.probes.stage import perform, say
 from binfmt_setup.system.registry import Registry, outside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from types import FrameType
     from typing import NoReturn
 
     from binfmt_setup.model.registration import Registration
     from binfmt_setup.system.host import Host
+    from binfmt_setup.system.probes import ProbeResult
 
-_SECONDS = TIME_LIMIT + 15  # the probes have a limit of their own, and some time to be ended
-_GRACE = 2.0  # seconds for a trial that is ended to end its probes
+_NO_NAMESPACE = b"-"  # an answer that no stage gives
 
 
 class Candidate(Record):
@@ -61,53 +55,33 @@ def _in_namespace(
     host: Host, candidates: Sequence[Candidate], meanwhile: Callable[[], None]
 ) -> Mapping[str, ProbeResult] | None:
     """The results in a namespace of their own; None where this kernel gives none."""
-    answer, tell = os.pipe()
     entered, say_entered = os.pipe()
     may_go, let_go = os.pipe()
-    child = os.fork()
-    if child == 0:
-        for descriptor in (answer, entered, let_go):
-            os.close(descriptor)
-        _inside(host, candidates, tell, say_entered, may_go)
-    for descriptor in (tell, say_entered, may_go):
+    child, answer = forked(
+        lambda tell: _inside(host, candidates, tell, Gate(say_entered, may_go), (entered, let_go))
+    )
+    for descriptor in (say_entered, may_go):
         os.close(descriptor)
-    said, status = b"", None
+    answered = False
     try:
-        with os.fdopen(answer, "rb") as pipe:
-            try:
-                meanwhile()
-                if readable(entered, _SECONDS) and os.read(entered, 1):
-                    _map_everybody(host, child)
-                    os.write(let_go, b"1")
-            except OSError:
-                pass  # this namespace may not map its users: the child hears nothing, and ends
-            finally:
-                os.close(entered)
-                os.close(let_go)
+        try:
             meanwhile()
-            with suppress(TimeoutError):
-                said = read_to_end(pipe.fileno(), _SECONDS)
-                _, status = os.waitpid(child, 0)
+            if readable(entered, TIME_LIMIT) and os.read(entered, 1):
+                _map_everybody(host, child)
+                os.write(let_go, b"1")
+        except OSError:
+            pass  # this namespace may not map its users: the child hears nothing, and ends
+        finally:
+            os.close(entered)
+            os.close(let_go)
+        meanwhile()
+        said = heard(answer, TIME_LIMIT + GRACE)
+        answered = True
     finally:
-        if status is None:
-            _end(child)
-    if not said:
-        raise EnvironmentUnfit(f"the trial of an emulator died (status {status})")
-    rows = marshal.loads(said)  # noqa: S302 - a fork of this very process wrote it
-    return None if rows is None else {row["probe"]: ProbeResult(**row) for row in rows}
-
-
-def _end(child: int) -> None:
-    """End a trial: asked first, it ends its probes, which are a process group of their own."""
-    for number, seconds in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE)):
-        with suppress(ProcessLookupError):
-            os.kill(child, number)
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            with suppress(ChildProcessError):
-                if os.waitpid(child, os.WNOHANG)[0]:
-                    return
-            time.sleep(0.01)
+        end(child, answer, asked=not answered)
+    if said == _NO_NAMESPACE:
+        return None
+    return understood(said, [probe for one in candidates for probe in one.probes])
 
 
 def _map_everybody(host: Host, process: int) -> None:
@@ -125,37 +99,63 @@ def _map_everybody(host: Host, process: int) -> None:
             os.close(descriptor)
 
 
+class Gate:
+    """Where a child tells that it has entered its namespace, and waits for its users' mapping."""
+
+    def __init__(self, say_entered: int, may_go: int) -> None:
+        self.say_entered = say_entered
+        self.may_go = may_go
+
+    def pass_through(self) -> bool:
+        """Whether the parent could map the users."""
+        os.write(self.say_entered, b"1")
+        os.close(self.say_entered)
+        return bool(os.read(self.may_go, 1))
+
+
 def _inside(
-    host: Host, candidates: Sequence[Candidate], tell: int, say_entered: int, may_go: int
-) -> None:
-    """What the child does; it leaves with os._exit whatever happens."""
-    answer = b""
+    host: Host, candidates: Sequence[Candidate], tell: int, gate: Gate, theirs: Sequence[int]
+) -> NoReturn:
+    """What the child does: register in a registry of its own, then be the stage there.
+
+    A candidate that the kernel refuses here is refused by the host's registry as well, which
+    tells why. It leaves with os._exit whatever happens.
+    """
+    names: list[str] = []
     try:
-        signal.signal(signal.SIGTERM, _leave)
+        for descriptor in theirs:
+            os.close(descriptor)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        registry = _entered(host, say_entered, may_go)
-        rows = None if registry is None else _registered_and_run(registry, candidates)
-        answer = marshal.dumps(rows)
+        registry = _entered(host, gate)
+        if registry is not None:
+            names = _registered(registry, candidates)
     except BinfmtSetupError:
-        answer = marshal.dumps(None)
-    finally:
-        with suppress(BaseException), os.fdopen(tell, "wb") as pipe:
-            pipe.write(answer)
+        registry = None
+    except BaseException:
+        os._exit(1)
+    if registry is None:
+        say(tell, _NO_NAMESPACE)
         os._exit(0)
+    perform(Job(tuple(filter(available, names))), tell)
 
 
-def _leave(number: int, _: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
+def _registered(registry: Registry, candidates: Sequence[Candidate]) -> list[str]:
+    """Register all; the probes of those that the kernel took."""
+    names: list[str] = []
+    for candidate in candidates:
+        with suppress(BinfmtSetupError):
+            registry.register(candidate.registration)
+            names += candidate.probes
+    return names
 
 
-def _entered(host: Host, say_entered: int, may_go: int) -> Registry | None:
+def _entered(host: Host, gate: Gate) -> Registry | None:
     """The new registry of a new namespace; None where there is none to be had."""
     before = outside(host)
     try:
         syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
-        os.write(say_entered, b"1")
-        os.close(say_entered)
-        if not os.read(may_go, 1):
+        if not gate.pass_through():
             return None
         syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_SLAVE)
         return Registry.mount_own(host, before)
@@ -163,25 +163,12 @@ def _entered(host: Host, say_entered: int, may_go: int) -> Registry | None:
         return None
 
 
-def _registered_and_run(
-    registry: Registry, candidates: Sequence[Candidate]
-) -> list[dict[str, object]]:
-    """Register all, run all probes, and say what became of each.
-
-    A candidate that the kernel refuses here is refused by the host's registry as well, which
-    tells why.
-    """
-    names: list[str] = []
-    for candidate in candidates:
-        with suppress(BinfmtSetupError):
-            registry.register(candidate.registration)
-            names += candidate.probes
-    return [dict(vars(result)) for result in run_probes(names).values()]
-
-
 def _directly(candidates: Sequence[Candidate]) -> dict[str, ProbeResult]:
-    """The results of starting each emulator directly on its probes, all at once."""
-    return prove_candidates(
+    """The results of starting each emulator directly on its probes, all at once.
+
+    They are no proof of a registration: what the kernel pins is not known from them.
+    """
+    found = prove_candidates(
         {
             probe: candidate.registration.interpreter
             for candidate in candidates
@@ -189,3 +176,4 @@ def _directly(candidates: Sequence[Candidate]) -> dict[str, ProbeResult]:
             if available(probe)
         }
     )
+    return {name: replace(result, pinned=None) for name, result in found.items()}

@@ -82,7 +82,7 @@ def register(
 
 
 def checked(platform: str = "linux/arm64", seconds: float = 20.0) -> Report:
-    host = Host(prove=lambda names: running_probes(names, seconds=seconds))
+    host = Host(prove=lambda names, **_: running_probes(names, seconds=seconds))
     return document(check(host, [platform], versions=True))
 
 

@@ -6,10 +6,9 @@ once from one forked `stage` process, which is nobody and has no way out of that
 (`isolation`); the errno of each execve and the line each probe prints come back through a pipe.
 """
 
+from binfmt_setup.system.probes.job import PROBES, TIME_LIMIT
 from binfmt_setup.system.probes.result import ARGV0, ProbeResult, parse_output, version_of
 from binfmt_setup.system.probes.running import (
-    PROBES,
-    TIME_LIMIT,
     available,
     prove_candidates,
     run_probes,

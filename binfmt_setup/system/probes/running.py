@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING
 from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.model.records import NOTHING, replace
 from binfmt_setup.system.pipes import readable
+from binfmt_setup.system.probes.job import PROBES, TIME_LIMIT, Job
 from binfmt_setup.system.probes.result import ProbeResult, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from typing import NoReturn
 
-PROBES = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "data", "probes")
-TIME_LIMIT = 20.0
-"""Seconds for all probes together: an emulated start takes milliseconds, a host under full
-load a second or two."""
-_GRACE = 5.0  # seconds that the stage gets to end what it started
+GRACE = 5.0  # seconds that the stage gets to end what it started
 _CHUNK = 65536  # bytes
 _REFUSED = {
     errno.EPERM: "neither root nor a user namespace is to be had",
@@ -63,7 +62,8 @@ def run_probes(
     Where they cannot be isolated the results say `not_run`. Raises EnvironmentUnfit when the
     stage process dies, or when this process may not have what it takes.
     """
-    with running_probes(probes, root=root, seconds=seconds, environment=environment) as results:
+    job = Job(tuple(probes), os.fspath(root), seconds, environment=environment)
+    with _running(job) as results:
         return results()
 
 
@@ -83,52 +83,55 @@ def prove_candidates(
                 opened.callback(os.close, emulators[probe])
             except OSError as error:
                 results[probe] = ProbeResult(probe, errno=error.errno or 0, fields={})
-        with running_probes(tuple(emulators), seconds=seconds, emulators=emulators) as found:
+        job = Job(tuple(emulators), seconds=seconds, emulators=emulators)
+        with _running(job) as found:
             return results | found()
 
 
-@contextmanager
 def running_probes(
     probes: Sequence[str],
     *,
-    root: str | os.PathLike[str] = PROBES,
     seconds: float = TIME_LIMIT,
-    environment: Mapping[str, str] = NOTHING,
-    emulators: Mapping[str, int] = NOTHING,
-) -> Iterator[Callable[[], dict[str, ProbeResult]]]:
+    known: Mapping[str, ProbeResult] = NOTHING,
+) -> AbstractContextManager[Callable[[], dict[str, ProbeResult]]]:
     """Run probes as `run_probes` does, beside what the block does in the meantime.
 
-    Yields the function that waits for their results, to be called once. `emulators` are open
-    files that run probes in the kernel's place.
+    Gives the function that waits for their results, to be called once. Where the kernel starts
+    the very file that a `known` result is of, that result stands.
     """
-    where = os.fspath(root)
-    names = tuple(p for p in dict.fromkeys(probes) if os.path.isfile(os.path.join(where, p)))
-    if not names:
+    files = {name: result.pinned for name, result in known.items() if result.pinned}
+    return _running(Job(tuple(probes), seconds=seconds, known=files), known)
+
+
+@contextmanager
+def _running(
+    job: Job, known: Mapping[str, ProbeResult] = NOTHING
+) -> Iterator[Callable[[], dict[str, ProbeResult]]]:
+    there = (p for p in dict.fromkeys(job.names) if os.path.isfile(os.path.join(job.root, p)))
+    job = replace(job, names=tuple(there))
+    if not job.names:
         yield dict
         return
-    process, reader = _forked_stage(names, where, seconds, environment, emulators)
+    # Imported here, and with it what does system calls: once, however many stages are forked.
+    from binfmt_setup.system.probes.stage import perform
+
+    process, reader = forked(lambda writer: perform(job, writer))
     answered = False
 
     def results() -> dict[str, ProbeResult]:
         nonlocal answered
-        said = _heard(reader, seconds + _GRACE)
+        said = heard(reader, job.seconds + GRACE)
         answered = True
-        return _understood(said, names)
+        return understood(said, job.names, known)
 
     try:
         yield results
     finally:
-        _end(process, reader, asked=not answered)
+        end(process, reader, asked=not answered)
 
 
-def _forked_stage(
-    names: tuple[str, ...], root: str, seconds: float, environment: Mapping[str, str],
-    emulators: Mapping[str, int],
-) -> tuple[int, int]:  # fmt: skip
-    """Fork the stage; its process id, and where its answer comes from."""
-    # Imported here, and with it what does system calls: once, however many stages are forked.
-    from binfmt_setup.system.probes import stage
-
+def forked(perform: Callable[[int], NoReturn]) -> tuple[int, int]:
+    """Fork what answers into a pipe; its process id, and where its answer comes from."""
     try:
         reader, writer = os.pipe()
         process = os.fork()
@@ -137,12 +140,12 @@ def _forked_stage(
 
         raise exhausted(error, "cannot run probes") from error
     if process == 0:
-        stage.perform(stage.Job(names, root, seconds, environment, emulators), writer)
+        perform(writer)
     os.close(writer)
     return process, reader
 
 
-def _heard(reader: int, seconds: float) -> bytes:
+def heard(reader: int, seconds: float) -> bytes:
     """The stage's answer, its length in front; raises EnvironmentUnfit when it does not come."""
     said, end = b"", time.monotonic() + seconds
     while readable(reader, end - time.monotonic()):
@@ -156,7 +159,7 @@ def _heard(reader: int, seconds: float) -> bytes:
     )  # fmt: skip
 
 
-def _end(process: int, reader: int, *, asked: bool) -> None:
+def end(process: int, reader: int, *, asked: bool) -> None:
     """Wait for the stage, which ends what it started and then itself; `asked`: at once.
 
     One that the kernel does not let go is left behind rather than waited for.
@@ -165,8 +168,8 @@ def _end(process: int, reader: int, *, asked: bool) -> None:
         with suppress(ProcessLookupError):
             if number:
                 os.kill(process, number)
-        end = time.monotonic() + _GRACE
-        while (left := end - time.monotonic()) > 0 and readable(reader, left):
+        limit = time.monotonic() + GRACE
+        while (left := limit - time.monotonic()) > 0 and readable(reader, left):
             if not os.read(reader, _CHUNK):  # closed: it is gone
                 with suppress(ChildProcessError):
                     os.waitpid(process, 0)
@@ -175,7 +178,9 @@ def _end(process: int, reader: int, *, asked: bool) -> None:
     os.close(reader)
 
 
-def _understood(said: bytes, names: Sequence[str]) -> dict[str, ProbeResult]:
+def understood(
+    said: bytes, names: Sequence[str], known: Mapping[str, ProbeResult] = NOTHING
+) -> dict[str, ProbeResult]:
     """The results that the stage process sent."""
     try:
         # The stage is a fork of this very process: its word needs no other format.
@@ -184,8 +189,9 @@ def _understood(said: bytes, names: Sequence[str]) -> dict[str, ProbeResult]:
         raise EnvironmentUnfit(
             "the process that runs probes died", hint="was it killed for lack of memory?"
         ) from error
-    if isinstance(answer, list):
-        return {row["probe"]: ProbeResult(**row) for row in answer}
+    if "rows" in answer:
+        ran = {row["probe"]: ProbeResult(**row) for row in answer["rows"]}
+        return ran | {name: known[name] for name in answer["recognised"]}
     number = next(iter(answer.values()))
     if "refused" in answer:
         why = f"probes cannot be isolated here, as {_REFUSED.get(number, os.strerror(number))}"

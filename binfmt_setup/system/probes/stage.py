@@ -33,13 +33,16 @@ from binfmt_setup.system.probes.started import (
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
     from types import FrameType
     from typing import NoReturn
+
+    from binfmt_setup.system.probes.job import Job
 else:
     import _signal as signal  # what is built in; the rest makes an enum of each answer
 
 _LAST = 2.0  # seconds for processes that were killed to be gone
+_MOMENT = 0.05  # seconds for the kernel to finish the starts it has begun
 _SLICE = 5.0  # milliseconds between two looks, where the kernel cannot wake us for an end
 _MIB = 1 << 20
 _NEEDS_WIDE, _NEEDS_NARROW = 300 * _MIB, 4500 * _MIB
@@ -48,23 +51,6 @@ _ELFCLASS32 = 1
 _SCARCE_CPU_SECONDS = 1
 _LETTERS = ((resource.RLIMIT_AS, "v"), (resource.RLIMIT_DATA, "d"))
 """Limits that QEMU meets, with the letter that bash's ulimit has for each."""
-
-
-class Job:
-    """What to run: probes by name, and for some of them the emulator that shall, as a descriptor.
-
-    Without one the kernel decides, as it will for everybody's programs.
-    """
-
-    def __init__(
-        self, names: tuple[str, ...], root: str, seconds: float,
-        environment: Mapping[str, str], emulators: Mapping[str, int],
-    ) -> None:  # fmt: skip
-        self.names = names
-        self.root = root
-        self.seconds = seconds
-        self.environment = environment
-        self.emulators = emulators
 
 
 def perform(job: Job, writer: int) -> NoReturn:
@@ -84,7 +70,8 @@ def perform(job: Job, writer: int) -> NoReturn:
         words = isolation.isolate(job.root, job.names)
         stage = _Stage(job, proc, words)
         results = [replace(result, isolation=tuple(words)) for result in stage.run()]
-        answer = marshal.dumps([vars(result) for result in results])
+        rows = [vars(result) for result in results]
+        answer = marshal.dumps({"rows": rows, "recognised": stage.recognised})
     except isolation.CannotIsolate as error:
         answer = marshal.dumps({"refused": error.error.errno or errno.EPERM})
     except OSError as error:
@@ -92,14 +79,14 @@ def perform(job: Job, writer: int) -> NoReturn:
     finally:
         with suppress(BaseException):
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent's, who waits no longer
-            _tell(writer, answer)
+            say(writer, answer)
         with suppress(BaseException):
             if stage is not None:
                 stage.end_everything()
         os._exit(0)
 
 
-def _tell(writer: int, answer: bytes) -> None:
+def say(writer: int, answer: bytes) -> None:
     """Write an answer, its length in front."""
     left = memoryview(len(answer).to_bytes(8, "little") + answer)
     while left:
@@ -142,6 +129,7 @@ class _Stage:
         self._seconds = isolation.CPU_SECONDS
         self._init = -1
         self._poll = select.poll()
+        self.recognised: list[str] = []
 
     def run(self) -> list[ProbeResult]:
         """Start every probe, serve their pipes in one loop, and collect what became of them."""
@@ -152,6 +140,7 @@ class _Stage:
         else:
             syscalls.become_subreaper()
         results = [result for name in self._job.names if (result := self._started(name))]
+        self._recognise()
         results += self._served()
         return results + [self._over(probe) for probe in tuple(self._running)]
 
@@ -195,6 +184,32 @@ class _Stage:
             if descriptor >= 0:
                 self._poll.register(descriptor, select.POLLIN)
         return None
+
+    def _recognise(self) -> None:
+        """End those that a known emulator executes; `recognised` has their names.
+
+        The kernel lets a parent go on before the child has its new image (fs/exec.c,
+        exec_mmap): until then the child is a second one of this process. What has not changed
+        after a moment runs to its end like everything else.
+        """
+        mine = program_at("self/exe", self._proc)
+        end = time.monotonic() + _MOMENT
+        for probe in [probe for probe in self._running if probe.probe in self._job.known]:
+            exe = f"{probe.pid}/exe"
+            while (program := program_at(exe, self._proc)) == mine and time.monotonic() < end:
+                os.sched_yield()
+            if program == self._job.known[probe.probe]:
+                os.kill(probe.pid, signal.SIGKILL)
+                os.waitpid(probe.pid, 0)
+                self._forget(probe)
+                self.recognised.append(probe.probe)
+
+    def _forget(self, probe: Started) -> None:
+        self._running.remove(probe)
+        for descriptor in (probe.output, probe.end):
+            with suppress(KeyError):
+                self._poll.unregister(descriptor)
+        probe.close()
 
     def _served(self) -> Iterator[ProbeResult]:
         """Those that end in time, as they do."""
@@ -248,13 +263,8 @@ class _Stage:
 
     def _finished(self, probe: Started, status: int, *, hung: str = "") -> ProbeResult:
         """What became of a probe that has ended."""
-        self._running.remove(probe)
-        with suppress(KeyError):
-            self._poll.unregister(probe.output)
-        if probe.end >= 0:
-            self._poll.unregister(probe.end)
         probe.text += rest(probe)
-        probe.close()
+        self._forget(probe)
         text = probe.text[:OUTPUT_LIMIT].decode("utf-8", "replace")
         native = probe.program is not None and probe.program == program_at(f"/{probe.probe}")
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0

@@ -1,0 +1,33 @@
+"""What the stage is to do: which probes, where, how long, and who executes them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from binfmt_setup.model.records import NOTHING, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROBES = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "data", "probes")
+TIME_LIMIT = 20.0
+"""Seconds for all probes together: an emulated start takes milliseconds, a host under full
+load a second or two."""
+
+
+class Job(Record):
+    """Probes to run, all at once, with `root` as their root directory.
+
+    `emulators` are open files that execute some of them in the kernel's place; everything else
+    the kernel decides, as it will for everybody's programs. `known` are the emulators (device,
+    inode) that ran a probe a moment ago, registered in the same way: where the kernel starts that
+    very file, the probe need not run once more.
+    """
+
+    names: tuple[str, ...]
+    root: str = PROBES
+    seconds: float = TIME_LIMIT
+    environment: Mapping[str, str] = NOTHING
+    emulators: Mapping[str, int] = NOTHING
+    known: Mapping[str, tuple[int, int]] = NOTHING
