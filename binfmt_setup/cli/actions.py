@@ -189,6 +189,17 @@ def run(  # noqa: PLR0913 - one parameter is one option
     execute(host, request)
 
 
+def completion(shell: options.Shell) -> Answer:
+    """Print what makes SHELL complete the words of this command.
+
+    For one session: source <(binfmt-setup completion bash), likewise in zsh, and in fish:
+    binfmt-setup completion fish | source. Packages install it for all users.
+    """
+    from binfmt_setup.commands.completion import completion_for
+
+    return Answer(completion_for(shell), ExitCode.OK)
+
+
 def _engine_calls(host: Host, words: str) -> EngineCalls:
     """What --engine asks for; what engines see of the environment is chosen there."""
     import sys

@@ -83,6 +83,7 @@ _COMMANDS = {
     "uninstall": "Remove exactly what install made.",
     "unit": "Print what install writes for the boot.",
     "run": "Run a command with emulation, without root.",
+    "completion": "Print the completion for bash, zsh or fish.",
 }
 for _name, _words in _COMMANDS.items():
     app.command(

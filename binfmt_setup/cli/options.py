@@ -110,4 +110,5 @@ MapUsers = Annotated[
         "current: all there are now (for root, and its default).",
     ),
 ]  # fmt: skip
+Shell = Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")]
 MapRoot = Annotated[bool, typer.Option("--map-root", help="Be root inside.")]

@@ -106,4 +106,10 @@ COMMANDS = {
         required=True,
         interspersed=False,
     ),
+    "completion": Command(
+        {
+        },
+        operands="shell",
+        required=True,
+    ),
 }

@@ -313,6 +313,9 @@ def platforms_by_alias() -> dict[str, Platform]:
         for platform in target.platforms:
             for name in _spellings(platform):
                 found.setdefault(name, platform)
+        # The name of its entry, which `status` shows, means what the target's own name means.
+        if target.name in found:
+            found.setdefault(target.entry_name, found[target.name])
     return found
 
 

@@ -14,7 +14,7 @@ from binfmt_setup.changes.conditions import require_root
 from binfmt_setup.model.errors import PrivilegesMissing
 from binfmt_setup.model.facts import HostFacts, ProcessFacts
 
-COMMANDS = ("install", "check", "status", "explain", "uninstall", "unit")
+COMMANDS = ("install", "check", "status", "explain", "uninstall", "unit", "run", "completion")
 
 
 def tool(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

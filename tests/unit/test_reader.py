@@ -35,6 +35,7 @@ READ = [
     "run -P arm64 make -- all", "run -Parm64 -v -- make", "run -vParm64 -P=s390x make",
     "run --platform arm64 --platform=riscv64 -- make --platform x", "run --map-users auto -- id",
     "run --map-root --map-users=one --qemu=/usr --format text sh -c id", "run -- -weird -- --name",
+    "completion bash", "completion nosuch",
 ]  # fmt: skip
 LEFT = [
     "", "--version", "--help", "-h", "nosuch", "check --help", "check -h", "check -qh", "chec",
@@ -42,7 +43,7 @@ LEFT = [
     "check --format xml", "check --format JSON", "check --format json --format xml", "explain",
     "explain one two", "status extra", "run", "run --", "run --map-users two true", "run -P",
     "run --map-root=yes true", "run -Pv", "--verbose check", "-- check", "check ---strict",
-    "check --platforms x", "install --map-root",
+    "check --platforms x", "install --map-root", "completion",
 ]  # fmt: skip
 
 
@@ -131,7 +132,9 @@ def sensible_words(draw: st.DrawFn, command: str) -> list[str]:
 def lines(draw: st.DrawFn) -> list[str]:
     command = draw(st.sampled_from(sorted(COMMANDS)))
     operand = st.sampled_from([["arm64"], ["s390x,arm64"], ["-"], [""], ["--"], ["true"]])
-    choices = [sensible_words(command), operand]
+    choices = [operand]
+    if COMMANDS[command].options:
+        choices.append(sensible_words(command))
     if draw(st.booleans()):
         choices.append(words_of_an_option())
     parts = draw(st.lists(st.one_of(choices), max_size=5))
