@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TOP = Path(__file__).resolve().parents[2]
 PARTS = (
     *("LICENSE", "README.md", "binfmt_setup", "pyproject.toml"),
-    *("requirements", "scripts", "systemd"),
+    *("man", "requirements", "scripts", "systemd"),
 )
 
 
