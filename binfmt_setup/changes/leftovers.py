@@ -7,7 +7,6 @@ are looked for only while the lock is held, so that nobody is writing them now.
 from __future__ import annotations
 
 import os
-import re
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -22,13 +21,8 @@ if TYPE_CHECKING:
 
     from binfmt_setup.system.host import Host
 
-_UNIT = rf"{UNIT_STEM}(-[^/]+)?\.(service|path)"
-_TEMPORARY = re.compile(
-    rf"{re.escape(TEMPORARY)}[a-z0-9_]{{8}}"  # of any file; eight letters, as in tempfile
-    rf"|\.{_UNIT}\.\d+"  # of a link, as earlier versions named them, with their process
-)
-_ENABLED = re.compile(_UNIT)
-_UNPACKED = re.compile(rf"{re.escape(UNFINISHED)}[a-z0-9_]{{8}}")
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
+_SUFFIX = 8  # such letters at the end of a name, as in tempfile
 
 
 def remove_leftovers(host: Host) -> None:
@@ -40,7 +34,7 @@ def remove_leftovers(host: Host) -> None:
             if path.rpartition("/")[0].endswith(".wants"):
                 host.remove_empty(path.rpartition("/")[0])
     for name in host.names(STORE):
-        if _UNPACKED.fullmatch(name) and _is_own(host, f"{STORE}/{name}", stat.S_ISDIR):
+        if _made_up(name, UNFINISHED) and _is_own(host, f"{STORE}/{name}", stat.S_ISDIR):
             _remove_unpacked(host, f"{STORE}/{name}")
 
 
@@ -50,12 +44,35 @@ def _directories(host: Host) -> tuple[str, ...]:
     return (*own, *(f"{UNIT_DIRECTORY}/{name}" for name in wants))
 
 
+def _made_up(name: str, prefix: str) -> bool:
+    """Whether it is this prefix and eight letters."""
+    suffix = name.removeprefix(prefix)
+    return suffix != name and len(suffix) == _SUFFIX and _LETTERS.issuperset(suffix)
+
+
+def _is_unit(name: str) -> bool:
+    """Whether it is the name of one of this tool's units."""
+    stem, _, kind = name.rpartition(".")
+    part = stem.removeprefix(UNIT_STEM)
+    return kind in ("service", "path") and stem != part and (not part or part[:1] == "-" < part)
+
+
+def _is_unfinished(name: str) -> bool:
+    """Whether a file waits for its name; or a link, as earlier versions named them.
+
+    These had the unit's name, hidden, and the number of their process.
+    """
+    link, _, process = name.removeprefix(".").rpartition(".")
+    earlier = name.startswith(".") and process.isdecimal() and _is_unit(link)
+    return earlier or _made_up(name, TEMPORARY)
+
+
 def _unfinished(host: Host) -> Iterator[str]:
     """Files and links that had not got their names yet."""
     for directory in _directories(host):
         for name in host.names(directory):
             path = f"{directory}/{name}"
-            if _TEMPORARY.fullmatch(name) and _is_own(host, path, stat.S_ISREG, stat.S_ISLNK):
+            if _is_unfinished(name) and _is_own(host, path, stat.S_ISREG, stat.S_ISLNK):
                 yield path
 
 
@@ -63,7 +80,7 @@ def _dangling(host: Host) -> Iterator[str]:
     """Links that enable units of this tool which are not there any more."""
     for directory in _directories(host):
         names = host.names(directory) if directory.endswith(".wants") else ()
-        for name in filter(_ENABLED.fullmatch, names):
+        for name in filter(_is_unit, names):
             unit, path = f"{UNIT_DIRECTORY}/{name}", f"{directory}/{name}"
             is_there = host.exists(unit) or host.link_target(unit)
             if host.link_target(path) == unit and not is_there:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import shlex
 from typing import TYPE_CHECKING
 
 from binfmt_setup.boot.units import config_path
@@ -20,6 +19,7 @@ from binfmt_setup.emulators.refusals import (
     WrongArchitecture,
 )
 from binfmt_setup.model.mountinfo import BINFMT_MISC
+from binfmt_setup.model.shell import typed
 
 if TYPE_CHECKING:
     from binfmt_setup.diagnosis.finding import Fact
@@ -58,7 +58,7 @@ def install_command(facts: HostFacts, platform: Platform, *options: str) -> Reme
             command += ("--install-qemu",) if manager else ("--qemu", "DIR")
     path = config_path(platform.target)
     if any(config.path == path and not config.owned for config in facts.boot.configs):
-        line = f"mv {path} {path}.old && {shlex.join((*command, platform.name))}"
+        line = f"mv {path} {path}.old && {typed((*command, platform.name))}"
         return Remedy(("sh", "-c", line), complete=complete, first=first)
     return Remedy(command, platform.name, complete=complete, first=first)
 
@@ -78,7 +78,7 @@ def mending(culprit: Culprit) -> Remedy | None:
 
 def entry_path(name: str) -> str:
     """Where an entry's file is, as a word of a shell command."""
-    return shlex.quote(f"{BINFMT_MISC}/{name}")
+    return typed([f"{BINFMT_MISC}/{name}"])
 
 
 def why_not(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Finding:

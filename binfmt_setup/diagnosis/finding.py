@@ -5,10 +5,10 @@ No sentence lives here: `report.words` has all of them.
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.model.records import Record
+from binfmt_setup.model.shell import typed
 
 if TYPE_CHECKING:
     from binfmt_setup.model.registration import Entry
@@ -78,7 +78,7 @@ def shell(line: str) -> Remedy:
 
 def printed(argv: tuple[str, ...]) -> str:
     """A command as a user types it into a shell."""
-    return argv[2] if argv[:2] == ("sh", "-c") else shlex.join(argv)
+    return argv[2] if argv[:2] == ("sh", "-c") else typed(argv)
 
 
 class Finding(Record):

@@ -8,7 +8,6 @@ there with F: their interpreter's path means nothing on the host.
 from __future__ import annotations
 
 import posixpath
-import re
 from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.model.records import Record
@@ -90,9 +89,17 @@ def _qus(entry: Registration) -> bool:
     return entry.interpreter.startswith("/qus/bin/")
 
 
+def _emulator_in(directory: str, entry: Registration, suffix: str = "") -> str:
+    """The name of QEMU's program that is the interpreter, if it lies there; else nothing."""
+    where, _, name = entry.interpreter.rpartition("/")
+    target = name.removeprefix("qemu-").removesuffix(suffix)
+    meant = f"{where}/" == directory and name == f"qemu-{target}{suffix}"
+    return f"qemu-{target}" if meant and target.replace("_", "").isalnum() else ""
+
+
 def _hypriot(entry: Registration) -> bool:
     """hypriot/qemu-register, register.sh: /qemu-ARCH with CF, which reads back as OCF."""
-    return bool(re.fullmatch(r"/qemu-\w+", entry.interpreter)) and entry.flags == "OCF"
+    return bool(_emulator_in("/", entry)) and entry.flags == "OCF"
 
 
 def _docker(entry: Registration) -> bool:
@@ -112,8 +119,7 @@ def _like_tonistiigi(entry: Registration) -> bool:
 
     QEMU_BINARY_PATH and QEMU_BINARY_PREFIX may change directory and name.
     """
-    plain = re.fullmatch(r"/usr/bin/(qemu-\w+)", entry.interpreter)
-    return plain is not None and plain[1] == entry.name and entry.flags in ("OCF", "POCF")
+    return _emulator_in("/usr/bin/", entry) == entry.name and entry.flags in ("OCF", "POCF")
 
 
 def _multiarch(entry: Registration) -> bool:
@@ -121,14 +127,16 @@ def _multiarch(entry: Registration) -> bool:
 
     Called with --qemu-suffix -static; F comes from `-p yes`, C from `-c yes`.
     """
-    static = re.fullmatch(r"/usr/bin/(qemu-\w+)-static", entry.interpreter)
-    return static is not None and static[1] == entry.name and entry.flags in ("", "F", "OCF")
+    return _emulator_in("/usr/bin/", entry, "-static") == entry.name and entry.flags in (
+        "",
+        "F",
+        "OCF",
+    )
 
 
 def _alpine(entry: Registration) -> bool:
     """The qemu-binfmt service of Alpine's package qemu-openrc: OC unless configured."""
-    plain = re.fullmatch(r"/usr/bin/(qemu-\w+)", entry.interpreter)
-    return plain is not None and plain[1] == entry.name and entry.flags == "OC"
+    return _emulator_in("/usr/bin/", entry) == entry.name and entry.flags == "OC"
 
 
 _BY_LOOKS: tuple[tuple[Callable[[Registration], bool], Origin], ...] = (

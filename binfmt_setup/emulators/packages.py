@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from binfmt_setup.emulators import words
 from binfmt_setup.emulators.choice import candidates
 from binfmt_setup.emulators.package_managers.interface import install_hint, package_manager
 from binfmt_setup.model.errors import OtherProgramFailed
+from binfmt_setup.model.shell import typed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ _QUESTION_SECONDS = 120.0  # a database of packages on a slow disk
 def package_command(facts: HostFacts, targets: Sequence[Target], *, again: bool = False) -> str:
     """The commands that `install_packages` runs, to be shown; raises NoEmulator."""
     commands = _manager_of(facts, targets).commands(facts.distribution, targets, again=again)
-    return " && ".join(map(shlex.join, commands))
+    return " && ".join(map(typed, commands))
 
 
 def _manager_of(facts: HostFacts, targets: Sequence[Target]) -> PackageManager:
@@ -77,6 +77,6 @@ def install_with(
     if not commands:
         hint = manager.remedy(facts.distribution, targets)
         raise words.not_by_this_tool(facts.distribution.name, hint)
-    host.say(words.installing(" && ".join(map(shlex.join, commands))))
+    host.say(words.installing(" && ".join(map(typed, commands))))
     for command in commands:
         host.followed_run(command, _INSTALL_SECONDS, hint=words.FAILED)

@@ -8,13 +8,12 @@ so that versions lie side by side and an entry names one of them for good:
 
 from __future__ import annotations
 
-import re
-import shlex
 from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import NoEmulator
 from binfmt_setup.model.facts import version_pair
 from binfmt_setup.model.records import NOTHING, Record
+from binfmt_setup.model.shell import typed
 from binfmt_setup.system.path_trust import culprit_on
 
 if TYPE_CHECKING:
@@ -58,6 +57,8 @@ class Stored(Record):
 
 def directory_name(version: str, digest: str) -> str:
     """The name of a source's directory: QEMU's version and the start of the digest."""
+    import re
+
     found = re.match(r"\d+(\.\d+)*", version)
     return f"{found[0] if found else 'unknown'}-{digest.partition(':')[2][:12]}"
 
@@ -85,6 +86,7 @@ def parse_manifest(directory: str, text: str) -> Stored | None:
     later is found by them.
     """
     import json
+    import re
 
     try:
         data = json.loads(text)
@@ -118,7 +120,7 @@ def refuse_untrusted(host: Host, store: str) -> None:
     """Raises NoEmulator for a store in which others could put or change emulators."""
     culprit = culprit_on(host, store)
     if culprit is not None:
-        mend = f"run: {shlex.join(culprit.command)}   (or keep" if culprit.command else "(keep"
+        mend = f"run: {typed(culprit.command)}   (or keep" if culprit.command else "(keep"
         raise NoEmulator(
             f"no emulators are kept in {store}: {culprit.reason}",
             hint=f"{mend} them elsewhere. install: --qemu-store DIR; run: XDG_CACHE_HOME=DIR)",

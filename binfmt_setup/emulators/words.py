@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import NoEmulator, PrivilegesMissing
+from binfmt_setup.model.shell import typed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,12 +16,12 @@ FAILED = "run the command by hand to see more"
 
 def install_and_reboot(command: Sequence[str]) -> str:
     """A package that is there after the next boot."""
-    return f"run: {shlex.join(command)}; then reboot"
+    return f"run: {typed(command)}; then reboot"
 
 
 def configure_and_run(line: str, path: str, command: Sequence[str]) -> str:
     """A configuration that is the user's."""
-    return f"put into {path}: `{line}`, then run: {shlex.join(command)}"
+    return f"put into {path}: `{line}`, then run: {typed(command)}"
 
 
 def installing(command: str) -> str:

@@ -7,14 +7,18 @@ UTF-8, and commands to a CI runner. All of it is shown, and none of it works.
 
 from __future__ import annotations
 
-import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from re import Match
 
 _OWN = r"\r?\x1b\[K|\x1b\[(?:0|2|31|32|33)m"
 """What this tool itself sends to a terminal: a line to be written anew, and colours."""
-_UNSAFE = re.compile(rf"({_OWN})|[^ -~\n]")
-# GitHub's runner takes a line for a command that starts with "::", behind blanks too, or that
-# has "##[" anywhere.
-_COMMAND = re.compile(r"^([ \t]*):(?=:)|##(?=\[)", re.MULTILINE)
+_UNSAFE = rf"({_OWN})|[^ -~\n]"
+_COMMAND = r"(?m)^([ \t]*):(?=:)|##(?=\[)"
+"""GitHub's runner takes a line for a command that starts with "::", behind blanks too, or that
+has "##[" anywhere."""
 
 
 def visible(text: str) -> str:
@@ -30,7 +34,15 @@ def safe(text: str, *, commands: bool = False) -> str:
     With `commands` the lines are meant for a CI runner, which obeys them.
     """
     if not text.isascii() or "\x1b" in text or not text.replace("\n", "").isprintable():
-        text = _UNSAFE.sub(lambda found: found[1] or visible(found[0]), text)
-    if commands or (":" not in text and "#" not in text):
+        text = _replaced(_UNSAFE, lambda found: found[1] or visible(found[0]), text)
+    if commands or ("::" not in text and "##[" not in text):
         return text
-    return _COMMAND.sub(lambda found: f"{found[1]}\\:" if found[1] is not None else "#\\#", text)
+    return _replaced(
+        _COMMAND, lambda found: f"{found[1]}\\:" if found[1] is not None else "#\\#", text
+    )
+
+
+def _replaced(pattern: str, by: Callable[[Match[str]], str], text: str) -> str:
+    import re  # most of what is printed needs no replacement
+
+    return re.sub(pattern, by, text)

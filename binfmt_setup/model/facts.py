@@ -7,7 +7,6 @@ is known, so that a function takes what it needs.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.model.boot_facts import BootFacts
@@ -128,8 +127,12 @@ class HostFacts(Record):
 
 def version_pair(text: str) -> tuple[int, int]:
     """The first two numbers of a version; (0, 0) when there are none."""
-    found = re.match(r"\D*(\d+)\.(\d+)", text)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    digits = "0123456789"
+    start = next((place for place, letter in enumerate(text) if letter in digits), len(text))
+    first, _, rest = text[start:].partition(".")
+    second = rest[: len(rest) - len(rest.lstrip(digits))]
+    whole = second and not first.strip(digits)
+    return (int(first), int(second)) if whole else (0, 0)
 
 
 def is_initial_namespace(uid_map: str) -> bool:

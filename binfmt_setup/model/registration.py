@@ -7,7 +7,7 @@ read back from an entry's file. Source: fs/binfmt_misc.c (`create_entry`,
 
 from __future__ import annotations
 
-import re
+from contextlib import suppress
 
 from binfmt_setup.model.elf import bytes_match
 from binfmt_setup.model.records import Record
@@ -19,9 +19,6 @@ MAX_WINDOW = 256
 MAX_NAME = 255
 FLAG_ORDER = "POCF"
 _DELIMITERS = ":|,;!~^@+=\x01"  # the first that no field holds; paths may hold colons
-_ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})|\\(.)", re.DOTALL)
-_ESCAPES_ALONE = re.compile(r"(?:\\x[0-9a-fA-F]{2})+")
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _RESERVED_NAMES = frozenset({"", ".", "..", "register", "status"})
 
 
@@ -107,7 +104,11 @@ class Entry(Record):
 
 def control_characters(text: str) -> str:
     """The first control characters of a text, and what else ends a line somewhere; or none."""
-    found = _CONTROL.search(text)
+    if text.isprintable():
+        return ""
+    import re
+
+    found = re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029]+", text)
     return found[0] if found else ""
 
 
@@ -180,10 +181,15 @@ def _escaped(data: bytes) -> str:
 
 def _unescaped(text: str) -> bytes:
     """The bytes that the kernel's string_unescape(UNESCAPE_HEX) makes of a field."""
-    if _ESCAPES_ALONE.fullmatch(text):  # as every tool writes it
-        return bytes.fromhex(text.replace("\\x", ""))
+    before, *digits = text.split("\\x")
+    if not before and all(len(pair) == 2 and pair.isalnum() for pair in digits):
+        with suppress(ValueError):
+            return bytes.fromhex("".join(digits))  # as every tool writes it
+    import re
+
     raw = text.encode("utf-8", "surrogateescape")
-    return _ESCAPE.sub(lambda m: bytes([int(m[1], 16)]) if m[1] else m[0], raw)
+    escape = re.compile(rb"\\x([0-9a-fA-F]{2})|\\(.)", re.DOTALL)
+    return escape.sub(lambda m: bytes([int(m[1], 16)]) if m[1] else m[0], raw)
 
 
 def parse_entry(name: str, text: str) -> Entry:

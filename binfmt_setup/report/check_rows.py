@@ -7,13 +7,14 @@ registered, has the entry the F flag, will it be there after a reboot, does a pr
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.boot.survival import persistence_problem
 from binfmt_setup.diagnosis.judge import knows_f
 from binfmt_setup.emulators import choice
 from binfmt_setup.emulators.refusals import refusal_words
 from binfmt_setup.model.reading import Unreadable
+from binfmt_setup.model.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ _KNOWN: dict[Source, str] = {
 }
 
 
-class Row(NamedTuple):
+class Row(Record):
     """One checked fact: how it stands, what it is about, and what was seen."""
 
     mark: Mark

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING
 
 from binfmt_setup.boot.survival import persistence_problem
@@ -67,9 +66,14 @@ def wrapped(text: str, first: str, rest: str) -> Iterator[str]:
 
     Paths are never broken, so that they can be copied.
     """
+    shown = visible(text)
+    if shown and len(first) + len(shown) <= _COLUMNS:
+        return iter([(first + shown).rstrip()])
+    import textwrap
+
     return iter(
         textwrap.wrap(
-            visible(text), _COLUMNS, initial_indent=first, subsequent_indent=rest,
+            shown, _COLUMNS, initial_indent=first, subsequent_indent=rest,
             break_long_words=False, break_on_hyphens=False,
         )
     )  # fmt: skip

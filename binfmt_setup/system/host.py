@@ -7,32 +7,31 @@ an image offline and working on the live system differ in these two alone.
 from __future__ import annotations
 
 import os
-import shlex
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import OtherProgramFailed
 from binfmt_setup.model.escaping import safe, visible
+from binfmt_setup.model.shell import typed
 from binfmt_setup.system.probes import ProbeResult, running_probes, with_pinned_versions
 from binfmt_setup.system.programs import Completed, Runner, run_program
 from binfmt_setup.system.tree import Tree
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from typing import Protocol
+
     from binfmt_setup.system.path_trust import PathJudge
     from binfmt_setup.system.trial import Candidate
 
-Results = Callable[[], Mapping[str, ProbeResult]]
+    class Prober(Protocol):
+        """Runs probes on the host, beside whatever is done until one asks for the results."""
 
-
-class Prober(Protocol):
-    """Runs probes on the host, beside whatever is done until one asks for the results."""
-
-    def __call__(
-        self, probes: Sequence[str], /, *, known: Mapping[str, ProbeResult] = ...
-    ) -> AbstractContextManager[Results]:
-        """Start these; see `running_probes`."""
+        def __call__(
+            self, probes: Sequence[str], /, *, known: Mapping[str, ProbeResult] = ...
+        ) -> AbstractContextManager[Callable[[], Mapping[str, ProbeResult]]]:
+            """Start these; see `running_probes`."""
 
 
 class Host(Tree):
@@ -95,7 +94,7 @@ class Host(Tree):
 
         Raises OtherProgramFailed with the end of what it said.
         """
-        self.log(f"+ {shlex.join(argv)}")
+        self.log(f"+ {typed(argv)}")
         return self._successful(argv, self.run(argv, seconds), hint)
 
     def followed_run(self, argv: Sequence[str], seconds: float, *, hint: str = "") -> str:
@@ -108,7 +107,7 @@ class Host(Tree):
         if done.status:
             said = "\n".join((done.errors or done.output).strip().splitlines()[-5:])
             raise OtherProgramFailed(
-                f"`{shlex.join(argv)}` failed with status {done.status}: {said}", hint=hint
+                f"`{typed(argv)}` failed with status {done.status}: {said}", hint=hint
             )
         return done.output
 
@@ -124,7 +123,7 @@ class Host(Tree):
             with suppress(OSError, psutil.Error):
                 image = os.stat(f"/proc/{pid}/exe")
                 if (image.st_dev, image.st_ino) in identities:
-                    found.append((pid, shlex.join(psutil.Process(pid).cmdline())))
+                    found.append((pid, typed(psutil.Process(pid).cmdline())))
         return found
 
     def connect_errno(self, socket_path: str) -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import select
-import shlex
 import signal
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import BinfmtSetupError, OtherProgramFailed, TookTooLong
 from binfmt_setup.model.records import Record
+from binfmt_setup.model.shell import typed
 from binfmt_setup.system import syscalls
 from binfmt_setup.system.descendants import children_of, end_children
 from binfmt_setup.system.limits import EXHAUSTED, exhausted
@@ -85,13 +85,13 @@ def run_program(argv: Sequence[str], seconds: float, *, shown: bool = False) -> 
         return Completed(child.returncode, *ears.words())
     said = "".join(ears.words())[-_TOLD:].strip()
     raise TookTooLong(
-        f"`{shlex.join(argv)}` took more than {seconds:g} s and was ended"
+        f"`{typed(argv)}` took more than {seconds:g} s and was ended"
         + (f"; it had said:\n{said}" if said else " without a word")
     )
 
 
 def _not_started(argv: Sequence[str], error: OSError) -> BinfmtSetupError:
-    what = f"cannot run `{shlex.join(argv)}`"
+    what = f"cannot run `{typed(argv)}`"
     if error.errno in EXHAUSTED:
         return exhausted(error, what)
     return OtherProgramFailed(f"{what}: {error.strerror}")

@@ -10,11 +10,11 @@ Names of packages and commands are read in the distributions' own recipes and ma
 
 from __future__ import annotations
 
-import shlex
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from binfmt_setup.model.records import Record
+from binfmt_setup.model.shell import typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -95,7 +95,7 @@ class PackageManager(ABC):
     def remedy(self, distribution: Distribution, targets: Sequence[Target]) -> str:
         """What brings the emulators, as a user would do it."""
         command = self.commands(distribution, targets)[-1]
-        return f"run: {shlex.join(command)}   (or use --install-qemu)"
+        return f"run: {typed(command)}   (or use --install-qemu)"
 
     @property
     def runs(self) -> bool:
