@@ -127,7 +127,7 @@ def _standing_handler(facts: HostFacts, target: Target) -> Entry | None:
 
     What covered a replacement goes, whatever works with it; what lies below was not proven.
     """
-    handler = facts.registry.handler(target.magic)
+    handler = facts.registry.handler(target.header)
     return None if handler is not None and handler.name.startswith(SWAP_PREFIX) else handler
 
 

@@ -89,7 +89,7 @@ def still_known(
     gone = {step.name for step in ending if step.after is None and facts.registry.entry(step.name)}
     told = dict(found)
     for target in TARGETS:
-        handler = facts.registry.handler(target.magic)
+        handler = facts.registry.handler(target.header)
         if handler is not None and handler.name in gone:
             for platform in target.platforms:
                 told.pop(platform.probe, None)

@@ -61,12 +61,12 @@ def acceptable(facts: HostFacts, entry: Registration, target: Target, wish: Wish
     flags_fit = "F" in entry.flags and not unwished
     if interpreter.needs_binfmt_flags:
         flags_fit = flags_fit and {"P", "O"} <= set(entry.flags)
-    fits = entry.matches(target.magic) and not _catches_native(facts, entry)
+    fits = entry.matches(target.header) and not _catches_native(facts, entry)
     return fits and flags_fit and choice.may_register(facts, entry.interpreter, interpreter)
 
 
 def _catches_native(facts: HostFacts, entry: Registration) -> bool:
-    return facts.kernel.native is not None and entry.matches(facts.kernel.native.magic)
+    return facts.kernel.native is not None and entry.matches(facts.kernel.native.header)
 
 
 def kept_by_others(facts: HostFacts, target: Target, wish: Wish) -> bool:

@@ -85,7 +85,7 @@ def _nothing_to_emulate(facts: HostFacts) -> Finding:
 
 
 def _handler_paths(facts: HostFacts, platforms: Sequence[Platform]) -> list[str]:
-    handlers = (facts.registry.handler(platform.target.magic) for platform in platforms)
+    handlers = (facts.registry.handler(platform.header) for platform in platforms)
     return [handler.interpreter for handler in handlers if handler]
 
 
@@ -95,7 +95,7 @@ def with_pinned_versions(
     """Ask those interpreters for their version that are not the file on disk any more."""
     stale = []
     for platform in platforms:
-        handler, result = facts.registry.handler(platform.target.magic), found.get(platform.probe)
+        handler, result = facts.registry.handler(platform.header), found.get(platform.probe)
         if handler is None or result is None or not (result.ok and result.pinned):
             continue
         if result.pinned != facts.emulators.identity_at(handler.interpreter):

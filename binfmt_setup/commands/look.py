@@ -51,7 +51,7 @@ def status(host: Host) -> StatusResult:
     served = [
         platform
         for platform in asked_for(["all"]).platforms
-        if (handler := facts.registry.handler(platform.target.magic)) and handler.registration.magic
+        if (handler := facts.registry.handler(platform.header)) and handler.registration.magic
     ]
     found = with_pinned_versions(host, facts, served, probe(host, served))
     return StatusResult(facts, judge(facts, served, found))

@@ -122,6 +122,6 @@ def selected(
             and p.target.name in facts.kernel.native.runs_also
         )
         and (
-            facts.emulators.candidates.get(p.target.name) or facts.registry.handler(p.target.magic)
+            facts.emulators.candidates.get(p.target.name) or facts.registry.handler(p.header)
         )
     )

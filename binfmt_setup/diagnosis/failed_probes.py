@@ -84,7 +84,7 @@ def entry_path(name: str) -> str:
 def why_not(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Finding:
     """The cause for a probe that did not run, from the errno and the entries."""
     name = platform.name
-    handler = facts.registry.handler(platform.target.magic)
+    handler = facts.registry.handler(platform.header)
     if probe.arguments_shifted:
         return Finding(
             known.Argv0Mismatch(probe.fields["argc"]),
@@ -106,7 +106,7 @@ def why_not(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Finding
 def _no_handler(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Finding:
     """No enabled entry takes programs of this platform: missing, disabled, or different."""
     name, target = platform.name, platform.target
-    matching = (e for e in facts.registry.entries if e.registration.matches(target.magic))
+    matching = (e for e in facts.registry.entries if e.registration.matches(target.header))
     disabled = next((e for e in matching if not e.enabled), None)
     if disabled is not None:
         enable = shell(f"echo 1 > {entry_path(disabled.name)}")

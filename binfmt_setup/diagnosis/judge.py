@@ -167,7 +167,7 @@ def _not_mounted(facts: HostFacts, *, broken: bool) -> Finding:
 def _platform_state(
     facts: HostFacts, platform: Platform, probe: ProbeResult | None, explained: frozenset[str]
 ) -> PlatformState:
-    handler = facts.registry.handler(platform.target.magic)
+    handler = facts.registry.handler(platform.header)
     state = _bare_state(facts, platform, probe, handler)
     found: list[Finding] = list(_cpu_findings(facts, platform))
     if probe is None or probe.not_run:
@@ -193,7 +193,7 @@ def _platform_state(
 
 def _wants_emulator(facts: HostFacts, platform: Platform) -> bool:
     """Whether QEMU is missing besides what is wrong with the host; a container needs none."""
-    unserved = facts.registry.handler(platform.target.magic) is None and not facts.out_of_reach
+    unserved = facts.registry.handler(platform.header) is None and not facts.out_of_reach
     return unserved and not choice.choose(facts, platform.target)
 
 

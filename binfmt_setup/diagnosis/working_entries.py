@@ -36,7 +36,7 @@ def handler_findings(
         return
     if facts.kernel.native and (
         platform.target == facts.kernel.native
-        or handler.registration.matches(facts.kernel.native.magic)
+        or handler.registration.matches(facts.kernel.native.header)
     ):
         fact = known.NativeRegistered(handler.name)
         yield Finding(fact, platform.name, removal(handler), (handler,))

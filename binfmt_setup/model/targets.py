@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.model.errors import UsageProblem
+from binfmt_setup.model.probe_headers import HEADERS
 from binfmt_setup.model.records import Record
 
 if TYPE_CHECKING:
@@ -58,7 +59,6 @@ class Target(Record):
     container: bool = False
     runs_also: tuple[str, ...] = ()
     osabi_mask: int = _OSABI_ANY
-    abi_version_mask: int = 0xFF
     ident_mask: int = 0xFF
     machine_mask: int = 0xFFFF
     flags: tuple[int, int] | None = None
@@ -90,12 +90,24 @@ class Target(Record):
         """Which bits of the magic count.
 
         The OSABI byte is free (static glibc writes 3, dynamic programs 0), the last bit
-        of e_type is (position-independent programs are ET_DYN).
+        of e_type is (position-independent programs are ET_DYN), and the ABI version and the
+        padding are, which no loader looks at and AppImages write into (docs/decisions/12).
         """
         ident = b"\xff" * 5 + bytes([self.ident_mask, self.ident_mask, self.osabi_mask])
-        ident += bytes([self.abi_version_mask]) + b"\xff" * 7
+        ident += bytes(8)
         fields = self._half(_ET_EXEC_OR_DYN) + self._half(self.machine_mask)
         return ident + fields + self._flags_field(1)
+
+    @cached_property
+    def header(self) -> bytes:
+        """The first bytes of a program of this target, as entries are asked about one."""
+        return self.platforms[0].header
+
+    @property
+    def plain_header(self) -> bytes:
+        """What a program of this target begins with when nothing more is known of it."""
+        version = _ELF_VERSION.to_bytes(4, self.order)
+        return self.magic[:20] + version + self.magic[24:]
 
     def _half(self, value: int) -> bytes:
         return value.to_bytes(2, self.order)
@@ -124,6 +136,12 @@ class Platform(Record):
     def probe(self) -> str:
         """The file name of the probe that proves this platform."""
         return self.variant.probe or self.target.name
+
+    @property
+    def header(self) -> bytes:
+        """The first bytes of its probe: whether an entry takes that is what the kernel decides."""
+        known = HEADERS.get(self.probe, "")
+        return bytes.fromhex(known) if known else self.target.plain_header
 
     def __str__(self) -> str:
         return self.name
@@ -172,9 +190,8 @@ TARGETS: tuple[Target, ...] = (
         container=True, ident_mask=_X86_IDENT,
     ),
     Target(
-        # ABI versions are free: object-file ABI v0 and v1 are told apart in e_flags.
         "loongarch64", 258, 64, "little", "loong64", _one("loong64", "loongarch64"),
-        container=True, osabi_mask=_OSABI_0_TO_3, abi_version_mask=0x00,
+        container=True, osabi_mask=_OSABI_0_TO_3,
     ),
     Target("m68k", 4, 32, "big", "m68k", _one("m68k", "m68k")),
     # 0xbaab is what tools wrote before 189 was assigned; QEMU runs both, the script and
@@ -183,27 +200,27 @@ TARGETS: tuple[Target, ...] = (
     Target("microblazeel", 0xBAAB, 32, "little", "microblazeel", _one("", "")),
     Target(
         "mips", 8, 32, "big", "mips", _one("mips", "mips"),
-        abi_version_mask=0xFE, flags=(0, _MIPS_ABI2),
+        flags=(0, _MIPS_ABI2),
     ),
     Target(
         "mipsel", 8, 32, "little", "mipsle", _one("mipsel", ""),
-        abi_version_mask=0xFE, flags=(0, _MIPS_ABI2),
+        flags=(0, _MIPS_ABI2),
     ),
     Target(
         "mips64", 8, 64, "big", "mips64", _one("mips64", "mips64"),
-        runs_also=("mips", "mipsn32"), abi_version_mask=0xFE,
+        runs_also=("mips", "mipsn32"),
     ),
     Target(
         "mips64el", 8, 64, "little", "mips64le", _one("mips64el", ""),
-        container=True, runs_also=("mipsel", "mipsn32el"), abi_version_mask=0xFE,
+        container=True, runs_also=("mipsel", "mipsn32el"),
     ),
     Target(
         "mipsn32", 8, 32, "big", "mips64p32", _one("mipsn32", ""),
-        abi_version_mask=0xFE, flags=(_MIPS_ABI2, _MIPS_ABI2),
+        flags=(_MIPS_ABI2, _MIPS_ABI2),
     ),
     Target(
         "mipsn32el", 8, 32, "little", "mips64p32le", _one("mipsn32el", ""),
-        abi_version_mask=0xFE, flags=(_MIPS_ABI2, _MIPS_ABI2),
+        flags=(_MIPS_ABI2, _MIPS_ABI2),
     ),
     Target("nios2", 113, 32, "little", "nios2", _one("nios2", "nios2")),
     Target("or1k", 92, 32, "big", "or1k", _one("or1k", "openrisc")),
