@@ -121,7 +121,5 @@ def selected(
             and facts.kernel.native
             and p.target.name in facts.kernel.native.runs_also
         )
-        and (
-            facts.emulators.candidates.get(p.target.name) or facts.registry.handler(p.header)
-        )
+        and (facts.emulators.candidates.get(p.target.name) or facts.registry.handler(p.header))
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from binfmt_setup.diagnosis.ownership import owner_of
 from binfmt_setup.explain.abi import kernel_refusal, machine_words
 from binfmt_setup.explain.explanation import Failure
 from binfmt_setup.model.mountinfo import BINFMT_MISC
@@ -146,7 +147,7 @@ def _remedies(facts: HostFacts, seen: Explanation, failure: Failure) -> list[str
     off = next((c.entry.name for c in candidates if c.state == "disabled"), "")
     handler = seen.handler.name if seen.handler else ""
     table = {
-        "entry-missing": [install],
+        "entry-missing": [_take_over(facts, seen) or install],
         "not-mounted": [install or "run: binfmt-setup install"],
         "flag-f-missing": [install],
         "interpreter-dynamic": [install],
@@ -162,6 +163,15 @@ def _remedies(facts: HostFacts, seen: Explanation, failure: Failure) -> list[str
         "loader-missing": _loader_remedies(facts, seen),
     }
     return [hint for hint in table.get(failure.code, []) if hint]
+
+
+def _take_over(facts: HostFacts, seen: Explanation) -> str:
+    """The command where somebody else's entry takes a target's usual programs, but not this one."""
+    platform = _platform(seen)
+    usual = facts.registry.handler(platform.header) if platform else None
+    if usual is None or owner_of(facts, usual).ours:
+        return ""
+    return f"run: binfmt-setup install --take-over {platform}"
 
 
 def _entry_is_on(facts: HostFacts, name: str) -> bool:

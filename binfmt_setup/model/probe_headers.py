@@ -1,4 +1,4 @@
-"""The ELF header of each probe: what entries are asked about. Written by scripts/build-probes."""
+"""What each probe begins with: entries are asked about it. By scripts/build-probes."""
 
 HEADERS = {
     "aarch64": (
