@@ -66,8 +66,8 @@ class Patience(Record):
     window: float = 60.0
 
 
-class Registry:
-    """One repository of a registry."""
+class ImageRepository:
+    """One repository of container images, on a server of them."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Registry:
             lambda: tls_context(registry),
         )
 
-    def __enter__(self) -> Registry:  # noqa: PYI034 - typing.Self is newer than Python 3.10
+    def __enter__(self) -> ImageRepository:  # noqa: PYI034 - typing.Self is newer than Python 3.10
         return self
 
     def __exit__(

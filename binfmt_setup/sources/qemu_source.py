@@ -231,17 +231,18 @@ def _refuse_other_content(source: Source, *digests: str) -> None:
 
 
 def _bring_image(host: Host, native: Target, source: Source, *, write: bool) -> Brought:
-    from binfmt_setup.sources import image_pull
+    from binfmt_setup.sources.image_pull import ImageRepository
 
-    with image_pull.Registry(source.text.removeprefix(IMAGE), source.environment, host) as registry:
-        image = registry.image(native.goarch)
+    name = source.text.removeprefix(IMAGE)
+    with ImageRepository(name, source.environment, host) as images:
+        image = images.image(native.goarch)
         _refuse_other_content(
-            source, registry.digest.rpartition(":")[2], image.digest.rpartition(":")[2]
+            source, images.digest.rpartition(":")[2], image.digest.rpartition(":")[2]
         )
-        if not source.sha256 and registry.reference.moves:
+        if not source.sha256 and images.reference.moves:
             host.say(
                 f"warning: {source.text} is a tag, and may be another image the next time; to stay "
-                f"with this one: --qemu {IMAGE}{registry.reference.pinned_to(registry.digest)}"
+                f"with this one: --qemu {IMAGE}{images.reference.pinned_to(images.digest)}"
             )
 
         def take(sink: Sink | None, scratch: Scratch, wanted: Collection[str] | None) -> Haul:
@@ -249,7 +250,7 @@ def _bring_image(host: Host, native: Target, source: Source, *, write: bool) -> 
             budget = streams.Budget(streams.Limits())
             for layer in image.layers:
                 with scratch() as file:
-                    registry.pull(layer, file, budget.limits)
+                    images.pull(layer, file, budget.limits)
                     file.seek(0)
                     archives.take_layer_file(haul, file, budget)
             return haul

@@ -18,7 +18,7 @@ import pytest
 from binfmt_setup.model.errors import BinfmtSetupError, ExitCode, NoEmulator, OtherProgramFailed
 from binfmt_setup.model.records import replace
 from binfmt_setup.sources import image_manifests, streams
-from binfmt_setup.sources.image_pull import Patience, Registry
+from binfmt_setup.sources.image_pull import ImageRepository, Patience
 from binfmt_setup.sources.qemu_source import Source, bring
 from binfmt_setup.system.host import Host
 from tests import registries
@@ -69,7 +69,7 @@ def pulled(
 ) -> bytes:
     """The only layer of an image for amd64, unpacked."""
     file = io.BytesIO()
-    with Registry(reference, environment or {}, Host(), patience) as client:
+    with ImageRepository(reference, environment or {}, Host(), patience) as client:
         found = client.image("amd64")
         assert len(found.layers) == 1
         client.pull(found.layers[0], file, streams.Limits())

@@ -22,7 +22,7 @@ import pytest
 from binfmt_setup.model.errors import BinfmtSetupError
 from binfmt_setup.sources import streams
 from binfmt_setup.sources.image_logins import Proxy, find_login
-from binfmt_setup.sources.image_pull import Patience, Registry
+from binfmt_setup.sources.image_pull import ImageRepository, Patience
 from binfmt_setup.system.host import Host
 from tests.packing import Image, digest, emulators, image
 
@@ -122,7 +122,7 @@ def good(path: str, packed: Image = IMAGE) -> bytes:
 
 def pull(reference: str, patience: Patience = QUICK, **environment: str) -> bytes:
     file = io.BytesIO()
-    with Registry(reference, environment, Host(), patience) as client:
+    with ImageRepository(reference, environment, Host(), patience) as client:
         found = client.image("amd64")
         client.pull(found.layers[0], file, streams.Limits())
     return file.getvalue()
