@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from binfmt_setup.boot import units
-from binfmt_setup.changes.steps import BootStep, ChangeFile, ChangeLink, ControlUnit, Reload, Wish
+from binfmt_setup.changes.steps import BootStep, ChangeFile, ChangeLink, ControlUnit, Reload
 from binfmt_setup.model.boot_facts import SCRIPT_PATH, UNIT_DIRECTORY, UNIT_STEM
 from binfmt_setup.model.errors import EnvironmentUnfit
 
@@ -15,15 +15,18 @@ if TYPE_CHECKING:
     from binfmt_setup.model.boot_facts import BootFacts
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Registration
+    from binfmt_setup.model.request import Request
 
 
-def boot_steps(facts: HostFacts, own: Sequence[Registration], wish: Wish) -> tuple[BootStep, ...]:
+def boot_steps(
+    facts: HostFacts, own: Sequence[Registration], request: Request
+) -> tuple[BootStep, ...]:
     """Write, renew or remove what is run at boot, as this tool's files left in binfmt.d need it.
 
     Under --no-persist nothing is written, and nothing that is there is taken away.
     """
     state = facts.boot
-    if own and not units_register(facts, wish):
+    if own and not units_register(facts, request):
         return ()
     groups = units.unit_groups(facts, own)
     running = state.running and facts.live
@@ -42,10 +45,10 @@ def boot_steps(facts: HostFacts, own: Sequence[Registration], wish: Wish) -> tup
 
 
 def conflict(
-    facts: HostFacts, own: Sequence[Registration], entry_name: str, wish: Wish
+    facts: HostFacts, own: Sequence[Registration], entry_name: str, request: Request
 ) -> EnvironmentUnfit | None:
     """Why a registration cannot be kept by a unit: something of somebody else's lies there."""
-    if not units_register(facts, wish):
+    if not units_register(facts, request):
         return None
     for group in units.unit_groups(facts, own):
         needed = (SCRIPT_PATH, *group.unit_paths)
@@ -70,18 +73,18 @@ def _told(path: str, *, masked: bool) -> EnvironmentUnfit:
     )
 
 
-def units_register(facts: HostFacts, wish: Wish) -> bool:
+def units_register(facts: HostFacts, request: Request) -> bool:
     """Whether units of this tool register at boot; elsewhere an init reads binfmt.d by itself."""
     state = facts.boot
-    return wish.persist and bool(state.systemd_binfmt or state.init == "systemd")
+    return request.persist and bool(state.systemd_binfmt or state.init == "systemd")
 
 
 def start_steps(
-    facts: HostFacts, own: Sequence[Registration], steps: Sequence[BootStep], wish: Wish
+    facts: HostFacts, own: Sequence[Registration], steps: Sequence[BootStep], request: Request
 ) -> tuple[ControlUnit, ...]:
     """Start what `systemctl enable --now` would, and watch the files that are named now."""
     state = facts.boot
-    if not (wish.persist and state.running and facts.live):
+    if not (request.persist and state.running and facts.live):
         return ()
     rewritten = _names({s.path for s in steps if isinstance(s, ChangeFile)})
     starts = []

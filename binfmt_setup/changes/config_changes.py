@@ -11,25 +11,30 @@ from binfmt_setup.model.binfmt_d import MADE_DIRECTORY, ConfigFile
 from binfmt_setup.model.errors import EnvironmentUnfit
 
 if TYPE_CHECKING:
-    from binfmt_setup.changes.steps import ChangeEntry, Wish
+    from binfmt_setup.changes.steps import ChangeEntry
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Registration
+    from binfmt_setup.model.request import Request
     from binfmt_setup.model.targets import Target
 
 
 def config_changes(
-    facts: HostFacts, target: Target, after: Registration, change: ChangeEntry | None, wish: Wish
+    facts: HostFacts,
+    target: Target,
+    after: Registration,
+    change: ChangeEntry | None,
+    request: Request,
 ) -> tuple[ChangeFile, ...]:
     """The binfmt.d file that keeps a registration; none where one that does is there."""
     if after.name != target.entry_name:
         return ()  # an entry of another name that works is its maker's affair
-    volatile = not wish.persist
+    volatile = not request.persist
     path = units.config_path(target, volatile=volatile)
     if not facts.process.own_files:
         return _none_of_the_hosts(path, volatile=volatile)
     current = next((c for c in facts.boot.configs if c.path == path), None)
     own = facts.boot.own_config(target)
-    if own is None and change is None and (volatile or kept_by_others(facts, target, wish)):
+    if own is None and change is None and (volatile or kept_by_others(facts, target, request)):
         return ()  # nothing is written, so there is nothing to remember
     if own is not None and volatile and after in own.registrations:
         return ()  # a lasting file of ours is not made volatile
@@ -41,7 +46,7 @@ def config_changes(
         )
     text = units.config_text(
         after,
-        _what_stood_there(facts, target, change, own, wish),
+        _what_stood_there(facts, target, change, own, request),
         made_directory=_made_by_us(facts, path.rpartition("/")[0]),
         sha256=_written_down(facts, after),
     )
@@ -90,7 +95,7 @@ def _what_stood_there(
     target: Target,
     change: ChangeEntry | None,
     own: ConfigFile | None,
-    wish: Wish,
+    request: Request,
 ) -> Registration | None:
     """What uninstall shall put back: what was in the kernel before the first install."""
     if own is not None:
@@ -98,6 +103,6 @@ def _what_stood_there(
     entry = facts.registry.entry(target.entry_name)
     if change is not None:
         return change.before
-    if entry is None or is_what_we_write(facts, target, entry, wish):
+    if entry is None or is_what_we_write(facts, target, entry, request):
         return None
     return entry.registration

@@ -1,4 +1,4 @@
-"""What to change: host facts and wishes become steps. Pure; no steps means unchanged."""
+"""What to change: host facts and a request become steps. Pure; no steps means unchanged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from binfmt_setup.changes.registrations import (
     acceptable,
     kept_by_others,
     registration_to_write,
-    with_remembered_credentials,
 )
 from binfmt_setup.changes.steps import BootPlan, ChangeEntry, Plan, TargetChange
 from binfmt_setup.diagnosis.ownership import owner_of
@@ -22,9 +21,9 @@ from binfmt_setup.model.targets import Platform, Target, target_named
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from binfmt_setup.changes.steps import Wish
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Entry, Registration
+    from binfmt_setup.model.request import Request
     from binfmt_setup.system.probes import ProbeResult
 
 
@@ -32,7 +31,7 @@ def plan_install(
     facts: HostFacts,
     wished: Sequence[Platform],
     probes: Mapping[str, ProbeResult],
-    wish: Wish,
+    request: Request,
 ) -> Plan:
     """What must change so that the wished platforms run, now and after a reboot."""
     changes: list[TargetChange] = []
@@ -45,21 +44,21 @@ def plan_install(
         if not facts.live and target == facts.kernel.native:
             continue
         try:
-            change = _target_change(facts, target, platforms, results, wish)
+            change = _target_change(facts, target, platforms, results, request)
         except BinfmtSetupError as error:
             problems.append((target, error))
         else:
             if change.entry or change.files:
                 changes.append(change)
-    conflicts = _unit_conflicts(facts, changes, wished, wish)
+    conflicts = _unit_conflicts(facts, changes, wished, request)
     changes = [change for change in changes if change.target not in conflicts]
     problems += conflicts.items()
-    boot = boot_plan(facts, changes, wish)
-    return Plan(tuple(changes), boot, leftovers(facts), problems=tuple(problems), wish=wish)
+    boot = boot_plan(facts, changes, request)
+    return Plan(tuple(changes), boot, leftovers(facts), problems=tuple(problems), request=request)
 
 
 def _unit_conflicts(
-    facts: HostFacts, changes: Sequence[TargetChange], wished: Sequence[Platform], wish: Wish
+    facts: HostFacts, changes: Sequence[TargetChange], wished: Sequence[Platform], request: Request
 ) -> dict[Target, BinfmtSetupError]:
     """The targets that need a unit where somebody else's lies, or a mask.
 
@@ -69,13 +68,13 @@ def _unit_conflicts(
         return {}
     own = _own_after(facts, changes)
     found = {
-        target: boot_steps.conflict(facts, own, target.entry_name, wish)
+        target: boot_steps.conflict(facts, own, target.entry_name, request)
         for target in _by_target(wished)
     }
     return {target: error for target, error in found.items() if error is not None}
 
 
-def boot_plan(facts: HostFacts, reached: Sequence[TargetChange], wish: Wish) -> BootPlan:
+def boot_plan(facts: HostFacts, reached: Sequence[TargetChange], request: Request) -> BootPlan:
     """What units need once these changes are made: no other file will be there.
 
     Nothing where the files are the host's and this is a user namespace's root.
@@ -83,8 +82,8 @@ def boot_plan(facts: HostFacts, reached: Sequence[TargetChange], wish: Wish) -> 
     if not facts.process.own_files:
         return BootPlan()
     own = _own_after(facts, reached)
-    steps = boot_steps.boot_steps(facts, own, wish)
-    return BootPlan(steps, boot_steps.start_steps(facts, own, steps, wish))
+    steps = boot_steps.boot_steps(facts, own, request)
+    return BootPlan(steps, boot_steps.start_steps(facts, own, steps, request))
 
 
 def _by_target(platforms: Iterable[Platform]) -> dict[Target, tuple[Platform, ...]]:
@@ -99,7 +98,7 @@ def _target_change(
     target: Target,
     platforms: tuple[Platform, ...],
     results: Sequence[ProbeResult],
-    wish: Wish,
+    request: Request,
 ) -> TargetChange:
     """The change for one target; empty when all is well. Raises NoEmulator, EnvironmentUnfit."""
     if facts.kernel.native is not None and target in (
@@ -107,18 +106,17 @@ def _target_change(
         *_family(facts.kernel.native),
     ):
         _refuse_native(facts.kernel.native, target, results)
-    wish = with_remembered_credentials(facts, target, wish)
     entry = facts.registry.entry(target.entry_name)
     handler = _standing_handler(facts, target)
-    good = handler is not None and _good_handler(facts, handler, target, results, wish)
+    good = handler is not None and _good_handler(facts, handler, target, results, request)
     if good and handler is not None:
         after, change = handler.registration, None
     else:
-        after = registration_to_write(facts, target, wish)
+        after = registration_to_write(facts, target, request)
         change = ChangeEntry(target.entry_name, entry.registration if entry else None, after)
     if not facts.live:
         change = None
-    files = config_changes(facts, target, after, change, wish)
+    files = config_changes(facts, target, after, change, request)
     return TargetChange(target, platforms, change, files)
 
 
@@ -159,39 +157,39 @@ def _good_handler(
     handler: Entry,
     target: Target,
     results: Sequence[ProbeResult],
-    wish: Wish,
+    request: Request,
 ) -> bool:
     """Whether the entry that the kernel picks may stay as it is."""
-    if not acceptable(facts, handler.registration, target, wish):
+    if not acceptable(facts, handler.registration, target, request):
         return False
     if any(not result.ok for result in results):
         return False
     disk = facts.emulators.identity_at(handler.interpreter)
     if any(result.pinned not in (None, disk) for result in results):
         return False
-    return _stays(facts, handler, target, wish)
+    return _stays(facts, handler, target, request)
 
 
-def _stays(facts: HostFacts, handler: Entry, target: Target, wish: Wish) -> bool:
+def _stays(facts: HostFacts, handler: Entry, target: Target, request: Request) -> bool:
     """Whether an entry that works stays as it is, or what this tool would write takes its place.
 
     The answer is the same in the next run: what stays is not adopted, what is ours is as wished.
     """
     owned = owner_of(facts, handler).ours
-    if not owned and _left_to_others(facts, handler, target, wish):
+    if not owned and _left_to_others(facts, handler, target, request):
         return True
     try:
-        return handler.registration == registration_to_write(facts, target, wish)
+        return handler.registration == registration_to_write(facts, target, request)
     except NoEmulator:
         # There is nothing to put in its place. So it stays, unless it was asked for to go.
-        if wish.take_over and not owned:
+        if request.take_over and not owned:
             raise
         return True
 
 
-def _left_to_others(facts: HostFacts, handler: Entry, target: Target, wish: Wish) -> bool:
+def _left_to_others(facts: HostFacts, handler: Entry, target: Target, request: Request) -> bool:
     """Whether somebody else's entry that works is their affair: now, and at the next boot."""
-    if wish.qemu_given or wish.take_over:
+    if request.qemu or request.take_over:
         return False
     if handler.name != target.entry_name:
         return True  # Rosetta, say: it was put in front of QEMU on purpose
@@ -200,7 +198,7 @@ def _left_to_others(facts: HostFacts, handler: Entry, target: Target, wish: Wish
     # Where a file of ours says something else, they replaced our entry: binfmt-support does.
     if facts.boot.own_config(target) is not None:
         return False
-    return not wish.persist or kept_by_others(facts, target, wish)
+    return not request.persist or kept_by_others(facts, target, request)
 
 
 def _own_after(facts: HostFacts, changes: Sequence[TargetChange]) -> tuple[Registration, ...]:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 from binfmt_setup.emulators import choice
 from binfmt_setup.model.errors import NoEmulator
 from binfmt_setup.model.facts import version_pair
-from binfmt_setup.model.records import replace
 from binfmt_setup.model.registration import Registration, canonical_flags
 
 if TYPE_CHECKING:
-    from binfmt_setup.changes.steps import Wish
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.interpreter import Interpreter
     from binfmt_setup.model.registration import Entry
+    from binfmt_setup.model.request import Request
     from binfmt_setup.model.targets import Target
 
 FIRST_QEMU_WITH_AT_FLAGS = (6, 0)
@@ -23,7 +22,7 @@ FIRST_KERNEL_WITH_AT_FLAGS = (5, 12)
 
 
 def wished_registration(
-    facts: HostFacts, target: Target, interpreter: Interpreter, wish: Wish
+    facts: HostFacts, target: Target, interpreter: Interpreter, request: Request
 ) -> Registration:
     """The registration that this tool would write for a target.
 
@@ -31,18 +30,21 @@ def wished_registration(
     P where kernel and QEMU agree on how argv[0] is passed; C only when asked for.
     """
     flags = (
-        "OF" + ("C" if wish.credentials else "") + ("P" if _keeps_argv0(facts, interpreter) else "")
+        "OF"
+        + ("C" if wants_credentials(facts, target, request) else "")
+        + ("P" if _keeps_argv0(facts, interpreter) else "")
     )
     return Registration(
         target.entry_name, interpreter.path, canonical_flags(flags), target.magic, target.mask
     )
 
 
-def with_remembered_credentials(facts: HostFacts, target: Target, wish: Wish) -> Wish:
-    """The wish, with C where it was asked for before: our own file has it for no other reason."""
+def wants_credentials(facts: HostFacts, target: Target, request: Request) -> bool:
+    """Whether C is wanted: now, or before, as our own file has it for no other reason."""
+    if request.credentials is not None:
+        return request.credentials
     own = facts.boot.own_config(target)
-    asked = own is not None and any("C" in rule.flags for rule in own.registrations)
-    return replace(wish, credentials=True) if asked and not wish.no_credentials else wish
+    return own is not None and any("C" in rule.flags for rule in own.registrations)
 
 
 def _keeps_argv0(facts: HostFacts, interpreter: Interpreter) -> bool:
@@ -52,13 +54,21 @@ def _keeps_argv0(facts: HostFacts, interpreter: Interpreter) -> bool:
     return kernel_tells and version_pair(interpreter.version) >= FIRST_QEMU_WITH_AT_FLAGS
 
 
-def acceptable(facts: HostFacts, entry: Registration, target: Target, wish: Wish) -> bool:
+def acceptable(facts: HostFacts, entry: Registration, target: Target, request: Request) -> bool:
     """Whether a registration, whoever made it, does for a target what ours would do."""
+    if "C" in entry.flags:
+        rights_fit = request.credentials is not False
+    else:
+        rights_fit = not wants_credentials(facts, target, request)
+    return rights_fit and _does_pinned(facts, entry, target)
+
+
+def _does_pinned(facts: HostFacts, entry: Registration, target: Target) -> bool:
+    """Whether a registration runs a target's programs everywhere, with whatever rights."""
     interpreter = facts.emulators.file_at(entry.interpreter)
     if interpreter is None:
         return False
-    unwished = wish.no_credentials if "C" in entry.flags else wish.credentials
-    flags_fit = "F" in entry.flags and not unwished
+    flags_fit = "F" in entry.flags
     if interpreter.needs_binfmt_flags:
         flags_fit = flags_fit and {"P", "O"} <= set(entry.flags)
     fits = entry.matches(target.header) and not _catches_native(facts, entry)
@@ -69,56 +79,58 @@ def _catches_native(facts: HostFacts, entry: Registration) -> bool:
     return facts.kernel.native is not None and entry.matches(facts.kernel.native.header)
 
 
-def kept_by_others(facts: HostFacts, target: Target, wish: Wish) -> bool:
+def kept_by_others(facts: HostFacts, target: Target, request: Request) -> bool:
     """Whether somebody else registers the target well at the next boot."""
-    if wish.take_over:
+    if request.take_over:
         return False
     config = facts.boot.config_of(target.entry_name)
     if config is None:
         # Debian's binfmt-support has its own files; what it registers is what is there now.
         entry = facts.registry.entry(target.entry_name)
         by_update_binfmts = target.entry_name in facts.boot.update_binfmts
-        return by_update_binfmts and _does(facts, entry, target, wish)
+        return by_update_binfmts and _does(facts, entry, target, request)
     rules = (r for r in config.registrations if r.name == target.entry_name)
-    return any(acceptable(facts, rule, target, wish) for rule in rules)
+    return any(acceptable(facts, rule, target, request) for rule in rules)
 
 
-def _does(facts: HostFacts, entry: Entry | None, target: Target, wish: Wish) -> bool:
-    return entry is not None and acceptable(facts, entry.registration, target, wish)
+def _does(facts: HostFacts, entry: Entry | None, target: Target, request: Request) -> bool:
+    return entry is not None and acceptable(facts, entry.registration, target, request)
 
 
-def registration_to_write(facts: HostFacts, target: Target, wish: Wish) -> Registration:
+def registration_to_write(facts: HostFacts, target: Target, request: Request) -> Registration:
     """What shall be registered for a target; raises NoEmulator."""
     interpreter = choice.choose(facts, target)
     if interpreter is not None:
-        return wished_registration(facts, target, interpreter, wish)
-    standing = _of_the_entry_that_stands(facts, target, wish)
+        return wished_registration(facts, target, interpreter, request)
+    standing = _of_the_entry_that_stands(facts, target, request)
     if standing is None:
         raise choice.missing(facts, [target])
     return standing
 
 
-def _of_the_entry_that_stands(facts: HostFacts, target: Target, wish: Wish) -> Registration | None:
+def _of_the_entry_that_stands(
+    facts: HostFacts, target: Target, request: Request
+) -> Registration | None:
     """The same emulator with our flags: of an entry that points to where nobody looks for one.
 
     P stays as it is: whether it fits this emulator was settled by whoever registered it, and
     the probes ran with it. C does not, unless it is wished for.
     """
     entry = facts.registry.entry(target.entry_name)
-    if entry is None or wish.qemu_given or wish.take_over:
+    if entry is None or request.qemu or request.take_over:
         return None
-    any_rights = replace(wish, credentials=False, no_credentials=False)
-    if not acceptable(facts, entry.registration, target, any_rights):
+    if not _does_pinned(facts, entry.registration, target):
         return None
-    flags = "OF" + ("C" if wish.credentials else "") + ("P" if "P" in entry.flags else "")
+    rights = "C" if wants_credentials(facts, target, request) else ""
+    flags = f"OF{rights}" + ("P" if "P" in entry.flags else "")
     return Registration(
         target.entry_name, entry.interpreter, canonical_flags(flags), target.magic, target.mask
     )
 
 
-def is_what_we_write(facts: HostFacts, target: Target, entry: Entry, wish: Wish) -> bool:
+def is_what_we_write(facts: HostFacts, target: Target, entry: Entry, request: Request) -> bool:
     """Whether an entry without a file is ours: an install ended before it wrote the file."""
     try:
-        return entry.registration == registration_to_write(facts, target, wish)
+        return entry.registration == registration_to_write(facts, target, request)
     except NoEmulator:
         return False

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from binfmt_setup.changes.plan import boot_plan, leftovers
-from binfmt_setup.changes.steps import ChangeEntry, ChangeFile, Discard, Plan, TargetChange, Wish
+from binfmt_setup.changes.steps import ChangeEntry, ChangeFile, Discard, Plan, TargetChange
 from binfmt_setup.diagnosis.ownership import owner_of
 from binfmt_setup.emulators.store import STORE, referenced
 from binfmt_setup.model.records import replace
+from binfmt_setup.model.request import Request
 from binfmt_setup.model.targets import TARGETS, Target
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def plan_uninstall(
         # The usual place is the host's, and who uses it cannot be seen from here.
         discards = tuple(d for d in discards if not d.stored.directory.startswith(f"{STORE}/"))
     stale = leftovers(facts) if facts.registry_in_reach else ()
-    return Plan(tuple(changes), boot_plan(facts, changes, Wish()), stale, discards)
+    return Plan(tuple(changes), boot_plan(facts, changes, Request()), stale, discards)
 
 
 def _removal(facts: HostFacts, target: Target) -> TargetChange:

@@ -5,26 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.model.records import Record
+from binfmt_setup.model.request import Request
 
 if TYPE_CHECKING:
     from binfmt_setup.emulators.store import Stored
     from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.model.registration import Registration
     from binfmt_setup.model.targets import Platform, Target
-
-
-class Wish(Record):
-    """What the user asked for, beyond the platforms.
-
-    `take_over`: replace what others registered, even where it would do. `credentials` and
-    `no_credentials`: with the C flag or without it; neither: as it was chosen before.
-    """
-
-    persist: bool = True
-    credentials: bool = False
-    qemu_given: bool = False
-    take_over: bool = False
-    no_credentials: bool = False
 
 
 class ChangeEntry(Record):
@@ -136,7 +123,7 @@ class Plan(Record):
     leftovers: tuple[ChangeEntry, ...] = ()
     discards: tuple[Discard, ...] = ()
     problems: tuple[tuple[Target, BinfmtSetupError], ...] = ()
-    wish: Wish = Wish()
+    request: Request = Request()
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -165,7 +165,7 @@ class Transaction:
         reached = [work.change for work in self._those("committed")]
         boot = self._plan.boot
         if len(reached) < len(self.works):
-            boot = boot_plan(self._facts, reached, self._plan.wish)
+            boot = boot_plan(self._facts, reached, self._plan.request)
         done: list[BootStep] = []
         try:
             for step in boot.steps:
@@ -393,8 +393,8 @@ class Transaction:
             self._note(entry, "failed", error)
 
     def _persistence(self, error: BinfmtSetupError) -> BinfmtSetupError:
-        """What to do where a binfmt.d file cannot be written, for a wish that asked for one."""
-        if self._plan.wish.persist and error.code in ("read-only", "no-space"):
+        """What to do where a binfmt.d file cannot be written, where one was asked for."""
+        if self._plan.request.persist and error.code in ("read-only", "no-space"):
             hint = "use --no-persist to register until the next reboot only"
             return EnvironmentUnfit(error.message, hint=f"{error.hint}; or {hint}", code=error.code)
         return error

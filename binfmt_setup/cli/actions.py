@@ -13,6 +13,7 @@ from binfmt_setup.cli.answers import Answer, answer_of, host_at, import_format
 from binfmt_setup.cli.choices import CheckFormat, Format
 from binfmt_setup.model.errors import ExitCode, UsageProblem
 from binfmt_setup.model.records import replace
+from binfmt_setup.model.request import Request
 
 if TYPE_CHECKING:
     from binfmt_setup.cli import options
@@ -35,28 +36,35 @@ def install(  # noqa: PLR0913 - one parameter is one option
     take_over: options.TakeOver = False,
     private: options.Private = False,
     hold: options.Hold = False,
+    config: options.Config = "",
     root: options.Root = "/",
     format_: options.AnyFormat = Format.text,
     verbose: options.Verbose = False,
 ) -> Answer:
     """Make the platforms run, now and after a reboot; changes only what differs.
 
-    With --diff alone nothing is written either.
+    Without a platform: those of the wish list, or where there is none every container platform
+    that this host has an emulator for and does not run by itself. With --diff alone nothing is
+    written either.
     """
     from binfmt_setup.commands.install import install as do_install
-    from binfmt_setup.commands.request import InstallOptions, qemu_of
+    from binfmt_setup.commands.request import Words, requested
 
     if credentials and no_credentials:
         raise UsageProblem(
             "--credentials and --no-credentials contradict each other", hint="give one of them"
         )
-    directory, source = qemu_of(qemu, qemu_store, qemu_sha256)
-    request = InstallOptions(
-        check=check or diff, persist=not no_persist, private=private, credentials=credentials,
-        no_credentials=no_credentials, install_qemu=install_qemu, take_over=take_over,
-        qemu_directory=directory, source=source, hold=hold,
+    host = host_at(root, verbose=verbose)
+    rights = True if credentials else False if no_credentials else None
+    request = requested(
+        host,
+        Words(platforms or (), qemu, qemu_store, qemu_sha256, config, brings_qemu=True),
+        Request(
+            check=check or diff, persist=not no_persist, private=private, credentials=rights,
+            install_qemu=install_qemu, take_over=take_over, hold=hold,
+        ),
     )  # fmt: skip
-    result = do_install(host_at(root, verbose=verbose), platforms or [], request)
+    result = do_install(host, request)
     answer = answer_of(result, format_, diff=diff)
     return replace(answer, hold=hold and not request.check and answer.status == ExitCode.OK)
 
@@ -68,13 +76,16 @@ def check(  # noqa: PLR0913 - one parameter is one option
     engine: options.Engine = "",
     security: options.Security = False,
     quiet: options.Quiet = False,
+    config: options.Config = "",
     root: options.Root = "/",
     format_: options.FormatOfCheck = CheckFormat.text,
     verbose: options.Verbose = False,
 ) -> Answer:
     """Do the platforms work? Runs their probes and changes nothing; needs no root.
 
-    With --engine, builds for them with container engines, too, and leaves nothing behind.
+    Without a platform: those of the wish list, or where there is none all that are registered
+    on this host, now or at the next boot. With --engine, builds for them with container engines,
+    too, and leaves nothing behind.
     """
     host = host_at(root, verbose=verbose)
     if security:
@@ -87,12 +98,12 @@ def check(  # noqa: PLR0913 - one parameter is one option
             )
         return answer_of(check_security(host, strict=strict), format_, quiet=quiet)
     from binfmt_setup.commands.check import check as do_check
+    from binfmt_setup.commands.request import Words, requested
 
-    # With one platform each fact has its line, QEMU's version among them.
-    versions = format_ == CheckFormat.json or (len(platforms or []) == 1 and not quiet)
-    engines = _engine_calls(host, engine) if engine else None
+    request = requested(host, Words(platforms or (), config=config), Request(strict=strict))
     result = do_check(
-        host, platforms or [], strict=strict, versions=versions, engines=engines,
+        host, request, versions=format_ == CheckFormat.json,
+        engines=_engine_calls(host, engine) if engine else None,
         meanwhile=lambda: import_format(format_),
     )  # fmt: skip
     return answer_of(result, format_, quiet=quiet)
@@ -133,18 +144,22 @@ def uninstall(  # noqa: PLR0913 - one parameter is one option
     diff: options.Diff = False,
     force: options.Force = False,
     private: options.Private = False,
+    config: options.Config = "",
     root: options.Root = "/",
     format_: options.AnyFormat = Format.text,
     verbose: options.Verbose = False,
 ) -> Answer:
-    """Remove exactly what install made (for all platforms when none is named)."""
+    """Remove exactly what install made.
+
+    Without a platform: for those of the wish list, or where there is none for all.
+    """
+    from binfmt_setup.commands.request import Words, requested
     from binfmt_setup.commands.uninstall import uninstall as do_uninstall
 
-    result = do_uninstall(
-        host_at(root, verbose=verbose), platforms or [],
-        check_only=check or diff, force=force, private=private,
-    )  # fmt: skip
-    return answer_of(result, format_, diff=diff)
+    host = host_at(root, verbose=verbose)
+    switches = Request(check=check or diff, force=force, private=private)
+    request = requested(host, Words(platforms or (), config=config), switches)
+    return answer_of(do_uninstall(host, request), format_, diff=diff)
 
 
 def unit(  # noqa: PLR0913 - one parameter is one option
@@ -152,18 +167,18 @@ def unit(  # noqa: PLR0913 - one parameter is one option
     *,
     qemu: options.Qemu = "",
     qemu_sha256: options.QemuSha256 = "",
+    config: options.Config = "",
     root: options.Root = "/",
     format_: options.AnyFormat = Format.text,
     verbose: options.Verbose = False,
 ) -> Answer:
     """Print what install would write so that registrations survive a reboot."""
-    from binfmt_setup.commands.request import InstallOptions, qemu_of
+    from binfmt_setup.commands.request import Words, requested
     from binfmt_setup.commands.unit import unit as unit_texts
 
-    directory, source = qemu_of(qemu, sha256=qemu_sha256)
-    request = InstallOptions(qemu_directory=directory, source=source)
-    result = unit_texts(host_at(root, verbose=verbose), platforms or [], request)
-    return answer_of(result, format_)
+    host = host_at(root, verbose=verbose)
+    words = Words(platforms or (), qemu, "", qemu_sha256, config, brings_qemu=True)
+    return answer_of(unit_texts(host, requested(host, words)), format_)
 
 
 def run(  # noqa: PLR0913 - one parameter is one option

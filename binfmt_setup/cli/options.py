@@ -17,8 +17,7 @@ Platforms = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[PLATFORM]...",
-        help="linux/arm64, arm64, aarch64, armhf, arm/v7, … or 'all'. None: every container "
-        "platform that this host has an emulator for and does not run by itself.",
+        help="linux/arm64, arm64, aarch64, armhf, arm/v7, …, or 'all'.",
         show_default=False,
     ),
 ]
@@ -26,6 +25,14 @@ Root = Annotated[
     str,
     typer.Option(
         metavar="DIR", help="A host's file tree to inspect or prepare; its kernel is not asked."
+    ),
+]
+Config = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE",
+        help="The wish list, read where no platform is named.  [default: /etc/binfmt-setup.toml]",
+        show_default=False,
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done.")]

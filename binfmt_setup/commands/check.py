@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from binfmt_setup.commands.request import asked_for, proving, selected
+from binfmt_setup.commands.request import present, probe, proving, selected
 from binfmt_setup.model.records import replace
 from binfmt_setup.model.targets import container_platforms, targets_of
 
@@ -12,48 +12,73 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from binfmt_setup.diagnosis.finding import Finding
+    from binfmt_setup.diagnosis.verdict import Verdict
     from binfmt_setup.engines.ask import EngineCalls
     from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.request import Request
     from binfmt_setup.model.targets import Platform
     from binfmt_setup.report.result import CheckResult
     from binfmt_setup.system.host import Host
     from binfmt_setup.system.probes import ProbeResult
 
 
-def check(  # noqa: PLR0913 - most of them are options of the command
+def check(
     host: Host,
-    names: Sequence[str],
+    request: Request,
     *,
-    strict: bool = False,
     versions: bool = False,
     engines: EngineCalls | None = None,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> CheckResult:
     """Whether the platforms work, and what is wrong if not; changes nothing.
 
+    With `versions`, and for one platform that was named, QEMU's version is among what is read.
     `meanwhile` is done while the probes run: it imports what shows the result.
     """
-    asked = asked_for(names)
-    with proving(host, asked.platforms) as results:
+    versions = versions or (request.named and len(request.platforms) == 1)
+    usual = request.scope == "usual"
+    with proving(host, request.platforms) as results:
         # While the probes run: importing what reads and judges takes as long.
         from binfmt_setup.diagnosis.judge import judge
         from binfmt_setup.inspect.snapshot import snapshot, with_digests, with_versions
         from binfmt_setup.report.result import CheckResult
 
-        facts = snapshot(host, asked.platforms)
+        facts = snapshot(host, request.platforms)
+        wished = present(facts) if usual else ()
+        more = [platform for platform in wished if platform not in request.platforms]
+        if more:  # registered here, though no container image comes for it
+            facts = snapshot(host, (*request.platforms, *more))
         if versions:
-            facts = with_versions(host, facts, _handler_paths(facts, asked.platforms))
+            facts = with_versions(host, facts, _handler_paths(facts, wished or request.platforms))
         meanwhile()
         found = results()
         # While what ran them comes to its end.
-        wished = selected(facts, asked, found)
+        if more:
+            found = {**found, **probe(host, more)}
+        wished = wished or selected(facts, request, found)
         if versions:
             found = with_pinned_versions(host, facts, wished, found)
         verdict = judge(with_digests(host, facts), wished, found)
+    if request.credentials:
+        verdict = _without_wished_credentials(verdict)
     if not wished:
         verdict = replace(verdict, findings=(*verdict.findings, _nothing_to_emulate(facts)))
-    result = CheckResult(facts, verdict, strict=strict)
-    return _with_engines(result, engines, named=asked.named) if engines else result
+    result = CheckResult(facts, verdict, strict=request.strict)
+    return _with_engines(result, engines, named=request.named) if engines else result
+
+
+def _without_wished_credentials(verdict: Verdict) -> Verdict:
+    """The verdict where the wish list asks for the C flag: that it is there is no warning."""
+    from binfmt_setup.diagnosis.catalogue import CredentialsFlag, CredentialsWished
+
+    def told(finding: Finding) -> Finding:
+        if not isinstance(finding.fact, CredentialsFlag):
+            return finding
+        wished = CredentialsWished(finding.fact.by_distribution)
+        return replace(finding, fact=wished, remedy=None)
+
+    states = (replace(s, findings=tuple(map(told, s.findings))) for s in verdict.platforms)
+    return replace(verdict, platforms=tuple(states))
 
 
 def _with_engines(result: CheckResult, calls: EngineCalls, *, named: bool) -> CheckResult:

@@ -12,52 +12,48 @@ from typing import TYPE_CHECKING
 from binfmt_setup.changes import conditions
 from binfmt_setup.changes.preparation import prepare
 from binfmt_setup.commands.ground import Ground
-from binfmt_setup.commands.request import asked_for, for_platforms, proving
+from binfmt_setup.commands.request import proving
 from binfmt_setup.inspect.process import standing
 from binfmt_setup.system import locks
 from binfmt_setup.system.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from binfmt_setup.commands.request import InstallOptions
     from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.request import Request
     from binfmt_setup.report.result import InstallResult
     from binfmt_setup.system.host import Host
 
 
-def install(host: Host, names: Sequence[str], options: InstallOptions) -> InstallResult:
+def install(host: Host, request: Request) -> InstallResult:
     """Reach the wished state, or with `check` say what that would take: by the same plan.
 
     Raises the typed error for whatever stops the command as a whole.
     """
-    asked = asked_for(names)
     facts = standing(host)
-    conditions.refuse_wrong_namespace(facts, private=options.private)
-    options = for_platforms(options, asked, facts.kernel.native)
+    conditions.refuse_wrong_namespace(facts, private=request.private)
     with ExitStack() as held:
-        if not options.check:
+        if not request.check:
             conditions.require_root(facts)
-            if held.enter_context(locks.locked(host, private=options.private)):
+            if held.enter_context(locks.locked(host, private=request.private)):
                 from binfmt_setup.changes.leftovers import remove_leftovers
 
                 remove_leftovers(host)
         with ExitStack() as inner:
-            ground = _ground(host, facts, options, inner)
-            if not options.check:
-                inner.enter_context(Registry(host).locked(alone=options.private))
-            results = inner.enter_context(proving(host, asked.platforms))
+            ground = _ground(host, facts, request, inner)
+            if not request.check:
+                inner.enter_context(Registry(host).locked(alone=request.private))
+            results = inner.enter_context(proving(host, request.platforms))
             from binfmt_setup.commands import provision
 
-            done = provision.provide(host, asked, options, results, ground)
+            done = provision.provide(host, request, results, ground)
     return provision.concluded(host, done)
 
 
-def _ground(host: Host, facts: HostFacts, options: InstallOptions, held: ExitStack) -> Ground:
+def _ground(host: Host, facts: HostFacts, request: Request, held: ExitStack) -> Ground:
     """Make the registry available and have the emulators at hand, or foresee both."""
-    steps = prepare(facts, private=options.private)
-    if not steps and options.source is None:
-        return Ground((), options.qemu_directory, lambda seen: seen)
+    steps = prepare(facts, private=request.private)
+    if not steps and request.qemu is None:
+        return Ground((), "", lambda seen: seen)
     from binfmt_setup.commands import preparing
 
-    return preparing.ground(host, facts, options, steps, held)
+    return preparing.ground(host, facts, request, steps, held)

@@ -14,29 +14,29 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from binfmt_setup.changes.steps import Prepare
-    from binfmt_setup.commands.request import InstallOptions
     from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.request import Request
     from binfmt_setup.system.host import Host
 
 
 def ground(
-    host: Host, facts: HostFacts, options: InstallOptions, steps: Sequence[Prepare],
+    host: Host, facts: HostFacts, request: Request, steps: Sequence[Prepare],
     held: ExitStack,
 ) -> Ground:  # fmt: skip
     """Do it; under --check foresee what it brings."""
-    if options.check:
-        return foreseen(host, facts, options, steps)
-    outcomes = preparation.make(host, steps, private=options.private, hold=options.hold)
-    directory = options.qemu_directory
-    if options.source is not None:
+    if request.check:
+        return foreseen(host, facts, request, steps)
+    outcomes = preparation.make(host, steps, private=request.private, hold=request.hold)
+    directory = ""
+    if request.qemu is not None:
         from binfmt_setup.sources import qemu_source  # archive formats cost start-up time
 
-        directory = held.enter_context(qemu_source.at_hand(host, facts, options.source, outcomes))
+        directory = held.enter_context(qemu_source.at_hand(host, facts, request.qemu, outcomes))
     return Ground(tuple(outcomes), directory, lambda seen: seen)
 
 
 def foreseen(
-    host: Host, facts: HostFacts, options: InstallOptions, steps: Sequence[Prepare] = ()
+    host: Host, facts: HostFacts, request: Request, steps: Sequence[Prepare] = ()
 ) -> Ground:
     """What it would bring; nothing is mounted, nothing unpacked."""
     outcomes = [Outcome(step, "planned") for step in steps]
@@ -45,11 +45,11 @@ def foreseen(
         # What a registry holds that is yet to be mounted is not known: it is taken for empty.
         return replace(seen, registry=replace(seen.registry, entries=())) if steps else seen
 
-    if options.source is None:
-        return Ground(tuple(outcomes), options.qemu_directory, mounted)
+    if request.qemu is None:
+        return Ground(tuple(outcomes), "", mounted)
     from binfmt_setup.sources import qemu_source
 
-    source = options.source
+    source = request.qemu
     brought = qemu_source.bring(host, facts, source, write=False)
     if brought.new:
         outcomes.append(Outcome(qemu_source.unpack_step(source, brought), "planned"))

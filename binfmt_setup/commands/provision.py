@@ -6,9 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from binfmt_setup.changes import conditions, plan, recovery
-from binfmt_setup.changes.steps import Outcome, Plan, Prepare, Wish
+from binfmt_setup.changes.steps import Outcome, Plan, Prepare
 from binfmt_setup.changes.transaction import Transaction
-from binfmt_setup.commands.request import Asked, probe, selected
+from binfmt_setup.commands.request import probe, selected
 from binfmt_setup.emulators import choice
 from binfmt_setup.inspect.snapshot import looked_again, snapshot, with_versions
 from binfmt_setup.model.errors import EnvironmentUnfit, NoEmulator
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from binfmt_setup.boot.survival import NoInit
     from binfmt_setup.commands.ground import Ground
-    from binfmt_setup.commands.request import InstallOptions
     from binfmt_setup.diagnosis.verdict import Verdict
     from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.request import Request
     from binfmt_setup.model.targets import Platform
     from binfmt_setup.report.result import InstallResult
     from binfmt_setup.system.host import Host
@@ -43,15 +43,14 @@ class Done(Record):
     """What was read, what was done around the plan, and the transaction; none under --check."""
 
     reading: Reading
-    options: InstallOptions
+    request: Request
     around: tuple[Outcome, ...]
     transaction: Transaction | None
 
 
 def provide(
     host: Host,
-    asked: Asked,
-    options: InstallOptions,
+    request: Request,
     results: Callable[[], Mapping[str, ProbeResult]],
     ground: Ground,
 ) -> Done:
@@ -60,23 +59,23 @@ def provide(
     `results` waits for the probes, which run already. Raises the typed error for whatever makes
     it pointless to try.
     """
-    reading = _read(host, asked, options, results, ground)
+    reading = _read(host, request, results, ground)
     around = [*ground.outcomes, *reading.recovered]
-    lacking = _without_emulator(reading, asked)
-    if lacking and options.install_qemu:
-        around.append(_package_outcome(host, reading.facts, lacking, options))
-        if options.check:
-            return Done(_without_no_emulator(reading), options, tuple(around), None)
-        before, again = reading.facts, probe(host, asked.platforms)
-        reading = _read(host, asked, options, lambda: again, ground)
+    lacking = _without_emulator(reading, request)
+    if lacking and request.install_qemu:
+        around.append(_package_outcome(host, reading.facts, lacking, request))
+        if request.check:
+            return Done(_without_no_emulator(reading), request, tuple(around), None)
+        before, again = reading.facts, probe(host, request.platforms)
+        reading = _read(host, request, lambda: again, ground)
         if _same_emulators(before, reading.facts):
             # To the manager all was there already, or its package has not what is lacking.
             around[-1] = replace(around[-1], result="unchanged")
     if not reading.platforms:
-        raise choice.missing(reading.facts, targets_of(asked.platforms))
-    if options.check:
+        raise choice.missing(reading.facts, targets_of(request.platforms))
+    if request.check:
         _require_f(reading.facts, reading.found)
-        return Done(reading, options, tuple(around), None)
+        return Done(reading, request, tuple(around), None)
     from binfmt_setup.report.words.emulators import choice_explained
 
     for change in reading.plan.targets:
@@ -90,39 +89,31 @@ def provide(
         partial(next, _imports_of_what_judges(), None),
     )
     work.carry_out()
-    return Done(reading, options, tuple(around), work)
+    return Done(reading, request, tuple(around), work)
 
 
 def _read(
-    host: Host, asked: Asked, options: InstallOptions,
+    host: Host, request: Request,
     results: Callable[[], Mapping[str, ProbeResult]], ground: Ground,
 ) -> Reading:  # fmt: skip
     """Read the host and plan; what a killed run left is brought to an end first."""
-    facts = ground.seen(snapshot(host, asked.platforms, qemu_directory=ground.qemu_directory))
-    if not (options.check and ground.outcomes):
+    facts = ground.seen(snapshot(host, request.platforms, qemu_directory=ground.qemu_directory))
+    if not (request.check and ground.outcomes):
         conditions.require_registry(facts)
     found = results()
     ended: list[Outcome] = []
     ending = recovery.steps(facts) if facts.live else ()
-    if ending and options.check:
+    if ending and request.check:
         ended = [Outcome(step, "planned") for step in ending]
         found = recovery.still_known(facts, dict(found), ending)
         facts = recovery.foreseen(facts, ending)
     elif ending:
         ended = recovery.finish(host, facts, ending)
-        facts, found = looked_again(host, facts), probe(host, asked.platforms)
-    wished = selected(facts, asked, found)
+        facts, found = looked_again(host, facts), probe(host, request.platforms)
+    wished = selected(facts, request, found)
     facts = _with_needed_versions(host, facts, wished)
-    todo = plan.plan_install(facts, wished, found, wish_of(options, ground.qemu_directory))
+    todo = plan.plan_install(facts, wished, found, request)
     return Reading(facts, found, wished, todo, tuple(ended))
-
-
-def wish_of(options: InstallOptions, qemu_directory: str) -> Wish:
-    """What the plan depends on of the switches of `install`."""
-    return Wish(
-        options.persist, options.credentials, bool(qemu_directory), options.take_over,
-        options.no_credentials,
-    )  # fmt: skip
 
 
 def _with_needed_versions(host: Host, facts: HostFacts, wished: Sequence[Platform]) -> HostFacts:
@@ -142,10 +133,10 @@ def _imports_of_what_judges() -> Iterator[None]:
     yield
 
 
-def _without_emulator(reading: Reading, asked: Asked) -> tuple[Platform, ...]:
+def _without_emulator(reading: Reading, request: Request) -> tuple[Platform, ...]:
     """The platforms that wait for a package: without names, all container platforms."""
     if not reading.platforms:
-        return asked.platforms
+        return request.platforms
     problems = reading.plan.problems
     lacking = {target for target, error in problems if isinstance(error, NoEmulator)}
     return tuple(platform for platform in reading.platforms if platform.target in lacking)
@@ -158,7 +149,7 @@ def _without_no_emulator(reading: Reading) -> Reading:
 
 
 def _package_outcome(
-    host: Host, facts: HostFacts, lacking: Sequence[Platform], options: InstallOptions
+    host: Host, facts: HostFacts, lacking: Sequence[Platform], request: Request
 ) -> Outcome:
     """Install the package that brings what these platforms lack, or only name it."""
     from binfmt_setup.emulators.packages import install_packages, lost_emulators, package_command
@@ -166,7 +157,7 @@ def _package_outcome(
     targets = targets_of(lacking)
     again = bool(lost_emulators(host, facts, targets))
     step = Prepare("install-package", package_command(facts, targets, again=again))
-    if options.check:
+    if request.check:
         return Outcome(step, "planned")
     install_packages(host, facts, targets, again=again)
     return Outcome(step, "done")
@@ -207,7 +198,7 @@ def concluded(host: Host, done: Done) -> InstallResult:
         facts = looked_again(host, facts)
     verdict = judge(facts, done.reading.platforms, work.probes)
     errors = (*work.errors, *problems)
-    if done.options.persist and not errors and (why := no_init(facts)):
+    if done.request.persist and not errors and (why := no_init(facts)):
         verdict = _lost_at_reboot(verdict, why)
     return InstallResult(facts, verdict, errors, outcomes)
 

@@ -6,8 +6,10 @@ import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from binfmt_setup.inspect.wish_list import PATH, read_wish_list
 from binfmt_setup.model.errors import UsageProblem
 from binfmt_setup.model.records import Record, replace
+from binfmt_setup.model.request import Request, WishList
 from binfmt_setup.model.targets import (
     TARGETS,
     X86_LEVELS,
@@ -17,51 +19,75 @@ from binfmt_setup.model.targets import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.request import Source
     from binfmt_setup.model.targets import Target
-    from binfmt_setup.sources.qemu_source import Source
     from binfmt_setup.system.host import Host
     from binfmt_setup.system.probes import ProbeResult
 
 
-class Asked(Record):
-    """The platforms a command works on, and whether the user named them."""
-
-    platforms: tuple[Platform, ...]
-    named: bool
+_PLAIN = Request()
 
 
-class InstallOptions(Record):
-    """The switches of `install`."""
+class Words(Record):
+    """What a command line says in words: of platforms, of QEMU, and where the wish list is.
 
-    check: bool = False
-    persist: bool = True
-    private: bool = False
-    credentials: bool = False
-    no_credentials: bool = False
-    qemu_directory: str = ""
-    install_qemu: bool = False
-    take_over: bool = False
-    hold: bool = False
-    source: Source | None = None
+    `brings_qemu`: the command is one that a source of QEMU is for.
+    """
+
+    platforms: Sequence[str] = ()
+    qemu: str = ""
+    qemu_store: str = ""
+    qemu_sha256: str = ""
+    config: str = ""
+    brings_qemu: bool = False
 
 
-def qemu_of(text: str, keep_in: str = "", sha256: str = "") -> tuple[str, Source | None]:
-    """What --qemu names: a directory as it is, or a source to be unpacked."""
-    if not text and not sha256:
-        return "", None
+def requested(host: Host, words: Words, switches: Request = _PLAIN) -> Request:
+    """The whole request; raises UsageProblem for what cannot be meant.
+
+    The wish list is read where no platform is named, or where the line names it. What the line
+    says goes before what the list says.
+    """
+    list_counts = words.config or not words.platforms
+    wishes = read_wish_list(host, words.config) if list_counts else WishList()
+    asked = asked_for(words.platforms) if words.platforms else _wished(wishes, words)
+    credentials = wishes.credentials if switches.credentials is None else switches.credentials
+    return replace(
+        switches, platforms=asked.platforms, scope=asked.scope, qemu=_source(words, wishes, asked),
+        credentials=credentials, strict=switches.strict or wishes.strict,
+    )  # fmt: skip
+
+
+def _wished(wishes: WishList, words: Words) -> Request:
+    """The platforms of the wish list; raises UsageProblem, which names the file."""
+    try:
+        return asked_for(wishes.platforms)
+    except UsageProblem as error:
+        where = f"{words.config or PATH}: platforms"
+        raise UsageProblem(
+            f"{where}: {error.message}", hint=error.hint, code="wish-list-invalid"
+        ) from error
+
+
+def _source(words: Words, wishes: WishList, asked: Request) -> Source | None:
+    """Where QEMU shall come from, and which targets are wanted of it."""
+    text, sha256 = words.qemu or wishes.qemu, words.qemu_sha256
+    if not words.brings_qemu or not (text or sha256 or words.qemu_store):
+        return None
     from binfmt_setup.sources.qemu_source import parse_source
 
-    source = parse_source(text, keep_in, dict(os.environ), sha256)
-    if source is not None and source.kind == "directory":
-        return source.text, None
-    return "", source
+    if not words.qemu:
+        sha256 = sha256 or wishes.qemu_sha256
+    source = parse_source(text, words.qemu_store, dict(os.environ), sha256)
+    wanted = frozenset(platform.target.name for platform in asked.platforms)
+    return replace(source, wanted=wanted) if source else None
 
 
-def asked_for(names: Sequence[str]) -> Asked:
+def asked_for(names: Sequence[str]) -> Request:
     """Read the platform arguments; raises UsageProblem for an unknown one, and an empty one.
 
     An empty name is what an unset variable leaves: it must never mean all of them.
@@ -72,22 +98,16 @@ def asked_for(names: Sequence[str]) -> Asked:
             "a platform's name is empty",
             hint="name a platform, or all of them with 'all', or leave the argument out",
         )
-    if "all" in (word.lower() for word in words):
-        every = tuple(p for t in TARGETS for p in t.platforms if p.variant.suffix not in X86_LEVELS)
-        return Asked(every, named=False)
+    if "all" in (word.strip().lower() for word in words):
+        return Request(tuple(p for t in TARGETS for p in _plain_platforms(t)), "all")
     if words:
-        return Asked(tuple(dict.fromkeys(parse_platform(word) for word in words)), named=True)
-    return Asked(container_platforms(), named=False)
+        return Request(tuple(dict.fromkeys(parse_platform(word) for word in words)), "named")
+    return Request(container_platforms())
 
 
-def for_platforms(options: InstallOptions, asked: Asked, native: Target | None) -> InstallOptions:
-    """The options, with a source of QEMU told which targets are wanted of it."""
-    if options.source is None:
-        return options
-    wanted = frozenset(platform.target.name for platform in asked.platforms)
-    if native is not None and not asked.named:
-        wanted -= {native.name}
-    return replace(options, source=replace(options.source, wanted=wanted))
+def _plain_platforms(target: Target) -> Iterator[Platform]:
+    """Those of a target but for the levels of x86-64, which only who names them wants."""
+    return (p for p in target.platforms if p.variant.suffix not in X86_LEVELS)
 
 
 def probe(host: Host, platforms: Sequence[Platform]) -> Mapping[str, ProbeResult]:
@@ -106,20 +126,41 @@ def proving(
 
 
 def selected(
-    facts: HostFacts, asked: Asked, found: Mapping[str, ProbeResult]
+    facts: HostFacts, request: Request, found: Mapping[str, ProbeResult]
 ) -> tuple[Platform, ...]:
     """The platforms meant: the named ones, else those that need and have an emulator."""
-    if asked.named:
-        return asked.platforms
+    if request.named:
+        return request.platforms
+    native = facts.kernel.native
     return tuple(
         p
-        for p in asked.platforms
-        if p.target != facts.kernel.native
+        for p in request.platforms
+        if p.target != native
         and not (p.probe in found and found[p.probe].native)
-        and not (
-            not facts.live
-            and facts.kernel.native
-            and p.target.name in facts.kernel.native.runs_also
-        )
+        and not (not facts.live and native and p.target.name in native.runs_also)
         and (facts.emulators.candidates.get(p.target.name) or facts.registry.handler(p.header))
     )
+
+
+def present(facts: HostFacts) -> tuple[Platform, ...]:
+    """The platforms that are registered here, or that a boot will register.
+
+    Packages register all that they have: of theirs those count that container images come for.
+    """
+    targets = (t for t in TARGETS if _is_here(facts, t))
+    return tuple(platform for target in targets for platform in _plain_platforms(target))
+
+
+def _is_here(facts: HostFacts, target: Target) -> bool:
+    registry, boot = facts.registry, facts.boot
+    entry = registry.entry(target.entry_name) or registry.handler(target.platforms[0].header)
+    # What files say is of another registry than that of a bare user namespace.
+    config = boot.config_of(target.entry_name) if facts.process.own_files else None
+    if target.container:
+        known = facts.process.own_files and target.entry_name in boot.update_binfmts
+        return entry is not None or config is not None or known
+    if entry is not None:
+        from binfmt_setup.diagnosis.ownership import owner_of
+
+        return not owner_of(facts, entry).by_distribution
+    return config is not None and not config.path.startswith("/usr/lib/")

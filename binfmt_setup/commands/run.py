@@ -17,6 +17,7 @@ from binfmt_setup.commands.request import asked_for
 from binfmt_setup.model.elf import HEADER_BYTES, identify
 from binfmt_setup.model.errors import CommandNotExecutable, CommandNotFound, EnvironmentUnfit
 from binfmt_setup.model.records import Record, replace
+from binfmt_setup.model.request import Request
 from binfmt_setup.model.targets import target_of_machine, targets_of
 from binfmt_setup.system import registry
 from binfmt_setup.userns import namespace
@@ -127,7 +128,6 @@ def _registrations(
     emulator, or none at all has one.
     """
     from binfmt_setup.changes.registrations import wished_registration
-    from binfmt_setup.changes.steps import Wish
     from binfmt_setup.emulators import choice
     from binfmt_setup.inspect import snapshot
 
@@ -144,10 +144,9 @@ def _registrations(
     found = {target: emulator for target, emulator in chosen.items() if emulator}
     silent = [e.path for e in found.values() if not e.needs_binfmt_flags]
     facts = snapshot.with_versions(host, facts, silent)
-    wish = Wish(qemu_given=bool(directory))
     for target, emulator in found.items():
         asked = facts.emulators.file_at(emulator.path) or emulator
-        yield wished_registration(facts, target, asked, wish)
+        yield wished_registration(facts, target, asked, Request())
 
 
 def callers_environment(host: Host) -> dict[bytes, bytes]:

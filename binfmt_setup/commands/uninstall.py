@@ -8,7 +8,7 @@ from binfmt_setup.changes import conditions, recovery, removal
 from binfmt_setup.changes.leftovers import remove_leftovers
 from binfmt_setup.changes.steps import Outcome
 from binfmt_setup.changes.transaction import Transaction
-from binfmt_setup.commands.request import asked_for, probe
+from binfmt_setup.commands.request import probe
 from binfmt_setup.emulators import store
 from binfmt_setup.inspect.snapshot import snapshot
 from binfmt_setup.model.errors import EnvironmentUnfit
@@ -18,27 +18,24 @@ from binfmt_setup.system import locks
 from binfmt_setup.system.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from binfmt_setup.changes.steps import Plan
     from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.request import Request
     from binfmt_setup.system.host import Host
 
 
-def uninstall(
-    host: Host, names: Sequence[str], *, check_only: bool = False, force: bool = False,
-    private: bool = False,
-) -> UninstallResult:  # fmt: skip
+def uninstall(host: Host, request: Request) -> UninstallResult:
     """Remove exactly what this tool made for these platforms (all: none named)."""
-    targets = targets_of(asked_for(names).platforms) if names else []
+    targets = targets_of(request.platforms) if request.named else []
     facts = snapshot(host)
-    conditions.refuse_wrong_namespace(facts, private=private)
+    conditions.refuse_wrong_namespace(facts, private=request.private)
     kept = _kept(host, facts)
     todo = removal.plan_uninstall(facts, targets, kept)
-    if check_only:
+    if request.check:
         planned = tuple(Outcome(step, "planned") for step in todo.steps)
         return UninstallResult(facts, outcomes=planned, check=True)
     conditions.require_root(facts)
+    private = request.private
     with locks.locked(host, private=private) as interrupted, Registry(host).locked(alone=private):
         if interrupted:
             remove_leftovers(host)
@@ -47,7 +44,7 @@ def uninstall(
         ended = recovery.finish(host, facts, recovery.steps(facts)) if mine else []
         facts = snapshot(host) if ended else facts
         todo = removal.plan_uninstall(facts, targets, _kept(host, facts))
-        if not force:
+        if not request.force:
             _refuse_while_in_use(host, facts, todo)
         work = Transaction(host, todo, facts)
         work.carry_out()

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from binfmt_setup.boot import units
 from binfmt_setup.changes import registrations as registering
 from binfmt_setup.commands import preparing
-from binfmt_setup.commands.provision import wish_of
-from binfmt_setup.commands.request import asked_for, for_platforms, probe, selected
+from binfmt_setup.commands.request import probe, selected
 from binfmt_setup.emulators import choice
 from binfmt_setup.inspect.process import standing
 from binfmt_setup.inspect.snapshot import snapshot, with_versions
@@ -18,30 +17,25 @@ from binfmt_setup.model.targets import targets_of
 from binfmt_setup.report.result import UnitResult
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from binfmt_setup.commands.request import InstallOptions
+    from binfmt_setup.model.request import Request
     from binfmt_setup.system.host import Host
 
 
-def unit(host: Host, names: Sequence[str], options: InstallOptions) -> UnitResult:
+def unit(host: Host, request: Request) -> UnitResult:
     """The unit that install would write, and the texts of all other files by their paths."""
-    asked = asked_for(names)
     facts = standing(host)
-    options = for_platforms(options, asked, facts.kernel.native)
-    ground = preparing.foreseen(host, facts, options)
-    facts = ground.seen(snapshot(host, asked.platforms, qemu_directory=ground.qemu_directory))
-    wish = wish_of(options, ground.qemu_directory)
+    ground = preparing.foreseen(host, facts, request)
+    facts = ground.seen(snapshot(host, request.platforms, qemu_directory=ground.qemu_directory))
     registrations = []
-    for target in targets_of(selected(facts, asked, probe(host, asked.platforms))):
+    for target in targets_of(selected(facts, request, probe(host, request.platforms))):
         chosen = choice.choose(facts, target)
         if chosen is None:
             raise choice.missing(facts, [target])
         facts = with_versions(host, facts, [] if chosen.needs_binfmt_flags else [chosen.path])
         chosen = facts.emulators.file_at(chosen.path) or chosen
-        registrations.append(registering.wished_registration(facts, target, chosen, wish))
+        registrations.append(registering.wished_registration(facts, target, chosen, request))
     if not registrations:
-        raise choice.missing(facts, targets_of(asked.platforms))
+        raise choice.missing(facts, targets_of(request.platforms))
     files = {f"{OWN_DIRECTORY}/{r.name}.conf": units.config_text(r, None) for r in registrations}
     files[SCRIPT_PATH] = units.script_text()
     for group in units.unit_groups(facts, registrations):

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Collection
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING
 
 from binfmt_setup.changes import files
 from binfmt_setup.changes.steps import Discard, Outcome, Unpack
@@ -19,6 +19,7 @@ from binfmt_setup.model.errors import NoEmulator, UsageProblem
 from binfmt_setup.model.interpreter import EmulatorFacts, Interpreter
 from binfmt_setup.model.records import NOTHING, Record, replace
 from binfmt_setup.model.registration import control_characters
+from binfmt_setup.model.request import Source
 from binfmt_setup.sources import archives, streams
 from binfmt_setup.sources.archives import Scratch
 from binfmt_setup.sources.haul import Haul
@@ -38,27 +39,6 @@ IMAGE = "image:"
 Take = Callable[["Sink | None", Scratch, "Collection[str] | None"], Haul]
 """Reads a source; given where to write emulators, a place for what passes through, the wanted."""
 _CHUNK = 1024 * 1024
-
-
-class Source(Record):
-    """Where QEMU shall come from, and where what is unpacked is kept.
-
-    `environment` is the caller's, for the proxies and credentials of a registry. `sha256` is what
-    the content must have, where the user said so, `wanted` the targets that are needed (None:
-    all).
-    """
-
-    kind: Literal["directory", "archive", "image"]
-    text: str
-    store: str = STORE
-    environment: Mapping[str, str] = NOTHING
-    sha256: str = ""
-    wanted: frozenset[str] | None = None
-
-    @property
-    def name(self) -> str:
-        """What is written down as the source."""
-        return self.text if self.kind == "image" else str(Path(self.text).absolute())
 
 
 class Brought(Record):
@@ -134,6 +114,11 @@ def _read_sha256(text: str, sha256: str) -> str:
     return digest
 
 
+def _name(source: Source) -> str:
+    """What is written down as the source."""
+    return source.text if source.kind == "image" else str(Path(source.text).absolute())
+
+
 def bring(host: Host, facts: HostFacts, source: Source, *, write: bool) -> Brought:
     """The directory with a source's emulators, unpacked if need be.
 
@@ -148,6 +133,8 @@ def bring(host: Host, facts: HostFacts, source: Source, *, write: bool) -> Broug
             f"do not know what {facts.kernel.machine or 'this host'} needs",
             hint="use --qemu DIR with emulators that run there",
         )
+    if source.wanted is not None:  # the host needs no emulator for its own programs
+        source = replace(source, wanted=source.wanted - {native.name})
     if source.kind == "archive":
         return _bring_archive(host, native, source, write=write)
     return _bring_image(host, native, source, write=write)
@@ -170,7 +157,7 @@ def at_hand(host: Host, facts: HostFacts, source: Source, prepared: list[Outcome
 
 def unpack_step(source: Source, brought: Brought) -> Unpack:
     """What unpacking is called in the list of actions."""
-    return Unpack(brought.directory, source.name, brought.digest)
+    return Unpack(brought.directory, _name(source), brought.digest)
 
 
 def _bring_archive(host: Host, native: Target, source: Source, *, write: bool) -> Brought:
@@ -297,7 +284,9 @@ def _stored(
     if known is not None:
         return replace(known, files={**known.files, **files}, offered=haul.offered())
     directory = _place(source, digest, emulators)
-    return Stored(directory, source.name, digest, _version(emulators), files, made, haul.offered())
+    return Stored(
+        directory, _name(source), digest, _version(emulators), files, made, haul.offered()
+    )
 
 
 def _place(source: Source, digest: str, emulators: Mapping[str, Emulator]) -> str:
@@ -318,6 +307,6 @@ def foreseen(facts: HostFacts, brought: Brought, source: Source) -> HostFacts:
         candidates[name] = (path,)
         files[path] = Interpreter(
             path, path, elf=emulator.elf, version=emulator.version,
-            source=source.name, sha256=emulator.sha256,
+            source=_name(source), sha256=emulator.sha256,
         )  # fmt: skip
     return replace(facts, emulators=EmulatorFacts(candidates, files))

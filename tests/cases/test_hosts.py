@@ -16,11 +16,12 @@ import pytest
 from binfmt_setup.commands import look
 from binfmt_setup.commands.check import check
 from binfmt_setup.commands.install import install
-from binfmt_setup.commands.request import InstallOptions
+from binfmt_setup.commands.request import Words, requested
 from binfmt_setup.diagnosis.catalogue import NotPersistent
 from binfmt_setup.model.errors import BinfmtSetupError
 from binfmt_setup.model.facts import HostFacts
 from binfmt_setup.model.records import replace
+from binfmt_setup.model.request import Request
 from binfmt_setup.report import text_report, words
 from binfmt_setup.report.formats.interface import Showing, format_named
 from binfmt_setup.report.result import CheckResult, Result
@@ -48,9 +49,7 @@ class Host:
     def __init__(self, path: Path, root: Path) -> None:
         self.case = recorded.load(path)
         self.host = recorded.build(self.case, root)
-        # With one platform QEMU's version is among the facts.
-        versions = len(self.case.ask) == 1
-        self.check = self.placed(check(self.host, self.case.ask, versions=versions))
+        self.check = self.placed(check(self.host, requested(self.host, Words(self.case.ask))))
         self.status = self.placed(look.status(self.host))
         # An offline tree has no kernel whose entries could be looked at.
         self.security = (
@@ -152,10 +151,10 @@ def test_without_unicode_a_report_is_ascii_and_says_the_same(host: Host) -> None
 
 
 def test_json_of_install_check_is_complete_whether_it_could_be_done_or_not(host: Host) -> None:
-    options = InstallOptions(check=True)
+    request = requested(host.host, Words(host.case.ask), Request(check=True))
     result: Result
     try:
-        result = install(host.host, host.case.ask, options)
+        result = install(host.host, request)
     except BinfmtSetupError as error:
         result = look.stopped(host.host, "install", error, check=True)
     data = json.loads(shown("json", result))
@@ -223,7 +222,7 @@ def test_a_stock_host_gives_no_security_alarm(hosts: dict[str, Host], name: str)
 def test_a_healthy_host_with_ten_platforms_is_read_at_a_glance(hosts: dict[str, Host]) -> None:
     ten = "amd64,arm64,arm/v5,arm/v6,arm/v7,loong64,mips64le,ppc64le,riscv64,s390x"
     for name in ("debian-13", "ubuntu-24.04"):
-        result = check(hosts[name].host, [ten])
+        result = check(hosts[name].host, requested(hosts[name].host, Words([ten])))
         text = text_report.text_report(result, PLAIN)
         assert result.exit_code == 0
         assert len(result.verdict.platforms) == 10

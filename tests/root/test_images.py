@@ -17,9 +17,10 @@ import pytest
 
 from binfmt_setup.model.errors import BinfmtSetupError, ExitCode, NoEmulator, OtherProgramFailed
 from binfmt_setup.model.records import replace
+from binfmt_setup.model.request import Source
 from binfmt_setup.sources import image_manifests, streams
 from binfmt_setup.sources.image_pull import ImageRepository, Patience
-from binfmt_setup.sources.qemu_source import Source, bring
+from binfmt_setup.sources.qemu_source import bring
 from binfmt_setup.system.host import Host
 from tests import registries
 from tests.packing import Image, Item, digest, emulators, image, program, tar

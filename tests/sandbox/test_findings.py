@@ -18,6 +18,7 @@ import pytest
 
 from binfmt_setup.commands import look
 from binfmt_setup.commands.check import check
+from binfmt_setup.commands.request import asked_for
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.registration import Registration
 from binfmt_setup.model.targets import target_named, target_of_machine
@@ -83,7 +84,7 @@ def register(
 
 def checked(platform: str = "linux/arm64", seconds: float = 20.0) -> Report:
     host = Host(prove=lambda names, **_: running_probes(names, seconds=seconds))
-    return document(check(host, [platform], versions=True))
+    return document(check(host, asked_for([platform]), versions=True))
 
 
 def security() -> Report:
@@ -244,7 +245,7 @@ def test_a_registry_out_of_sight_is_one_cause_for_all_platforms(qemu: Path) -> N
 
     def action() -> Report:
         syscalls.mount("none", BINFMT_MISC, "tmpfs")
-        return document(check(Host(), names))
+        return document(check(Host(), asked_for(names)))
 
     report = inside(action)
     assert codes(report) == ["not-mounted"]

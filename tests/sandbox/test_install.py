@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from binfmt_setup.changes.registrations import wished_registration
-from binfmt_setup.changes.steps import Wish
 from binfmt_setup.model.registration import Registration
 from binfmt_setup.model.registry_facts import SWAP_PREFIX
+from binfmt_setup.model.request import Request
 from binfmt_setup.model.targets import TARGETS, container_platforms, parse_platform, target_named
 from tests.own_namespace import PROBES
 
@@ -391,7 +391,7 @@ def test_the_planned_registration_is_what_the_kernel_reads_back(registry: Sandbo
     facts = with_versions(Host(), facts, [path])
     found = facts.emulators.file_at(path)
     assert found is not None
-    wished = wished_registration(facts, ARM64, found, Wish())
+    wished = wished_registration(facts, ARM64, found, Request())
     registry.json("install", "arm64", *HERE)
     assert registry.entries()["qemu-aarch64"].registration == wished
     assert "P" in wished.flags

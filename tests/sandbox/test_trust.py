@@ -17,7 +17,7 @@ HERE = ("--private", "--no-persist")
 REPLACED = """
 import os, sys
 from binfmt_setup.changes.plan import plan_install
-from binfmt_setup.changes.steps import Wish
+from binfmt_setup.model.request import Request, Source
 from binfmt_setup.changes.transaction import Transaction
 from binfmt_setup.inspect.snapshot import snapshot, with_versions
 from binfmt_setup.model.targets import parse_platform
@@ -30,7 +30,7 @@ host, arm64 = Host(), parse_platform("arm64")
 with running_probes(["aarch64"]) as results:
     found = results()
 facts = with_versions(host, snapshot(host, [arm64], qemu_directory=directory), [path])
-plan = plan_install(facts, [arm64], found, Wish(persist=False, qemu_given=True))
+plan = plan_install(facts, [arm64], found, Request(persist=False, qemu=Source("directory", "/opt")))
 calls = 0
 
 

@@ -139,7 +139,7 @@ def test_a_command_that_does_nothing_loads_the_command_line_alone() -> None:
     assert own(loaded) == {
         "cli/signals", "cli/streams", "cli/reader", "cli/table", "cli/border", "cli/answers",
         "cli/app", "cli/actions", "cli/options", "cli/choices", "userns/identity",
-        "model/records", "model/errors", "model/escaping",
+        "model/records", "model/errors", "model/escaping", "model/request",
     }  # fmt: skip
 
 

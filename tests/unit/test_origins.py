@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from binfmt_setup.changes.plan import plan_install
 from binfmt_setup.changes.removal import plan_uninstall
-from binfmt_setup.changes.steps import ChangeEntry, Wish
 from binfmt_setup.diagnosis.judge import judge
 from binfmt_setup.diagnosis.ownership import left_by, owner_of
 from binfmt_setup.model.binfmt_d import MARKER, parse_config
@@ -20,6 +21,7 @@ from binfmt_setup.model.reading import ABSENT
 from binfmt_setup.model.records import replace
 from binfmt_setup.model.registration import Entry, Registration
 from binfmt_setup.model.registry_facts import RegistryFacts
+from binfmt_setup.model.request import Request
 from binfmt_setup.model.targets import parse_platform, target_named
 from binfmt_setup.report.document import entry_row
 from binfmt_setup.report.result import StatusResult
@@ -28,6 +30,9 @@ from binfmt_setup.report.text_report import text_report
 from binfmt_setup.report.words import message
 from binfmt_setup.system.probes import ProbeResult
 from tests.own_namespace import PROBES
+
+if TYPE_CHECKING:
+    from binfmt_setup.changes.steps import ChangeEntry
 
 ARM64 = target_named("aarch64")
 PPC64LE = target_named("ppc64le")
@@ -181,7 +186,7 @@ def test_what_a_container_left_is_a_warning_that_names_who() -> None:
 
 
 def planned(facts: HostFacts, *, take_over: bool) -> ChangeEntry | None:
-    plan = plan_install(facts, [parse_platform("arm64")], ran((1, 7)), Wish(take_over=take_over))
+    plan = plan_install(facts, [parse_platform("arm64")], ran((1, 7)), Request(take_over=take_over))
     for _, error in plan.problems:
         raise error
     return plan.targets[0].entry if plan.targets else None
@@ -207,7 +212,9 @@ def test_an_entry_that_nobody_keeps_becomes_ours_at_once_and_loses_c() -> None:
 def test_what_update_binfmts_keeps_is_left_alone() -> None:
     facts = host_with(arm64("/usr/bin/qemu-aarch64-static", "POCF"))
     kept = replace(facts.boot, update_binfmts=frozenset(("qemu-aarch64",)))
-    plan = plan_install(replace(facts, boot=kept), [parse_platform("arm64")], ran((1, 7)), Wish())
+    plan = plan_install(
+        replace(facts, boot=kept), [parse_platform("arm64")], ran((1, 7)), Request()
+    )
     assert plan.steps == ()
 
 
@@ -234,17 +241,17 @@ def test_what_cannot_survive_a_reboot_is_replaced_without_being_asked_for() -> N
 
 def test_a_takeover_of_a_packaged_entry_writes_an_own_file() -> None:
     facts = host_with(arm64("/usr/bin/qemu-aarch64-static", "POF"), directory="/usr/lib/binfmt.d")
-    plan = plan_install(facts, [parse_platform("arm64")], ran((1, 7)), Wish(take_over=True))
+    plan = plan_install(facts, [parse_platform("arm64")], ran((1, 7)), Request(take_over=True))
     assert plan.targets[0].entry is None
     assert [file.path for file in plan.targets[0].files] == ["/etc/binfmt.d/qemu-aarch64.conf"]
-    assert not plan_install(facts, [parse_platform("arm64")], ran((1, 7)), Wish()).targets
+    assert not plan_install(facts, [parse_platform("arm64")], ran((1, 7)), Request()).targets
 
 
 def test_a_takeover_that_was_made_changes_nothing_more() -> None:
     facts = host_with(
         arm64("/usr/bin/qemu-aarch64-static", "POF"), directory="/etc/binfmt.d", owned=True
     )
-    plan = plan_install(facts, [parse_platform("arm64")], ran((1, 7)), Wish(take_over=True))
+    plan = plan_install(facts, [parse_platform("arm64")], ran((1, 7)), Request(take_over=True))
     assert not plan.targets
 
 

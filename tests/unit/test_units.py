@@ -11,7 +11,7 @@ import pytest
 
 from binfmt_setup.boot import units as boot_units
 from binfmt_setup.changes import boot_steps
-from binfmt_setup.changes.steps import ChangeFile, ChangeLink, ControlUnit, Reload, Wish
+from binfmt_setup.changes.steps import ChangeFile, ChangeLink, ControlUnit, Reload
 from binfmt_setup.model.binfmt_d import MARKER
 from binfmt_setup.model.boot_facts import SCRIPT_PATH, UNIT_PATH, BootFacts
 from binfmt_setup.model.facts import HostFacts
@@ -19,6 +19,7 @@ from binfmt_setup.model.interpreter import EmulatorFacts, Interpreter
 from binfmt_setup.model.mount_order import parse_fstab
 from binfmt_setup.model.records import replace
 from binfmt_setup.model.registration import Registration
+from binfmt_setup.model.request import Request
 from binfmt_setup.model.targets import target_named
 
 NOFAIL = "UUID=3 /opt ext4 nofail 0 2\n"
@@ -140,7 +141,7 @@ def test_emulators_that_the_sandbox_hides_are_shown_to_it() -> None:
 def installed(facts: HostFacts, rules: list[Registration]) -> HostFacts:
     """The host after the steps of an install were carried out, its units running."""
     files, links = dict(facts.boot.files), set(facts.boot.unit_links)
-    for step in boot_steps.boot_steps(facts, rules, Wish()):
+    for step in boot_steps.boot_steps(facts, rules, Request()):
         if isinstance(step, ChangeFile):
             files.pop(step.path, None)
             if step.after is not None:
@@ -156,8 +157,8 @@ def installed(facts: HostFacts, rules: list[Registration]) -> HostFacts:
 def test_a_second_install_changes_nothing(case: str) -> None:
     facts, rules = CASES[case]
     after = installed(facts, rules)
-    assert boot_steps.boot_steps(after, rules, Wish()) == ()
-    assert boot_steps.start_steps(after, rules, (), Wish()) == ()
+    assert boot_steps.boot_steps(after, rules, Request()) == ()
+    assert boot_steps.start_steps(after, rules, (), Request()) == ()
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -174,25 +175,25 @@ def test_uninstall_takes_away_all_of_it_and_nothing_else(case: str) -> None:
 
 def test_install_starts_what_it_enables_and_watches_what_it_changes() -> None:
     facts, rules = CASES["usual"]
-    steps = boot_steps.boot_steps(facts, rules, Wish())
+    steps = boot_steps.boot_steps(facts, rules, Request())
     assert isinstance(steps[-1], Reload)
-    starts = boot_steps.start_steps(facts, rules, steps, Wish())
+    starts = boot_steps.start_steps(facts, rules, steps, Request())
     assert starts == (ControlUnit("start-unit", "binfmt-setup.service"),)
     after = installed(facts, rules)
     more = [*rules, rule("/usr/bin/qemu-s390x-static", "s390x")]
-    steps = boot_steps.boot_steps(after, more, Wish())
+    steps = boot_steps.boot_steps(after, more, Request())
     assert {s.path for s in steps if isinstance(s, ChangeFile)} == {
         UNIT_PATH, UNIT_PATH.replace(".service", ".path"),
         UNIT_PATH.replace(".service", "-changed.service"),
     }  # fmt: skip
-    assert boot_steps.start_steps(after, more, steps, Wish()) == (
+    assert boot_steps.start_steps(after, more, steps, Request()) == (
         ControlUnit("restart-unit", "binfmt-setup.path"),
     )
 
 
 def test_uninstall_stops_before_it_removes() -> None:
     facts, rules = CASES["usual"]
-    steps = boot_steps.boot_steps(installed(facts, rules), [], Wish())
+    steps = boot_steps.boot_steps(installed(facts, rules), [], Request())
     kinds = [step.kind for step in steps]
     assert kinds.index("stop-unit") < kinds.index("remove-file")
     assert ControlUnit("stop-unit", "binfmt-setup.path") in steps
@@ -202,8 +203,8 @@ def test_uninstall_stops_before_it_removes() -> None:
 def test_without_persistence_nothing_is_written_or_started() -> None:
     facts, rules = CASES["usual"]
     for state in (facts, installed(facts, rules)):
-        steps = boot_steps.boot_steps(state, rules, Wish(persist=False))
-        assert steps == boot_steps.start_steps(state, rules, steps, Wish(persist=False)) == ()
+        steps = boot_steps.boot_steps(state, rules, Request(persist=False))
+        assert steps == boot_steps.start_steps(state, rules, steps, Request(persist=False)) == ()
 
 
 def test_a_moved_emulator_leaves_no_unit_of_its_old_place() -> None:

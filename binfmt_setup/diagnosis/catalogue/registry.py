@@ -187,6 +187,15 @@ class CredentialsFlag(Fact):
         return "info" if self.by_distribution else "warning"
 
 
+class CredentialsWished(CredentialsFlag):
+    """The wish list asks for it."""
+
+    @property
+    def severity(self) -> Severity:
+        """It is as it should be."""
+        return "info"
+
+
 class CredentialsHeld(CredentialsFlag):
     """With C every user becomes root who can start a foreign set-user-ID program of an entry.
 

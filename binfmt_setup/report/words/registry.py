@@ -170,6 +170,14 @@ def _(fact: known.CredentialsFlag) -> Words:
     return Words(f"set-user-ID programs run with their owner's rights under QEMU (flag C{stock})")
 
 
+@tells(known.CredentialsWished)
+def _(_fact: known.CredentialsWished) -> Words:
+    return Words(
+        "set-user-ID programs run with their owner's rights under QEMU (flag C, as the wish list "
+        "asks)"
+    )
+
+
 @tells(known.CredentialsHeld)
 def _(fact: known.CredentialsHeld) -> Words:
     whose = f"set by {fact.config}" if fact.config else "set by whoever registered it"
