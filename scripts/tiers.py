@@ -19,13 +19,13 @@ from testbed import TOP, Interpreter, Result, run, say
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Each on every Python: they ask the code itself.
-PURE_TIERS = ("unit", "cases")
-# On the oldest and the newest Python: they ask the kernel, by way of the same code.
-KERNEL_TIERS = ("sandbox",)
+# On every Python: what the tool says of each recorded host.
+EVERYWHERE = ("cases",)
+# On the oldest and the newest Python: what one between them breaks, one of these breaks too.
+AT_BOTH_ENDS = ("sandbox", "unit")
 # On the oldest Python, one after the other: they mount, boot and start daemons.
 LONE_TIERS = ("root", "boot", "engines")
-TIERS = PURE_TIERS + KERNEL_TIERS + LONE_TIERS
+TIERS = ("unit", "cases", "sandbox", *LONE_TIERS)
 # What pytest leaves with then.
 NO_TESTS_COLLECTED = 5
 Job = Callable[[], None]
@@ -38,6 +38,8 @@ class Wish:
     tiers: tuple[str, ...]
     expression: str | None
     first_failure: bool
+    coverage: bool
+    long: bool
 
 
 @dataclass
@@ -62,13 +64,16 @@ def has_tests(tier: str) -> bool:
 def run_tiers(
     pythons: list[Interpreter], wish: Wish, folder: Path, others: Sequence[Job] = ()
 ) -> dict[str, list[Result]]:
-    """Run other jobs and the wished tiers that exist, as many at once as there are processors."""
+    """Run other jobs and the wished tiers that exist, one more at once than there are processors.
+
+    Tests wait at times, for a boot or for a limit to pass: another tier goes on meanwhile.
+    """
     results: dict[str, list[Result]] = {tier: [] for tier in wish.tiers if has_tests(tier)}
 
     def job(tier: str, python: Interpreter) -> None:
         if wish.first_failure and any(r.failed for done in results.values() for r in done):
             return
-        tested = Run(tier, python, folder, cover=python is pythons[0],
+        tested = Run(tier, python, folder, cover=wish.coverage and python is pythons[0],
                      planted=python is pythons[-1] and len(pythons) > 1)  # fmt: skip
         results[tier].append(tested.result(wish))
 
@@ -80,7 +85,7 @@ def run_tiers(
     # What takes longest starts first.
     jobs: list[Job] = [lone, *others]
     jobs += [partial(job, tier, python) for tier, python in _open(pythons, results)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)) + 1) as pool:
         for done in [pool.submit(one) for one in jobs]:
             done.result()
     return results
@@ -90,9 +95,9 @@ def _open(
     pythons: list[Interpreter], tiers: dict[str, list[Result]]
 ) -> Iterator[tuple[str, Interpreter]]:
     """Which of the other tiers run on which Python."""
-    ends = dict.fromkeys((pythons[0], pythons[-1]))
-    yield from ((tier, python) for python in ends for tier in tiers if tier in KERNEL_TIERS)
-    yield from ((tier, python) for python in pythons for tier in tiers if tier in PURE_TIERS)
+    for names, where in ((AT_BOTH_ENDS, (pythons[0], pythons[-1])), (EVERYWHERE, pythons)):
+        for tier in names:
+            yield from ((tier, python) for python in dict.fromkeys(where) if tier in tiers)
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,7 @@ class Run:
         command = [self.python.python, *coverage, "-m", "pytest", "-q", f"tests/{self.tier}"]
         command += [f"--results={self.log}"]
         command += ["-k", wish.expression] if wish.expression else []
+        command += ["--long"] if wish.long else []
         command += ["-x"] if wish.first_failure else []
         if self.planted and os.geteuid() == 0 and self.tier not in LONE_TIERS:
             command = [self.python.python, "-m", "tests.host_in_use", *command]

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import made_host
+from tests import amounts, made_host
 from tests.results import ResultsFile
 
 HOST = pytest.StashKey[str]()
@@ -41,12 +41,14 @@ settings.load_profile("repeatable")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What scripts/test asks for."""
+    parser.addoption("--long", action="store_true", help="all cases (tests/amounts.py)")
     parser.addoption("--results", type=Path, metavar="FILE", help="write each test's outcome")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Leave the machine's own settings behind before anything looks at them."""
     made_host.clean_environment()
+    amounts.LONG = config.option.long
     config.stash[HOSTS] = made_host.Hosts()
     try:
         config.stash[HOSTS].make()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import amounts
 from tests.own_namespace import TOP, unmeasured
 
 if TYPE_CHECKING:
@@ -66,27 +67,27 @@ def no_trace(said: str) -> None:
     assert "Exception" not in said
 
 
-@pytest.mark.parametrize("format_", TEXT_OR_JSON)
-@pytest.mark.parametrize("name", LINES)
+AROUND = {
+    "{} >/dev/full": "stderr",
+    "{} >&-": "",
+    "{} </dev/null 1<&0": "stderr",
+    "{} | true; exit ${{PIPESTATUS[0]}}": "",
+    "{} | head -1 >/dev/null; exit ${{PIPESTATUS[0]}}": "",
+    "{} 2>/dev/full": "stdout",
+    "{} 2>&-": "stdout",
+    "{} <&-": "stdout",
+    "{} <&- >&- 2>&-": "",
+    "{} >/dev/full 2>&1": "",
+    "{} 2>&1 >/dev/null | true; exit ${{PIPESTATUS[0]}}": "",
+}
+"""Where its streams lead, and on which of them something still arrives."""
+
+
 @pytest.mark.parametrize(
-    ("around", "reached"),
-    [
-        ("{} >/dev/full", "stderr"),
-        ("{} >&-", ""),
-        ("{} </dev/null 1<&0", "stderr"),
-        ("{} | true; exit ${{PIPESTATUS[0]}}", ""),
-        ("{} | head -1 >/dev/null; exit ${{PIPESTATUS[0]}}", ""),
-        ("{} 2>/dev/full", "stdout"),
-        ("{} 2>&-", "stdout"),
-        ("{} <&-", "stdout"),
-        ("{} <&- >&- 2>&-", ""),
-        ("{} >/dev/full 2>&1", ""),
-        ("{} 2>&1 >/dev/null | true; exit ${{PIPESTATUS[0]}}", ""),
-    ],
+    ("around", "name", "format_"), amounts.pairs_and_one_of(AROUND, LINES, TEXT_OR_JSON)
 )
-def test_the_exit_status_is_the_answer(
-    around: str, reached: str, name: str, format_: str, tree: Path
-) -> None:
+def test_the_exit_status_is_the_answer(around: str, name: str, format_: str, tree: Path) -> None:
+    reached = AROUND[around]
     command, expected = line(name, tree, format_)
     done = sh(around.format(command))
     assert done.returncode == expected, done.stderr
