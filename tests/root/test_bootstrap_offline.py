@@ -1,141 +1,21 @@
-"""scripts/bootstrap, on a stand-in clone that needs no network.
-
-The stand-in brings a build backend of its own and has no dependencies, so real virtual
-environments are made and pip really installs, in a few seconds and without a package index.
-"""
+"""scripts/bootstrap, on a stand-in clone that needs no network."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.own_folder import own_folder
 from tests.planted import NOBODY
+from tests.stand_in_clone import BACKEND, PROGRAM, make_clone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-BOOTSTRAP = Path(__file__).resolve().parents[2] / "scripts" / "bootstrap"
-
-PYPROJECT = """\
-[build-system]
-requires = []
-build-backend = "backend"
-backend-path = ["binfmt_setup"]
-[project]
-name = "binfmt-setup"
-version = "1"
-"""
-
-BACKEND = """\
-import pathlib
-import zipfile
-
-
-def build_wheel(folder, config_settings=None, metadata_directory=None):
-    info = "binfmt_setup-1.dist-info/"
-    with zipfile.ZipFile(folder + "/binfmt_setup-1-py3-none-any.whl", "w") as wheel:
-        for path in sorted(pathlib.Path("binfmt_setup").glob("*.py")):
-            wheel.write(path)
-        metadata = "Metadata-Version: 2.1\\nName: binfmt-setup\\nVersion: 1\\n"
-        wheel.writestr(info + "METADATA", metadata)
-        wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nTag: py3-none-any\\n")
-        script = "[console_scripts]\\nbinfmt-setup = binfmt_setup.__main__:main\\n"
-        wheel.writestr(info + "entry_points.txt", script)
-        wheel.writestr(info + "RECORD", "")
-    return "binfmt_setup-1-py3-none-any.whl"
-"""
-
-# Leaves with 7, a code of the tool alone, when told to.
-PROGRAM = """\
-import sys
-
-def main():
-    print("answer", *sys.argv[1:])
-    sys.exit(7 if "seven" in sys.argv else 0)
-
-if __name__ == "__main__":
-    main()
-"""
-
-
-@dataclass(frozen=True)
-class Clone:
-    """A clone of the stand-in and the prefix that it is installed to."""
-
-    top: Path
-    prefix: Path
-
-    @property
-    def link(self) -> Path:
-        return self.prefix / "bin" / "binfmt-setup"
-
-    @property
-    def lib(self) -> Path:
-        return self.prefix / "lib" / "binfmt-setup"
-
-    def environment(self) -> Path:
-        """Return the one environment that there must be."""
-        (found,) = self.lib.glob("venv-*")
-        return found
-
-    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [self.top / "scripts" / "bootstrap", "--prefix", self.prefix, *arguments],
-            env={
-                "PATH": os.environ["PATH"],
-                "PYTHON": sys.executable,
-                "PIP_NO_INDEX": "1",
-                # As in an image that is to hold no compiled code: it must not slow the tool.
-                "PYTHONDONTWRITEBYTECODE": "1",
-                **variables,
-            },
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-
-def make_clone(folder: Path) -> Clone:
-    package = folder / "clone" / "binfmt_setup"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    (package / "__main__.py").write_text(PROGRAM)
-    (package / "backend.py").write_text(BACKEND)
-    (package.parent / "pyproject.toml").write_text(PYPROJECT)
-    (package.parent / "systemd").mkdir()
-    (package.parent / "scripts").mkdir()
-    (package.parent / "requirements").mkdir()
-    for name in ("tool.txt", "build.txt"):
-        (package.parent / "requirements" / name).write_text("# nothing\n")
-    shutil.copy(BOOTSTRAP, package.parent / "scripts")
-    return Clone(package.parent, folder / "prefix")
-
-
-@pytest.fixture
-def clone() -> Iterator[Clone]:
-    """Return a clone of which nothing is installed."""
-    with own_folder() as folder:
-        yield make_clone(folder)
-
-
-@pytest.fixture(scope="module")
-def installed() -> Iterator[Clone]:
-    """Return a clone that is installed; each test leaves it so."""
-    with own_folder() as folder:
-        clone = make_clone(folder)
-        done = clone.run("first")
-        assert done.returncode == 0, done.stderr
-        yield clone
+    from tests.stand_in_clone import Clone
 
 
 def state_of(top: Path) -> dict[str, tuple[int, int, int]]:
@@ -205,7 +85,10 @@ def test_lost_link_is_made_anew(installed: Clone) -> None:
     assert installed.link.is_symlink()
 
 
-def test_changed_sources_are_installed_and_a_failure_keeps_the_old(clone: Clone) -> None:
+def test_changed_sources_are_installed_and_a_failure_keeps_the_old(
+    clone: Clone, installed: Clone
+) -> None:
+    clone.take_environment_of(installed)
     clone.run()
     program = clone.top / "binfmt_setup" / "__main__.py"
     backend = clone.top / "binfmt_setup" / "backend.py"

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.planted import NOBODY
-from tests.root.test_bootstrap_offline import clone, make_clone
+from tests.stand_in_clone import make_clone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.root.test_bootstrap_offline import Clone
-
-__all__ = ["clone"]
+    from tests.stand_in_clone import Clone
 
 
 def given_away(clone: Clone) -> Path:
@@ -57,19 +55,30 @@ def a_link(clone: Clone) -> Path:
 @pytest.mark.parametrize(
     "change", [given_away, open_to_the_group, open_listing, open_above, open_prefix, a_link]
 )
-def test_what_others_can_change_is_refused(clone: Clone, change: Callable[[Clone], Path]) -> None:
+def test_what_others_can_change_is_refused(
+    clone: Clone, installed: Clone, change: Callable[[Clone], Path]
+) -> None:
     culprit = change(clone)
     done = clone.run("x")
     assert (done.returncode, done.stdout) == (3, ""), done.stderr
     assert f"error: {culprit} " in done.stderr
     assert "what to do" in done.stderr
     assert not list(clone.prefix.rglob("venv-*"))
+    clone.take_environment_of(installed)
     forced = clone.run("--force", "x")
     assert forced.stdout == "answer x\n", forced.stderr
     assert f"warning: {culprit} " in forced.stderr
 
 
-def test_what_it_says_mends_it(clone: Clone) -> None:
+def test_forced_it_installs_what_others_can_change(clone: Clone) -> None:
+    given_away(clone)
+    done = clone.run("--force", "x")
+    assert "installing" in done.stderr
+    assert done.stdout == "answer x\n", done.stderr
+
+
+def test_what_it_says_mends_it(clone: Clone, installed: Clone) -> None:
+    clone.take_environment_of(installed)
     given_away(clone)
     said = clone.run("x").stderr
     command = said.partition("Run: ")[2].partition(";")[0]
@@ -83,7 +92,10 @@ def test_a_clone_in_a_folder_that_is_open_to_all(tmp_path: Path) -> None:
     assert "/tmp can be written to by others" in make_clone(tmp_path).run("x").stderr
 
 
-def test_the_clone_of_the_user_who_calls_sudo_is_his_to_change(clone: Clone) -> None:
+def test_the_clone_of_the_user_who_calls_sudo_is_his_to_change(
+    clone: Clone, installed: Clone
+) -> None:
+    clone.take_environment_of(installed)
     for path in (clone.top, *clone.top.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
     assert clone.run("x").returncode == 3
@@ -91,8 +103,9 @@ def test_the_clone_of_the_user_who_calls_sudo_is_his_to_change(clone: Clone) -> 
     assert done.stdout == "answer x\n", done.stderr
 
 
-def test_an_environment_that_somebody_else_sealed(clone: Clone) -> None:
-    clone.run()
+def test_an_environment_that_somebody_else_sealed(clone: Clone, installed: Clone) -> None:
+    clone.take_environment_of(installed)
+    assert "installing" not in clone.run().stderr
     environment = clone.environment()
     (module,) = environment.rglob("site-packages/binfmt_setup/__main__.py")
     os.chown(module, NOBODY, NOBODY)
