@@ -88,9 +88,10 @@ class Recipe:
 
 # -- a target -------------------------------------------------------------------------------
 
-_TARGET = '    Target("dummy", 0x1234, 32, "little", "dummy", _one("", "dummy")),\n'
-_PROBE = """    Probe("dummy", X86, "-m32 -march=i386 -fcf-protection=none",
-          Header(32, "little", 3), "-m elf_i386"),
+# The x32 ABI: a real one that nobody emulates, and whose probe every compiler for amd64 makes.
+_TARGET = '    Target("dummy", 62, 32, "little", "dummy", _one("", "dummy")),\n'
+_PROBE = """    Probe("dummy", X86, "-mx32 -fcf-protection=none",
+          Header(32, "little", 62), "-m elf32_x86_64"),
 """
 
 
@@ -103,9 +104,9 @@ def _probe(tree: Tree) -> None:
 
 def _probe_known(tree: Tree) -> None:
     tests, probe = "tests/unit/test_probe_files.py", tree.top / PROBES / "dummy"
-    compiler = re.findall("^i386 ([^ ]+)", tree.read(f"{PROBES}/BUILT-WITH"), re.MULTILINE)[0]
+    compiler = re.findall("^x86_64 ([^ ]+)", tree.read(f"{PROBES}/BUILT-WITH"), re.MULTILINE)[0]
     size = probe.stat().st_size if probe.exists() else 1000
-    tree.insert(tests, '    "hexagon": (32', '    "dummy": (32, "little", "EM_386"),\n')
+    tree.insert(tests, '    "hexagon": (32', '    "dummy": (32, "little", "EM_X86_64"),\n')
     tree.insert("docs/probes.md", "| hexagon |", f"| dummy | {size} | {compiler} |\n")
 
 

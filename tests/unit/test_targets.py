@@ -22,7 +22,6 @@ from binfmt_setup.model.targets import (
 from tests.own_namespace import PROBES
 
 DATA = Path(__file__).parent / "data"
-PROBES = Path(__file__).parents[2] / "binfmt_setup/data/probes"
 STOCK = DATA / "stock"
 """Where its rows come from is told beside them."""
 
