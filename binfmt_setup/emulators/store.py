@@ -14,12 +14,13 @@ from binfmt_setup.model.errors import NoEmulator
 from binfmt_setup.model.facts import version_pair
 from binfmt_setup.model.records import NOTHING, Record
 from binfmt_setup.model.shell import typed
-from binfmt_setup.system.path_trust import culprit_on
+from binfmt_setup.system.path_trust import trusted_owners
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from typing import IO
 
+    from binfmt_setup.model.culprit import Culprit
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.system.host import Host
 
@@ -111,14 +112,19 @@ def stored_at(host: Host, directory: str) -> Stored | None:
     """
     where = f"{directory}/{MANIFEST}"
     text = host.text(where)
-    if not text or culprit_on(host, where) is not None:
+    if not text or _culprit_on(host, where) is not None:
         return None
     return parse_manifest(directory, text)
 
 
+def _culprit_on(host: Host, path: str) -> Culprit | None:
+    """What others than root, and whoever keeps emulators for himself, can change."""
+    return host.path_judge(trusted_owners()).culprit(path)
+
+
 def refuse_untrusted(host: Host, store: str) -> None:
     """Raises NoEmulator for a store in which others could put or change emulators."""
-    culprit = culprit_on(host, store)
+    culprit = _culprit_on(host, store)
     if culprit is not None:
         mend = f"run: {typed(culprit.command)}   (or keep" if culprit.command else "(keep"
         raise NoEmulator(

@@ -5,9 +5,9 @@ Read for the security view alone: asking a package manager takes a while.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from binfmt_setup.emulators.package_managers.interface import manager_of_files
 from binfmt_setup.model.binfmt_d import BINFMT_D
 from binfmt_setup.model.boot_facts import UNIT_DIRECTORY
 from binfmt_setup.model.errors import BinfmtSetupError
@@ -18,20 +18,13 @@ from binfmt_setup.model.reading import Absent
 from binfmt_setup.model.records import replace
 
 if TYPE_CHECKING:
+    from binfmt_setup.emulators.package_managers.interface import PackageManager
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.interpreter import InterpreterState
     from binfmt_setup.model.mountinfo import Mount
     from binfmt_setup.system.host import Host
 
 _SECONDS = 30.0  # rpm's database on a slow disk
-_ASK: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("/usr/bin/dpkg-query", ("--search",)),
-    ("/usr/bin/rpm", ("--query", "--file")),
-    ("/usr/bin/pacman", ("--query", "--owns", "--quiet")),
-    ("/sbin/apk", ("info", "--who-owns")),
-)
-"""How each package manager is asked for the package of a file: dpkg-query(1), rpm(8),
-pacman(8), apk-info(8). All leave with status 1 when a file belongs to none."""
 _NETWORK = ("9p", "cifs", "fuse.sshfs", "nfs", "nfs4", "smb3", "vboxsf", "virtiofs")
 
 
@@ -39,13 +32,14 @@ def with_provenance(host: Host, facts: HostFacts) -> HostFacts:
     """The facts, with what is known about where each entry's interpreter comes from."""
     mounts = parse_mountinfo(host.text("/proc/self/mountinfo"))
     paths = {entry.interpreter for entry in facts.registry.entries}
+    manager = manager_of_files(facts.distribution)
     read: dict[str, InterpreterState] = dict(facts.emulators.files)
     for path in sorted(paths):
         found = read.get(path)
         if isinstance(found, Interpreter):
             read[path] = replace(
                 found,
-                package=_package(host, found),
+                package=_package(host, manager, found),
                 unfit_mount=_unfit_mount(host, mounts, found.real_path),
             )
     judge = host.path_judge()
@@ -65,24 +59,22 @@ def _read_at_boot(facts: HostFacts) -> tuple[str, ...]:
     return (*BINFMT_D, *configs, UNIT_DIRECTORY, *facts.boot.files, *facts.boot.unit_links)
 
 
-def _package(host: Host, found: Interpreter) -> str | None:
+def _package(host: Host, manager: PackageManager | None, found: Interpreter) -> str | None:
     """The package of a file; empty when it belongs to none, None when nobody knows.
 
     A file is known by one of its names alone where /bin is a link to /usr/bin.
     """
-    program, options = next(((p, o) for p, o in _ASK if host.exists(p)), ("", ()))
-    if not program or not host.live:
+    if manager is None or not manager.owner:
         return None
-    names = dict.fromkeys((found.real_path, found.real_path.removeprefix("/usr")))
-    for name in names:
-        with suppress(BinfmtSetupError):
-            answer = host.run((program, *options, name), _SECONDS)
-            if answer.status == 0:
-                return answer.output.strip().partition(":")[0] or "unnamed"
-            if answer.status != 1:
-                return None
-            continue
-        return None
+    for name in dict.fromkeys((found.real_path, found.real_path.removeprefix("/usr"))):
+        try:
+            answer = host.run((*manager.owner, name), _SECONDS)
+        except BinfmtSetupError:
+            return None
+        if answer.status > 1:
+            return None
+        if answer.status == 0 and answer.output.strip():
+            return answer.output.strip().partition(":")[0]
     return ""
 
 

@@ -22,8 +22,6 @@ from binfmt_setup.model.mountinfo import parse_mountinfo
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from binfmt_setup.system.tree import Tree
-
 ROOT = frozenset({0})
 """Whose files may be run as root."""
 _OVERFLOW_USER = 65534  # who owns the files of users that this namespace does not map
@@ -97,14 +95,6 @@ def why_not_trusted(
     lead to what they mean in there, and what is above it is not judged.
     """
     return PathJudge(trusted_owners() if owners is None else owners, root=root).culprit(path)
-
-
-def culprit_on(tree: Tree, path: str) -> Culprit | None:
-    """The same for a path of a host. A tree given with --root is its owner's: he counts, too."""
-    owners = trusted_owners()
-    if not tree.in_place:
-        owners |= {os.stat(tree.root).st_uid}
-    return why_not_trusted(path, owners, root=tree.root)
 
 
 class PathJudge:

@@ -95,6 +95,8 @@ def _commands(manager: PackageManager) -> Iterator[str]:
         where, TARGETS
     ):
         yield "sees that files are lost, and has no command that puts them back"
+    if manager.listing and not manager.owner:
+        yield "lists the files of packages, and cannot say whose one is"
 
 
 def _packages(manager: PackageManager) -> Iterator[str]:

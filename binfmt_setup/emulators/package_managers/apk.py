@@ -20,6 +20,7 @@ class Apk(PackageManager):
     install = ("apk", "add", "--no-progress")
     reinstall = ("apk", "fix", "--no-progress", "--reinstall")
     listing = ("apk", "info", "--contents")
+    owner = ("apk", "info", "--who-owns")
 
     def packages(self, distribution: Distribution, targets: Sequence[Target]) -> tuple[str, ...]:  # noqa: ARG002
         """The package of each target."""

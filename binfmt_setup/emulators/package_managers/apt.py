@@ -30,6 +30,7 @@ class Apt(PackageManager):
     install = _INSTALL
     reinstall = (*_INSTALL, "--reinstall")
     listing = ("dpkg-query", "--listfiles")
+    owner = ("dpkg-query", "--search")
 
     def packages(self, distribution: Distribution, targets: Sequence[Target]) -> tuple[str, ...]:  # noqa: ARG002
         """Since Debian 13 `qemu-user` is the static one; testing and sid have no version at all."""

@@ -34,6 +34,8 @@ _NO_WEAK_DEPENDENCIES = "--setopt=install_weak_deps=False"
 class FedoraPackages(PackageManager):
     """Fedora's packages, whichever program installs them."""
 
+    owner = ("rpm", "--query", "--file")
+
     def packages(self, distribution: Distribution, targets: Sequence[Target]) -> tuple[str, ...]:
         """One package for all before Fedora 37, then one for each group of targets."""
         if (0, 0) < version_pair(distribution.version + ".0") < _FIRST_FEDORA_WITH_SPLIT_PACKAGES:

@@ -63,7 +63,8 @@ class PackageManager(ABC):
     """How one package manager brings QEMU user mode, without asking anything.
 
     `install` and `reinstall` are whole commands but for the packages; `refresh` is one that
-    goes before; `listing` prints the files of installed packages, and fails for others.
+    goes before; `listing` prints the files of installed packages, and fails for others; `owner`
+    prints the package of a file, and leaves with 1 or says nothing where it has none.
     `registers` tells that the system then registers the emulators itself.
     """
 
@@ -73,6 +74,7 @@ class PackageManager(ABC):
     install: ClassVar[Command] = ()
     reinstall: ClassVar[Command] = ()
     listing: ClassVar[Command] = ()
+    owner: ClassVar[Command] = ()
     registers: ClassVar[bool] = False
 
     @abstractmethod
@@ -127,6 +129,13 @@ def package_manager(distribution: Distribution) -> PackageManager | None:
 
     None where the distribution has no package with a static QEMU.
     """
+    if any(name in _WITHOUT_STATIC_QEMU for name in (distribution.id, *distribution.like)):
+        return None
+    return manager_of_files(distribution)
+
+
+def manager_of_files(distribution: Distribution) -> PackageManager | None:
+    """The same, also of those distributions: it knows what is installed."""
     for row in _rows(distribution):
         if not row.sign or row.name in distribution.managers:
             return manager_named(row.name)
@@ -152,8 +161,6 @@ def install_hint(facts: HostFacts, targets: Sequence[Target]) -> str:
 
 def _rows(distribution: Distribution) -> tuple[Row, ...]:
     names = (distribution.id, *distribution.like)
-    if any(name in _WITHOUT_STATIC_QEMU for name in names):
-        return ()
     return tuple(row for row in MANAGERS if not set(row.distributions).isdisjoint(names))
 
 

@@ -20,6 +20,7 @@ class Pacman(PackageManager):
     install = ("pacman", "-S", "--noconfirm", "--needed")
     reinstall = ("pacman", "-S", "--noconfirm")
     listing = ("pacman", "--query", "--list", "--quiet")
+    owner = ("pacman", "--query", "--owns", "--quiet")
 
     def packages(self, distribution: Distribution, targets: Sequence[Target]) -> tuple[str, ...]:  # noqa: ARG002
         """One package for all targets."""

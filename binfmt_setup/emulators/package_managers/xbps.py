@@ -20,6 +20,7 @@ class Xbps(PackageManager):
     install = ("xbps-install", "--sync", "--yes")
     reinstall = ("xbps-install", "--sync", "--yes", "--force")
     listing = ("xbps-query", "--files")
+    owner = ("xbps-query", "--ownedby")
 
     def packages(self, distribution: Distribution, targets: Sequence[Target]) -> tuple[str, ...]:  # noqa: ARG002
         """One package for all targets."""

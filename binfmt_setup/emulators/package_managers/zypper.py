@@ -18,6 +18,8 @@ _INSTALL = ("zypper", "--non-interactive", "install", "--no-recommends")
 class SusePackages(PackageManager):
     """SUSE's one package for all targets."""
 
+    owner = ("rpm", "--query", "--file")
+
     def packages(self, distribution: Distribution, targets: Sequence[Target]) -> tuple[str, ...]:  # noqa: ARG002
         """The same on every release."""
         return ("qemu-linux-user",)
