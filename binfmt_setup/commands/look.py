@@ -14,12 +14,16 @@ from binfmt_setup.report.result import SecurityResult, StatusResult
 
 if TYPE_CHECKING:
     from binfmt_setup.model.errors import BinfmtSetupError
+    from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.targets import Platform
     from binfmt_setup.report.result import Result
     from binfmt_setup.system.host import Host
 
 
 def check_security(host: Host, *, strict: bool = False) -> SecurityResult:
-    """Whether the entries of a host can be trusted; runs no probe and changes nothing.
+    """Whether the entries of a host can be trusted; changes nothing.
+
+    It runs the probes of what is emulated, as only that tells which file the kernel holds open.
 
     Raises UsageProblem for an offline tree, which has none.
     """
@@ -32,7 +36,18 @@ def check_security(host: Host, *, strict: bool = False) -> SecurityResult:
             hint="run it on the live host",
         )
     facts = with_digests(host, with_provenance(host, snapshot(host)))
-    return SecurityResult(facts, security_verdict(facts), strict=strict)
+    emulated = _emulated(facts)
+    verdict = security_verdict(facts, emulated, probe(host, emulated))
+    return SecurityResult(facts, verdict, strict=strict)
+
+
+def _emulated(facts: HostFacts) -> list[Platform]:
+    """The platforms that an entry emulates."""
+    return [
+        platform
+        for platform in asked_for(["all"]).platforms
+        if (handler := facts.registry.handler(platform.header)) and handler.registration.magic
+    ]
 
 
 def stopped(host: Host, command: str, error: BinfmtSetupError, *, check: bool) -> Result:
@@ -48,10 +63,6 @@ def status(host: Host) -> StatusResult:
         elf = [e.interpreter for e in facts.registry.entries if e.registration.magic[:1] == b"\x7f"]
         facts = with_versions(host, facts, elf)
         facts = with_digests(host, facts)
-    served = [
-        platform
-        for platform in asked_for(["all"]).platforms
-        if (handler := facts.registry.handler(platform.header)) and handler.registration.magic
-    ]
+    served = _emulated(facts)
     found = with_pinned_versions(host, facts, served, probe(host, served))
     return StatusResult(facts, judge(facts, served, found))

@@ -14,7 +14,7 @@ from binfmt_setup.emulators.refusals import (
     Dynamic,
     NotElf,
     NotReadable,
-    SetId,
+    OwnRights,
     Writable,
     WrongArchitecture,
 )
@@ -141,7 +141,7 @@ def no_emulator(facts: HostFacts, platform: Platform) -> Finding:
         fact = known.NoEmulatorForThisHost(first, distribution, names)
     elif isinstance(first, NotReadable):
         fact = known.EmulatorUnreadable(first, distribution, names)
-    elif isinstance(first, Writable | SetId):
+    elif isinstance(first, Writable | OwnRights):
         fact = known.OnlyUntrustedEmulator(first, distribution, names)
     return Finding(fact, platform.name, install_command(facts, platform))
 

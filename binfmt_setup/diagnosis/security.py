@@ -14,28 +14,37 @@ from binfmt_setup.diagnosis.finding import Finding, Remedy
 from binfmt_setup.diagnosis.judge import not_read
 from binfmt_setup.diagnosis.ownership import owner_of
 from binfmt_setup.diagnosis.verdict import Verdict
+from binfmt_setup.model.culprit import Fault
 from binfmt_setup.model.interpreter import Interpreter
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.reading import Absent, Unreadable
-from binfmt_setup.model.targets import target_of_entry
+from binfmt_setup.model.records import NOTHING
+from binfmt_setup.model.targets import target_named, target_of_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from binfmt_setup.diagnosis.catalogue import Caught
     from binfmt_setup.model.culprit import Culprit
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Entry, Registration
-    from binfmt_setup.model.targets import Target
+    from binfmt_setup.model.targets import Platform, Target
+    from binfmt_setup.system.probes import ProbeResult
 
-_OF_A_PROCESS = ("/proc/self/", "/proc/thread-self/", "/dev/fd/")
 _WSL = ("/init", "/tools/init")
 """What WSL itself puts at the top of the tree, outside of any package."""
 
 
-def security_verdict(facts: HostFacts) -> Verdict:
-    """All that speaks against trusting the entries of a host."""
-    return Verdict(findings=tuple(_findings(facts)))
+def security_verdict(
+    facts: HostFacts,
+    emulated: Sequence[Platform] = (),
+    probes: Mapping[str, ProbeResult] = NOTHING,
+) -> Verdict:
+    """All that speaks against trusting the entries of a host.
+
+    The probes of what is emulated tell which files the kernel really runs.
+    """
+    return Verdict(findings=(*_findings(facts), *_pinned_findings(facts, emulated, probes)))
 
 
 def _findings(facts: HostFacts) -> Iterator[Finding]:
@@ -60,10 +69,11 @@ def _findings(facts: HostFacts) -> Iterator[Finding]:
 def _entry_findings(facts: HostFacts, entry: Entry) -> Iterator[Finding]:
     """What an entry takes in, and with whose rights it runs it."""
     credentials = "C" in entry.flags
-    caught = programs_of_the_host(entry.registration, facts.kernel.native)
+    caught = programs_of_the_host(entry, facts)
     if caught and entry.enabled:
         extension = entry.registration.extension
-        fact = known.NativeCaught(entry.name, caught, extension, credentials)
+        example = facts.registry.taken.get(entry.name, "")
+        fact = known.NativeCaught(entry.name, caught, extension, credentials, example)
         yield Finding(fact, remedy=removal(entry), seen=(entry,))
     elif credentials:
         yield _credentials_finding(facts, entry)
@@ -78,49 +88,59 @@ def _credentials_finding(facts: HostFacts, entry: Entry) -> Finding:
     if target and target.platforms:
         option = "--no-credentials" if own else "--take-over"
         remedy = Remedy(("binfmt-setup", "install", option), target.platforms[0].name)
-    fact = known.CredentialsHeld(
-        owner.by_distribution,
-        entry.name, own is not None, owner.config,
-    )  # fmt: skip
+    whose = owner.origin.words if owner.origin else owner.config
+    fact = known.CredentialsHeld(owner.by_distribution, entry.name, own is not None, whose)
     return Finding(fact, remedy=remedy, seen=(entry,))
 
 
 _SCRIPTS = frozenset(
-    ("awk", "bash", "bin", "csh", "dash", "fish", "ksh", "lua", "php", "pl", "py", "rb", "run")
-) | {"sh", "so", "tcl", "zsh"}
+    ("appimage", "awk", "bash", "bin", "cjs", "csh", "dash", "fish", "js", "ksh", "lua", "mjs")
+) | {"out", "php", "pl", "py", "rb", "run", "sh", "so", "tcl", "zsh"}
 """How names of programs end that a host runs itself, as scripts or by its own loader."""
+_FEWEST_BYTES = 2  # .pyc and LLVM's bitcode are told by two to four
+_TEXT = frozenset((*b"\t\n\r", *range(0x20, 0x7F)))
 
 
-def programs_of_the_host(registration: Registration, native: Target | None) -> Caught | None:
+def programs_of_the_host(entry: Entry, facts: HostFacts) -> Caught | None:
     """Which programs that the host runs itself an entry may take; None when it takes none."""
+    registration = entry.registration
     if registration.extension:
-        return "extension" if registration.extension.lower() in _SCRIPTS else None
-    if native is not None and may_catch(registration, native):
+        taken = registration.extension.lower() in _SCRIPTS or entry.name in facts.registry.taken
+        return "extension" if taken else None
+    if facts.kernel.native is not None and may_catch(registration, facts.kernel.native):
         return "native"
-    if _may_start_with(registration, b"#!"):
+    if any(may_catch(registration, target_named(name)) for name in facts.kernel.relatives):
+        return "relatives"
+    if _may_catch_scripts(registration):
         return "scripts"
     few = sum(bool(bits) for bits in _mask(registration)) < _FEWEST_BYTES
     return "one-byte" if few else None
-
-
-_FEWEST_BYTES = 2  # .pyc and LLVM's bitcode are told by two to four
 
 
 def _mask(registration: Registration) -> bytes:
     return registration.mask or b"\xff" * len(registration.magic)
 
 
-def _may_start_with(registration: Registration, start: bytes) -> bool:
-    """Whether a file that starts so could match an entry that looks at the start of files."""
-    looked_at = False
-    for at, (byte, bits) in enumerate(
-        zip(registration.magic, _mask(registration), strict=True), registration.offset
-    ):
-        if at < len(start) and bits:
-            looked_at = True
-            if (byte ^ start[at]) & bits:
+def _looked_at(registration: Registration) -> Iterator[tuple[int, int, int]]:
+    """Where an entry looks, what it wants there, and the bits of it that count."""
+    pairs = zip(registration.magic, _mask(registration), strict=True)
+    for at, (byte, bits) in enumerate(pairs, registration.offset):
+        if bits:
+            yield at, byte, bits
+
+
+def _may_catch_scripts(registration: Registration) -> bool:
+    """Whether some script could match: it starts with #!, and a line of text follows."""
+    for at, byte, bits in _looked_at(registration):
+        if at < len(_SCRIPT):
+            if (byte ^ _SCRIPT[at]) & bits:
                 return False
-    return looked_at
+        elif bits == 0xFF and byte not in _TEXT:
+            return False
+    return True
+
+
+_SCRIPT = b"#!"
 
 
 def may_catch(registration: Registration, native: Target) -> bool:
@@ -133,9 +153,7 @@ def may_catch(registration: Registration, native: Target) -> bool:
     if registration.extension:
         return False
     header = dict(enumerate(zip(native.magic, native.mask, strict=True)))
-    for at, (byte, bits) in enumerate(
-        zip(registration.magic, _mask(registration), strict=True), registration.offset
-    ):
+    for at, byte, bits in _looked_at(registration):
         known, looked_at = header.get(at, (0, 0))
         if (byte ^ known) & bits & looked_at:
             return False
@@ -146,7 +164,9 @@ def _interpreter_findings(facts: HostFacts, entry: Entry) -> Iterator[Finding]:
     """Who can change the program that runs, and where it lies."""
     path = entry.interpreter
     found = facts.emulators.at(path)
-    if not path.startswith("/") or path.startswith(_OF_A_PROCESS):
+    maker = facts.emulators.makers.get(path)
+    culprit = found.culprit if isinstance(found, Interpreter) else maker
+    if not path.startswith("/") or (culprit and culprit.fault is Fault.PROCESS):
         moving = known.InterpreterOfEachProcess(entry.name, path)
         yield Finding(moving, remedy=removal(entry), seen=(entry,))
     elif isinstance(found, Absent):
@@ -178,15 +198,38 @@ def _file_findings(entry: Entry, found: Interpreter) -> Iterator[Finding]:
     if found.culprit:
         others = known.InterpreterOfOthers(name, path, found.culprit)
         yield Finding(others, remedy=mending(found.culprit), seen=(entry,))
-    if found.set_id:
-        without = Remedy(("chmod", "ug-s", found.real_path))
-        yield Finding(known.InterpreterSetId(name, path), remedy=without, seen=(entry,))
+    if found.rights:
+        without = ("setcap", "-r") if found.rights == "capabilities" else ("chmod", "ug-s")
+        fact = known.InterpreterWithRights(name, path, found.rights)
+        yield Finding(fact, remedy=Remedy((*without, found.real_path)), seen=(entry,))
     if found.digest and found.sha256 and found.digest != found.sha256:
         again = Remedy(("binfmt-setup", "install", "--qemu", found.source))
         altered = known.EntryInterpreterAltered(
             path, found.source, found.digest, found.sha256, name
         )
         yield Finding(altered, remedy=again)
+
+
+def _pinned_findings(
+    facts: HostFacts, emulated: Sequence[Platform], probes: Mapping[str, ProbeResult]
+) -> Iterator[Finding]:
+    """What the kernel holds open, where it is not the file that was judged."""
+    told: set[str] = set()
+    for platform in emulated:
+        entry, probe = facts.registry.handler(platform.header), probes.get(platform.probe)
+        if entry is None or probe is None or "F" not in entry.flags or probe.native:
+            continue
+        path = entry.interpreter
+        disk = facts.emulators.at(path)
+        if not isinstance(disk, Interpreter) or entry.name in told:
+            continue
+        told.add(entry.name)
+        if not probe.pinned:
+            unseen = known.PinnedUnseen(path, "", entry.name, probe.why())
+            yield Finding(unseen, remedy=removal(entry), seen=(entry, probe))
+        elif probe.pinned != disk.identity:
+            stale = known.EntryInterpreterStale(path, disk.real_path, entry.name)
+            yield Finding(stale, remedy=removal(entry), seen=(entry, probe))
 
 
 def place_findings_of_files(culprits: Mapping[str, Culprit]) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from binfmt_setup.emulators.refusals import (
     NotElf,
     NotExecutable,
     NotReadable,
-    SetId,
+    OwnRights,
     Writable,
     WrongArchitecture,
     refusal_words,
@@ -79,7 +79,7 @@ def _unfit(native: Target | None, path: str, found: Interpreter) -> Refusal | No
         return Dynamic(path)
     if found.culprit:
         return Writable(path, found.culprit)
-    return SetId(path) if found.set_id else None
+    return OwnRights(path) if found.rights else None
 
 
 def may_register(facts: HostFacts, path: str, found: InterpreterState) -> bool:

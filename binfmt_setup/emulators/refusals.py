@@ -68,8 +68,8 @@ class Writable(Refusal):
     culprit: Culprit
 
 
-class SetId(Refusal):
-    """It has the rights of its owner or group, whoever starts a foreign program."""
+class OwnRights(Refusal):
+    """Whoever starts a foreign program has its owner's or group's rights, or its capabilities."""
 
     code = "interpreter-writable"
 
@@ -92,7 +92,7 @@ _PLAIN: dict[type[Refusal], str] = {
     ControlCharacters: "is behind a name with control characters",
     NotElf: "is not an ELF program",
     Dynamic: "is dynamically linked",
-    SetId: "is a set-ID program",
+    OwnRights: "has rights of its own (set-user-ID, set-group-ID or capabilities)",
 }
 
 

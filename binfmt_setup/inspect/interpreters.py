@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from binfmt_setup.emulators.store import stored_at
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from binfmt_setup.emulators.store import Stored
+    from binfmt_setup.model.interpreter import OwnRights
     from binfmt_setup.system.host import Host
 
 
@@ -61,6 +63,7 @@ def interpreter_at(host: Host, path: str, directories: Directories) -> Interpret
         with host.opened(path) as file:
             status = os.fstat(file.fileno())
             elf = identify(file.read(HEADER_BYTES))
+            rights = _rights(file.fileno(), status.st_mode)
     except OSError as error:
         return not_read(error)
     real = host.followed(path)
@@ -73,8 +76,18 @@ def interpreter_at(host: Host, path: str, directories: Directories) -> Interpret
         elf=elf,
         executable=bool(status.st_mode & 0o111),
         culprit=directories.judge.culprit(path),
-        set_id=bool(status.st_mode & (stat.S_ISUID | stat.S_ISGID)),
+        rights=rights,
         identity=(status.st_dev, status.st_ino),
         source=stored.source if stored else "",
         sha256=stored.files.get(name, "") if stored else "",
     )
+
+
+def _rights(file: int, mode: int) -> OwnRights:
+    """What gives a program rights that whoever starts it has not."""
+    if mode & (stat.S_ISUID | stat.S_ISGID):
+        return "set-id"
+    with suppress(OSError):  # it has none, or its file system knows none
+        if mode & 0o111 and os.getxattr(file, "security.capability"):
+            return "capabilities"
+    return ""

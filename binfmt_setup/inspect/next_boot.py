@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from binfmt_setup.system.host import Host
 
 _HELPERS = ("/usr/lib/systemd/systemd-binfmt", "/lib/systemd/systemd-binfmt")
-_UPDATE_BINFMTS = "/var/lib/binfmts"
+UPDATE_BINFMTS = "/var/lib/binfmts"
 _MASKABLE = ("systemd-binfmt.service", f"{REGISTRY_UNIT}.mount", f"{REGISTRY_UNIT}.automount")
 
 
@@ -70,7 +70,7 @@ def boot_facts(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
     paths = _own_paths(names)
     files = _boot_files(host, read, paths)
     configs = _configs(host, read)
-    names_of_others = read.names(_UPDATE_BINFMTS)
+    names_of_others = read.names(UPDATE_BINFMTS)
     return replace(
         facts,
         files=files,
@@ -163,7 +163,7 @@ def _imported(
 ) -> dict[str, Registration]:
     """What update-binfmts would register in the place of ours; nobody asks for its others."""
     own = {r.name for config in configs if config.owned for r in config.registrations}
-    texts = {name: read.known(f"{_UPDATE_BINFMTS}/{name}") for name in names if name in own}
+    texts = {name: read.known(f"{UPDATE_BINFMTS}/{name}") for name in names if name in own}
     parsed = {name: parse_update_binfmts(name, text) for name, text in texts.items()}
     return {name: rule for name, rule in parsed.items() if rule is not None}
 

@@ -8,23 +8,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from binfmt_setup.emulators.package_managers.interface import manager_of_files
+from binfmt_setup.inspect.next_boot import UPDATE_BINFMTS
 from binfmt_setup.model.binfmt_d import BINFMT_D
-from binfmt_setup.model.boot_facts import UNIT_DIRECTORY
+from binfmt_setup.model.boot_facts import REGISTRY_UNIT, UNIT_DIRECTORY
 from binfmt_setup.model.errors import BinfmtSetupError
 from binfmt_setup.model.interpreter import Interpreter
 from binfmt_setup.model.mount_order import mount_point_of
 from binfmt_setup.model.mountinfo import parse_mountinfo
-from binfmt_setup.model.reading import Absent
 from binfmt_setup.model.records import replace
+from binfmt_setup.model.targets import target_named
+from binfmt_setup.system.programs import SAFE_PATH
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from binfmt_setup.emulators.package_managers.interface import PackageManager
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.interpreter import InterpreterState
     from binfmt_setup.model.mountinfo import Mount
+    from binfmt_setup.model.targets import Target
     from binfmt_setup.system.host import Host
 
 _SECONDS = 30.0  # rpm's database on a slow disk
+_OTHER_UNITS = ("/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+_UNITS = ("binfmt", "systemd-binfmt", REGISTRY_UNIT)
+"""How the names of units begin that have to do with entries: ours, systemd's, Debian's."""
+_RUN_AT_BOOT = ("/bin/sh", "/usr/lib/systemd/systemd-binfmt", "/etc/init.d/binfmt")
 _NETWORK = ("9p", "cifs", "fuse.sshfs", "nfs", "nfs4", "smb3", "vboxsf", "virtiofs")
 
 
@@ -43,20 +52,71 @@ def with_provenance(host: Host, facts: HostFacts) -> HostFacts:
                 unfit_mount=_unfit_mount(host, mounts, found.real_path),
             )
     judge = host.path_judge()
-    absent = (path for path in paths if isinstance(read.get(path), Absent))
-    makers = {path: culprit for path in absent if (culprit := judge.culprit(path))}
-    at_boot = {path: culprit for path in _read_at_boot(facts) if (culprit := judge.culprit(path))}
+    unseen = (path for path in paths if not isinstance(read.get(path), Interpreter))
+    makers = {path: culprit for path in unseen if (culprit := judge.culprit(path))}
+    at_boot = {
+        path: culprit for path in _read_at_boot(host, facts) if (culprit := judge.culprit(path))
+    }
     return replace(
         facts,
+        kernel=replace(facts.kernel, relatives=_relatives(host, facts.kernel.native)),
+        registry=replace(facts.registry, taken=_taken(host, facts)),
         emulators=replace(facts.emulators, files=read, makers=makers),
         boot=replace(facts.boot, culprits=at_boot),
     )
 
 
-def _read_at_boot(facts: HostFacts) -> tuple[str, ...]:
-    """What decides, or will, what is registered at boot: directories, files, our script."""
-    configs = (config.path for config in facts.boot.configs)
-    return (*BINFMT_D, *configs, UNIT_DIRECTORY, *facts.boot.files, *facts.boot.unit_links)
+def _read_at_boot(host: Host, facts: HostFacts) -> Iterator[str]:
+    """What decides, or will, what is registered at boot: directories, files, units, our script."""
+    yield from BINFMT_D
+    yield from (config.path for config in facts.boot.configs)
+    yield from facts.boot.files
+    for directory in (UNIT_DIRECTORY, *_OTHER_UNITS):
+        yield directory
+        for name in host.names(directory):
+            if name.startswith(_UNITS) or name.endswith(".wants"):
+                yield f"{directory}/{name}"
+                inside = host.names(f"{directory}/{name}")
+                dropped = name.endswith(".d")
+                yield from (
+                    f"{directory}/{name}/{n}" for n in inside if dropped or n.startswith(_UNITS)
+                )
+    yield UPDATE_BINFMTS
+    yield from (f"{UPDATE_BINFMTS}/{name}" for name in facts.boot.update_binfmts)
+    yield from _RUN_AT_BOOT
+
+
+def _relatives(host: Host, native: Target | None) -> frozenset[str]:
+    """Which other targets the kernel runs without an entry, as an amd64 one runs i386.
+
+    They are tried in an empty registry. Before Linux 6.7 there is none to be had; there a kernel
+    with IA-32 is known by its switch for it.
+    """
+    if native is None or not native.runs_also:
+        return frozenset()
+    targets = [target_named(name) for name in native.runs_also]
+    found = host.try_without_entries(tuple(p.probe for t in targets for p in t.platforms))
+    if not found:
+        ia32 = native.name == "x86_64" and host.exists("/proc/sys/abi/vsyscall32")
+        return frozenset(("i386",)) if ia32 else frozenset()
+    return frozenset(
+        target.name
+        for target in targets
+        if any(p.probe in found and found[p.probe].native for p in target.platforms)
+    )
+
+
+def _taken(host: Host, facts: HostFacts) -> dict[str, str]:
+    """For entries that take an ending: a command of the host whose name has it."""
+    by_ending = {e.registration.extension: e.name for e in facts.registry.entries}
+    by_ending.pop("", None)
+    taken: dict[str, str] = {}
+    for directory in SAFE_PATH.split(":") if by_ending else ():
+        for name in host.names(directory):
+            _, dot, ending = name.rpartition(".")
+            if dot and ending in by_ending:
+                taken.setdefault(by_ending[ending], f"{directory}/{name}")
+    return taken
 
 
 def _package(host: Host, manager: PackageManager | None, found: Interpreter) -> str | None:

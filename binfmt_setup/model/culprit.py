@@ -11,7 +11,8 @@ from binfmt_setup.model.records import Record
 class Fault(Enum):
     """What makes a path one that is not to be trusted.
 
-    SHARED are directories like /tmp: open to all by design, and not to be closed.
+    SHARED are directories like /tmp: open to all by design, and not to be closed. PROCESS is
+    procfs, which shows each process other files.
     """
 
     OWNER = "owner"
@@ -20,7 +21,19 @@ class Fault(Enum):
     SHARED = "shared"
     ACL = "acl"
     MOUNT = "mount"
+    PROCESS = "process"
     UNREADABLE = "unreadable"
+
+
+_REASONS = {
+    Fault.OWNER: "{0.path} belongs to user {0.number}",
+    Fault.GROUP: "every member of its group can write to {0.path}",
+    Fault.OTHERS: "every user can write to {0.path}",
+    Fault.SHARED: "every user can write to {0.path}",
+    Fault.ACL: "an access control list lets others write to {0.path}",
+    Fault.PROCESS: "what lies below {0.path} is another file for each process",
+    Fault.MOUNT: "{0.path} lies in a file system of user {0.number}, which says what it likes",
+}
 
 
 class Culprit(Record):
@@ -36,19 +49,10 @@ class Culprit(Record):
     @property
     def reason(self) -> str:
         """What is wrong, to follow "because"."""
-        if self.fault is Fault.OWNER:
-            return f"{self.path} belongs to user {self.number}"
-        if self.fault is Fault.GROUP:
-            return f"every member of its group can write to {self.path}"
-        if self.fault in (Fault.OTHERS, Fault.SHARED):
-            return f"every user can write to {self.path}"
-        if self.fault is Fault.ACL:
-            return f"an access control list lets others write to {self.path}"
-        if self.fault is Fault.MOUNT:
-            return (
-                f"{self.path} lies in a file system of user {self.number}, which says what it likes"
-            )
-        return f"{self.path} cannot be looked at ({errno.errorcode.get(self.number, self.number)})"
+        if self.fault is Fault.UNREADABLE:
+            why = errno.errorcode.get(self.number, self.number)
+            return f"{self.path} cannot be looked at ({why})"
+        return _REASONS[self.fault].format(self)
 
     @property
     def command(self) -> tuple[str, ...]:

@@ -25,13 +25,15 @@ class KernelFacts(Record):
     """The kernel that would run programs; nothing of an offline tree's is known.
 
     `release` is that of uname(1), `machine` its `uname -m`. `support` tells whether it has
-    binfmt_misc: now, as a module that can be loaded, or not.
+    binfmt_misc: now, as a module that can be loaded, or not. `relatives` names the other targets
+    that it was seen to run without any entry; the security view alone asks.
     """
 
     release: str = ""
     machine: str = ""
     support: Literal["present", "module", "absent", "unknown"] = "unknown"
     cpu_flags: frozenset[str] = frozenset()
+    relatives: frozenset[str] = frozenset()
 
     @property
     def native(self) -> Target | None:

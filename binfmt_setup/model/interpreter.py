@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.model.reading import NOT_LOOKED_AT, Unread
 from binfmt_setup.model.records import NOTHING, Record
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from binfmt_setup.model.elf import ElfFacts
 
 
+OwnRights = Literal["", "set-id", "capabilities"]
+"""A set-user-ID or set-group-ID bit, or capabilities of the file (capabilities(7))."""
+
+
 class NotAFile(Record):
     """Something is there that is no regular file."""
 
@@ -22,8 +26,8 @@ class Interpreter(Record):
     """A readable regular file, followed through links.
 
     `culprit` is the first on the way to the file that somebody else than root can change: a
-    directory, a link, or the file itself. `set_id` says that it has a set-user-ID or set-group-ID
-    bit. `version` is QEMU's own word, empty when nobody asked it.
+    directory, a link, or the file itself. `rights` says what gives it rights of its own, whoever
+    starts it. `version` is QEMU's own word, empty when nobody asked it.
 
     The security view alone asks for the rest: `package` is None when nobody knows and empty
     when there is none,
@@ -38,7 +42,7 @@ class Interpreter(Record):
     elf: ElfFacts | None = None
     executable: bool = True
     culprit: Culprit | None = None
-    set_id: bool = False
+    rights: OwnRights = ""
     identity: tuple[int, int] = (0, 0)
     version: str = ""
     package: str | None = None

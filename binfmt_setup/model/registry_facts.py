@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.model.mountinfo import ABSENT, BinfmtMount
 from binfmt_setup.model.reading import NOT_LOOKED_AT, NotLookedAt, Unreadable
-from binfmt_setup.model.records import Record
+from binfmt_setup.model.records import NOTHING, Record
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from binfmt_setup.model.registration import Entry
 
 SWAP_PREFIX = "binfmt-setup-swap-"
@@ -29,7 +31,8 @@ class RegistryFacts(Record):
     for all entries. `listing` tells why the list of entries is not known; None: it is complete
     but for what `unread` names. `own` says whether the registry belongs to this user
     namespace: a container's does, the one that a bare `unshare` sees is the host's. `marked`
-    names the entries that this tool has made where it could write no file about them.
+    names the entries that this tool has made where it could write no file about them. `taken`
+    has, by entry, a command of the host whose name ends as it wants; the security view alone asks.
     """
 
     mount: BinfmtMount = ABSENT
@@ -39,6 +42,7 @@ class RegistryFacts(Record):
     listing: NotLookedAt | Unreadable | None = NOT_LOOKED_AT
     unread: tuple[UnreadEntry, ...] = ()
     marked: frozenset[str] = frozenset()
+    taken: Mapping[str, str] = NOTHING
 
     def entry(self, name: str) -> Entry | None:
         """The entry of this name."""

@@ -57,6 +57,12 @@ class Host(Tree):
 
         return trial.tried(self, candidates, meanwhile)
 
+    def try_without_entries(self, probes: Sequence[str]) -> Mapping[str, ProbeResult]:
+        """What probes say in an empty registry; nothing where this kernel gives none."""
+        from binfmt_setup.system import trial
+
+        return trial.without_entries(self, probes)
+
     def path_judge(self, owners: Collection[int] | None = None) -> PathJudge:
         """Who judges paths of this host: once each, and by default with root's files trusted alone.
 

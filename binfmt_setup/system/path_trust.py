@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from binfmt_setup.model.culprit import Culprit, Fault
 from binfmt_setup.model.facts import is_initial_namespace
 from binfmt_setup.model.mountinfo import parse_mountinfo
+from binfmt_setup.model.records import replace
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 ROOT = frozenset({0})
 """Whose files may be run as root."""
 _OVERFLOW_USER = 65534  # who owns the files of users that this namespace does not map
+_PROC = "/proc"
 _HOPS = 40  # links that the kernel follows before it says ELOOP
 _ACL = "system.posix_acl_access"
 _ACL_VERSION = 2
@@ -61,14 +63,20 @@ def _lets_others_write(acl: bytes, owners: Collection[int]) -> bool:
     ) or any(tag == _ACL_OTHER and may & _WRITE for tag, may, _ in entries)
 
 
-def mounted_by_users(mountinfo: str, owners: Collection[int] = ROOT) -> dict[str, int]:
-    """The FUSE file systems of users, by device: each says of its files whatever its user wants."""
+def unfit_mounts(mountinfo: str, owners: Collection[int] = ROOT) -> dict[str, Culprit]:
+    """File systems that prove nothing, by device: procfs, and what users mounted with FUSE.
+
+    The one shows each process other files, the other says of its files whatever its user wants.
+    """
     found = {}
     for mount in parse_mountinfo(mountinfo):
+        if mount.fs_type == "proc":
+            found[mount.device] = Culprit(mount.point, Fault.PROCESS)
+            continue
         words = (option.partition("=") for option in mount.options)
         user = next((value for name, _, value in words if name == "user_id"), "")
         if user.isdigit() and int(user) not in owners:
-            found[mount.device] = int(user)
+            found[mount.device] = Culprit(mount.point, Fault.MOUNT, int(user))
     return found
 
 
@@ -106,7 +114,7 @@ class PathJudge:
         self._owners = trusted_owners() if owners is None else owners
         self._root = os.fspath(root)
         self._judged: dict[str, tuple[Culprit | None, str, bool]] = {}
-        self._users_mounts: dict[str, int] | None = None
+        self._mounts: dict[str, Culprit] | None = None
 
     def culprit(self, path: str) -> Culprit | None:
         """The first on the way to a path that others can change; None when it is trusted."""
@@ -150,9 +158,9 @@ class PathJudge:
             return None, "", False
         except OSError as error:
             return Culprit(inside, Fault.UNREADABLE, error.errno or errno.EIO), "", False
-        user = self._user_of_mount(status.st_dev)
-        if user:
-            return Culprit(inside, Fault.MOUNT, user), target, True
+        mount = self._mount(inside, status.st_dev)
+        if mount:
+            return replace(mount, path=inside), target, True
         fault = fault_of(status, acl, self._owners)
         number = status.st_uid if fault is Fault.OWNER else 0
         return Culprit(inside, fault, number) if fault else None, target, True
@@ -160,13 +168,15 @@ class PathJudge:
     def _status(self, where: str) -> os.stat_result:
         return os.lstat(where)
 
-    def _user_of_mount(self, device: int) -> int:
-        """The user whose file system this is; 0 for those that are not a user's own."""
+    def _mount(self, inside: str, device: int) -> Culprit | None:
+        """What speaks against the file system that something lies on."""
+        if inside == _PROC:  # in a captured tree it is a plain directory
+            return Culprit(inside, Fault.PROCESS)
         if os.major(device):
-            return 0  # a disk: only root mounts those
-        if self._users_mounts is None:
-            self._users_mounts = mounted_by_users(_text("/proc/self/mountinfo"), self._owners)
-        return self._users_mounts.get(f"{os.major(device)}:{os.minor(device)}", 0)
+            return None  # a disk: only root mounts those
+        if self._mounts is None:
+            self._mounts = unfit_mounts(_text("/proc/self/mountinfo"), self._owners)
+        return self._mounts.get(f"{os.major(device)}:{os.minor(device)}")
 
 
 def _text(path: str) -> str:

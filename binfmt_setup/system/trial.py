@@ -33,9 +33,9 @@ _NO_NAMESPACE = b"-"  # an answer that no stage gives
 
 
 class Candidate(Record):
-    """What is to be registered, and the probes that it must run."""
+    """What is to be registered, and the probes that it must run; None: nothing is."""
 
-    registration: Registration
+    registration: Registration | None
     probes: tuple[str, ...]
 
 
@@ -49,6 +49,11 @@ def tried(
     """
     found = _in_namespace(host, candidates, meanwhile)
     return _directly(candidates) if found is None else found
+
+
+def without_entries(host: Host, probes: Sequence[str]) -> Mapping[str, ProbeResult]:
+    """What probes say where nothing is registered; empty where this kernel gives no such place."""
+    return _in_namespace(host, [Candidate(None, tuple(probes))], lambda: None) or {}
 
 
 def _in_namespace(
@@ -145,7 +150,8 @@ def _registered(registry: Registry, candidates: Sequence[Candidate]) -> list[str
     names: list[str] = []
     for candidate in candidates:
         with suppress(BinfmtSetupError):
-            registry.register(candidate.registration)
+            if candidate.registration is not None:
+                registry.register(candidate.registration)
             names += candidate.probes
     return names
 
@@ -172,6 +178,7 @@ def _directly(candidates: Sequence[Candidate]) -> dict[str, ProbeResult]:
         {
             probe: candidate.registration.interpreter
             for candidate in candidates
+            if candidate.registration is not None
             for probe in candidate.probes
             if available(probe)
         }

@@ -200,11 +200,52 @@ def test_an_upgraded_interpreter_is_not_the_one_that_runs(own: Path) -> None:
         register(own, "POF")
         newer = Path(shutil.copy2(own, own.with_suffix(".new")))
         newer.replace(own)  # as dpkg does it
-        return checked()
+        return {"check": checked(), "security": security()}
 
     report = inside(action)
-    assert works(report)
-    assert codes(report) == ["interpreter-stale"]
+    assert works(cast("Report", report["check"]))
+    assert codes(report["check"]) == ["interpreter-stale"]
+    assert "interpreter-stale" in codes(report["security"])
+
+
+def test_a_thief_that_shows_nothing_is_not_called_good(own: Path) -> None:
+    """It is pinned, its path then gets a good file; and to a probe it says nothing."""
+    thief = Path(shutil.copy2("/bin/true", own.with_suffix(".thief")))
+
+    def action() -> Report:
+        register(thief, "F")
+        own.replace(thief)
+        return security()
+
+    said = inside(action)
+    assert "interpreter-stale" in codes(said)
+    assert "did not show" in json.dumps(said)
+
+
+def test_an_entry_for_what_the_kernel_runs_itself(qemu: Path) -> None:
+    """qemu-i386 on amd64: everything "works", by an emulator. Whether it is so, a probe tells."""
+
+    def action() -> Report:
+        with running_probes(["i386"]) as results:
+            native = results()["i386"].native
+        register(qemu / "qemu-i386-static", "F", "qemu-i386", "i386")
+        return {"native": native, "security": security()}
+
+    report = inside(action)
+    assert ("native-caught" in codes(report["security"])) is report["native"]
+
+
+@pytest.mark.parametrize("path", ["qemu", "//proc/self/cwd/x", "/dev/fd/9", "{}/link/qemu"])
+def test_an_interpreter_that_is_another_file_for_each_process(tmp_path: Path, path: str) -> None:
+    (tmp_path / "link").symlink_to("/proc/thread-self/cwd")
+
+    def action() -> Report:
+        register(Path("/x"), "")
+        line = Registration("thief", path.format(tmp_path), "", b"\xca\xfe\xba\xbe").line
+        (REGISTRY / "register").write_text(line)
+        return security()
+
+    assert "is another file for each process" in json.dumps(inside(action))
 
 
 def test_an_interpreter_that_everybody_can_write_to(own: Path) -> None:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from binfmt_setup.cli.app import run_command_line
-from binfmt_setup.diagnosis.security import may_catch, security_verdict
+from binfmt_setup.diagnosis.security import may_catch, programs_of_the_host, security_verdict
 from binfmt_setup.model.facts import HostFacts, KernelFacts
 from binfmt_setup.model.interpreter import EmulatorFacts, Interpreter
 from binfmt_setup.model.mountinfo import BinfmtMount
@@ -157,8 +157,14 @@ CATCH = [
     (b"MZ", b"", 0, False),
     (b"\xa7\x0d\x0d\x0a", b"", 0, False),
     (b"BC", b"", 0, False),
-    (b"AI\x02", b"", 8, False),
+    # Neither the kernel's loader nor QEMU's looks there: AppImages are programs of the host.
+    (b"AI\x02", b"", 8, True),
 ]
+SCRIPTS = [
+    (b"#!", 0, True), (b"#", 0, True), (b"!/", 1, True), (b"# FASL", 0, False), (b"PK", 0, False),
+    # The name of the interpreter alone, and what no line of text has.
+    (b"/bin/sh", 2, True), (b"/usr/bin/env python", 2, True), (b"AI\x02", 8, False),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("magic", "mask", "offset", "catches"), CATCH)
@@ -167,6 +173,13 @@ def test_what_may_catch_native_programs(
 ) -> None:
     registration = Registration("x", "/x", "", magic, mask, offset)
     assert may_catch(registration, NATIVE) is catches
+
+
+@pytest.mark.parametrize(("magic", "offset", "catches"), SCRIPTS)
+def test_what_may_catch_scripts(magic: bytes, offset: int, *, catches: bool) -> None:
+    entry = Entry(Registration("x", "/x", "", magic, b"", offset), enabled=True)
+    facts = HostFacts("/")
+    assert (programs_of_the_host(entry, facts) == "scripts") is catches
 
 
 def test_no_entry_of_another_target_may_catch_native_programs() -> None:

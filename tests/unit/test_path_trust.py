@@ -9,7 +9,7 @@ import struct
 import pytest
 
 from binfmt_setup.model.culprit import Culprit, Fault
-from binfmt_setup.system.path_trust import fault_of, mounted_by_users
+from binfmt_setup.system.path_trust import fault_of, unfit_mounts
 
 DIRECTORY = stat.S_IFDIR
 MINE = 1000
@@ -56,14 +56,18 @@ def test_one_name(mode: int, uid: int, list_: bytes, fault: Fault | None) -> Non
     assert fault_of(status(mode, uid), list_, {0, MINE}) is fault
 
 
-def test_file_systems_of_users() -> None:
+def test_file_systems_that_prove_nothing() -> None:
     text = (
+        "29 1 0:5 / /proc rw - proc proc rw\n"
         "30 1 8:1 / / rw - ext4 /dev/vda rw\n"
         "31 30 0:40 / /home/eve rw - fuse.bindfs x rw,user_id=4242,group_id=4242,allow_other\n"
         "32 30 0:41 / /lxcfs rw - fuse.lxcfs lxcfs rw,user_id=0,group_id=0,allow_other\n"
         "33 30 0:42 / /home/me rw - fuse.sshfs x rw,user_id=1000\n"
     )
-    assert mounted_by_users(text, {0, MINE}) == {"0:40": 4242}
+    assert unfit_mounts(text, {0, MINE}) == {
+        "0:5": Culprit("/proc", Fault.PROCESS),
+        "0:40": Culprit("/home/eve", Fault.MOUNT, 4242),
+    }
 
 
 @pytest.mark.parametrize("fault", list(Fault))

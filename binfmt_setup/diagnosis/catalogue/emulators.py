@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from binfmt_setup.diagnosis.ownership import Origin
     from binfmt_setup.emulators.refusals import Refusal
     from binfmt_setup.model.culprit import Culprit
+    from binfmt_setup.model.interpreter import OwnRights
 
 
 class InterpreterMissing(Fact):
@@ -130,8 +131,10 @@ class InterpreterOfOthers(EntryNotTrusted):
     culprit: Culprit
 
 
-class InterpreterSetId(EntryNotTrusted):
-    """Whoever starts a foreign program has the rights of its owner."""
+class InterpreterWithRights(EntryNotTrusted):
+    """Whoever starts a foreign program has the rights that this file has of its own."""
+
+    rights: OwnRights
 
 
 class BootFileOfOthers(Fact):
@@ -148,6 +151,24 @@ class InterpreterStale(Risk):
     code = "interpreter-stale"
     interpreter: str
     real_path: str
+
+
+class EntryInterpreterStale(InterpreterStale):
+    """The same, told of an entry by the security view: what runs was not judged."""
+
+    entry: str
+
+    @property
+    def severity(self) -> Severity:
+        """It may be anything."""
+        return "error"
+
+
+class PinnedUnseen(InterpreterStale):
+    """A probe did not show which file the kernel holds open; `real_path` is empty."""
+
+    entry: str
+    why: str
 
 
 class InterpreterAltered(Risk):

@@ -150,7 +150,7 @@ class NativeRegistered(Fact):
     entry: str
 
 
-Caught = Literal["native", "extension", "scripts", "one-byte"]
+Caught = Literal["native", "relatives", "extension", "scripts", "one-byte"]
 """Which programs that the host runs itself an entry takes."""
 
 
@@ -162,6 +162,7 @@ class NativeCaught(Fact):
     caught: Caught
     extension: str
     credentials: bool
+    example: str = ""
 
 
 class FlagFMissing(Fact):
@@ -199,12 +200,13 @@ class CredentialsWished(CredentialsFlag):
 class CredentialsHeld(CredentialsFlag):
     """With C every user becomes root who can start a foreign set-user-ID program of an entry.
 
-    `asked_for` says that --credentials was given, `config` is the file that sets the flag.
+    `asked_for` says that --credentials was given, `whose` who set the flag, as far as files and
+    looks tell.
     """
 
     entry: str
     asked_for: bool
-    config: str
+    whose: str
 
     @property
     def severity(self) -> Severity:

@@ -85,7 +85,7 @@ def _another_file(culprit: Culprit) -> str:
     return f"use a file that root alone can change instead of what lies at {culprit.path}"
 
 
-def _interpreter_of(fact: known.EntryNotTrusted) -> str:
+def _interpreter_of(fact: known.EntryNotTrusted | known.EntryInterpreterStale) -> str:
     return f"the interpreter of entry {fact.entry}, {fact.interpreter},"
 
 
@@ -124,12 +124,11 @@ def _(fact: known.InterpreterOfOthers) -> Words:
     )
 
 
-@tells(known.InterpreterSetId)
-def _(fact: known.InterpreterSetId) -> Words:
-    return Words(
-        f"{_interpreter_of(fact)} is a set-user-ID or set-group-ID program: whoever starts a "
-        "foreign program has its rights"
-    )
+@tells(known.InterpreterWithRights)
+def _(fact: known.InterpreterWithRights) -> Words:
+    of_file = "is a set-user-ID or set-group-ID program"
+    what = "has capabilities of its own" if fact.rights == "capabilities" else of_file
+    return Words(f"{_interpreter_of(fact)} {what}: whoever starts a foreign program has its rights")
 
 
 @tells(known.BootFileOfOthers)
@@ -185,6 +184,25 @@ def _(fact: known.InterpreterStale) -> Words:
     return Words(
         f"the kernel still runs an older {fact.interpreter} than the one on disk",
         seen=f"the probe ran in another file (device, inode) than {fact.real_path}",
+    )
+
+
+@tells(known.EntryInterpreterStale)
+def _(fact: known.EntryInterpreterStale) -> Words:
+    return Words(
+        f"{_interpreter_of(fact)} is not the file that the kernel runs: it holds another one open",
+        "find out who replaced it, then register it anew",
+        f"the probe ran in another file (device, inode) than {fact.real_path}",
+    )
+
+
+@tells(known.PinnedUnseen)
+def _(fact: known.PinnedUnseen) -> Words:
+    return Words(
+        f"which file the kernel holds open for entry {fact.entry} did not show, so whether it can "
+        "be trusted is not known",
+        "look why its probe fails",
+        f"the probe: {fact.why}",
     )
 
 

@@ -146,12 +146,14 @@ def _(fact: known.NativeRegistered) -> Words:
 def _(fact: known.NativeCaught) -> Words:
     rights = ", set-user-ID ones with their owner's rights" if fact.credentials else ""
     what = _CAUGHT[fact.caught].format(fact.extension)
-    return Words(f"entry {fact.entry} takes {what}{rights}", seen="its pattern fits them")
+    example = f" (as {fact.example} does)" if fact.example else ""
+    return Words(f"entry {fact.entry} takes {what}{example}{rights}", seen="its pattern fits them")
 
 
 _CAUGHT: dict[known.Caught, str] = {
     "extension": "programs of the host whose names end in .{}",
     "native": "programs of the host itself",
+    "relatives": "32-bit programs that the host's kernel runs itself",
     "scripts": "scripts of the host, which start with #!",
     "one-byte": "every file that has one certain byte",
 }
@@ -180,11 +182,9 @@ def _(_fact: known.CredentialsWished) -> Words:
 
 @tells(known.CredentialsHeld)
 def _(fact: known.CredentialsHeld) -> Words:
-    whose = f"set by {fact.config}" if fact.config else "set by whoever registered it"
+    whose = f"set by {fact.whose or 'whoever registered it'}"
     if fact.asked_for:
         whose = "as it was asked for with --credentials"
-    elif fact.by_distribution:
-        whose = "set by the distribution"
     return Words(
         f"entry {fact.entry} runs set-user-ID programs with their owner's rights (flag C, "
         f"{whose}): every user who can start a foreign one becomes root, as QEMU does what "
