@@ -9,9 +9,8 @@ from binfmt_setup.report.formats.interface import OutputFormat
 
 if TYPE_CHECKING:
     from binfmt_setup.model.errors import BinfmtSetupError
-    from binfmt_setup.report.document import Json
     from binfmt_setup.report.formats.interface import Showing
-    from binfmt_setup.report.result import Result
+    from binfmt_setup.report.result import Json, Result
 
 
 class JsonFormat(OutputFormat):
