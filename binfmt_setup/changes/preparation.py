@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from binfmt_setup.changes.steps import Outcome, Prepare
+    from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.system.host import Host
 
@@ -62,10 +65,19 @@ def make(
             if new and not (private or hold):
                 _refuse_the_only_mount(host, before)
         except OSError as error:
-            raise explained(error, f"cannot mount binfmt_misc on {step.target}") from error
+            raise _refused(host, error, f"cannot mount binfmt_misc on {step.target}") from error
         if new:
             outcomes.append(Outcome(step, "done"))
     return outcomes
+
+
+def _refused(host: Host, error: OSError, what: str) -> BinfmtSetupError:
+    """The typed error for a mount that failed."""
+    if error.errno in (errno.EPERM, errno.EACCES):
+        from binfmt_setup.system.denied_mounts import why_denied
+
+        return why_denied(host, f"{what}: {os.strerror(error.errno)}")
+    return explained(error, what)
 
 
 def _refuse_the_only_mount(host: Host, before: float) -> None:

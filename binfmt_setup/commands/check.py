@@ -58,7 +58,7 @@ def check(
         wished = wished or selected(facts, request, found)
         if versions:
             found = with_pinned_versions(host, facts, wished, found)
-        verdict = judge(with_digests(host, facts), wished, found)
+        verdict = judge(with_digests(host, facts), wished, found, named=request.named)
     if request.credentials:
         verdict = _without_wished_credentials(verdict)
     if not wished:

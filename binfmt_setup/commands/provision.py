@@ -188,15 +188,16 @@ def concluded(host: Host, done: Done) -> InstallResult:
 
     facts, todo, work = done.reading.facts, done.reading.plan, done.transaction
     problems = tuple(error for _, error in todo.problems)
+    named = done.request.named
     if work is None:
-        verdict = judge(facts, done.reading.platforms, done.reading.found)
+        verdict = judge(facts, done.reading.platforms, done.reading.found, named=named)
         outcomes = (*done.around, *(Outcome(step, "planned") for step in todo.steps))
         return InstallResult(facts, verdict, problems, outcomes, check=True)
     work.start_units()
     outcomes = (*done.around, *work.outcomes)
     if outcomes:
         facts = looked_again(host, facts)
-    verdict = judge(facts, done.reading.platforms, work.probes)
+    verdict = judge(facts, done.reading.platforms, work.probes, named=named)
     errors = (*work.errors, *problems)
     if done.request.persist and not errors and (why := no_init(facts)):
         verdict = _lost_at_reboot(verdict, why)

@@ -19,6 +19,7 @@ from binfmt_setup.emulators.refusals import (
     WrongArchitecture,
 )
 from binfmt_setup.model.mountinfo import BINFMT_MISC
+from binfmt_setup.model.reading import Absent
 from binfmt_setup.model.shell import typed
 
 if TYPE_CHECKING:
@@ -37,6 +38,12 @@ def install(facts: HostFacts) -> tuple[str, ...]:
     return ("binfmt-setup", "install", *private, *persist)
 
 
+def _install_with(facts: HostFacts, *options: str) -> tuple[str, ...]:
+    """The same with more options."""
+    command = install(facts)
+    return (*command[:2], *options, *command[2:])
+
+
 def install_command(facts: HostFacts, platform: Platform, *options: str) -> Remedy:
     """The one command that makes a platform run on this host, QEMU included.
 
@@ -44,8 +51,7 @@ def install_command(facts: HostFacts, platform: Platform, *options: str) -> Reme
     """
     if facts.out_of_reach:
         return Remedy(("binfmt-setup", "install"), platform.name, on_host=True)
-    command, complete, first = install(facts), True, ""
-    command = (*command[:2], *options, *command[2:])
+    command, complete, first = _install_with(facts, *options), True, ""
     if not choice.choose(facts, platform.target):
         manager = package_manager(facts.distribution)
         complete = manager is not None and manager.runs
@@ -92,15 +98,36 @@ def why_not(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Finding
         )  # fmt: skip
     if probe.limit:
         return Finding(known.CallerLimit(probe.limit), name, seen=(probe,))
-    if probe.timed_out:
-        again = Remedy(("binfmt-setup", "check"), name)
-        return Finding(known.ProbeTimeout(), name, again, (probe,))
     if handler is None:
         return _no_handler(facts, platform, probe)
-    if probe.errno == errno.ELOOP:
-        fact = known.NativeRegistered(handler.name)
-        return Finding(fact, name, removal(handler), (probe, handler))
+    if probe.timed_out:
+        fact = known.ProbeTimeout(handler.interpreter)
+        return Finding(fact, name, _another_emulator(facts, platform, handler, probe), (probe,))
+    catcher = native_catcher(facts) if probe.errno == errno.ELOOP else None
+    if catcher is not None:
+        caught = known.NativeRegistered(catcher.name)
+        return Finding(caught, name, removal(catcher), (probe, catcher))
     return _bad_handler(facts, platform, handler, probe)
+
+
+def native_catcher(facts: HostFacts) -> Entry | None:
+    """The entry that takes the host's own programs: with it no program starts any more."""
+    native = facts.kernel.native
+    return facts.registry.handler(native.magic) if native else None
+
+
+def _another_emulator(
+    facts: HostFacts, platform: Platform, handler: Entry, probe: ProbeResult
+) -> Remedy:
+    """What puts another emulator in the place of one that is at fault.
+
+    Where an install would take the very same file again, the user has to bring another one.
+    """
+    at_fault = {probe.pinned or facts.emulators.identity_at(handler.interpreter)}
+    chosen = choice.choose(facts, platform.target)
+    if chosen is None or chosen.identity not in at_fault:
+        return install_command(facts, platform)
+    return Remedy(_install_with(facts, "--qemu", "DIR"), platform.name, complete=False)
 
 
 def _no_handler(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Finding:
@@ -118,7 +145,7 @@ def _no_handler(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Fin
             other.name, target.name, other.registration.magic.hex(), target.magic.hex()
         )
         return Finding(fact, name, install)
-    if probe.errno not in (0, errno.ENOEXEC):
+    if probe.timed_out or probe.errno not in (0, errno.ENOEXEC):
         return Finding(known.ProbeFailed(probe.why()), name, install, (probe,))
     if facts.registry.mount.state == "mounted" and not choice.choose(facts, target):
         return no_emulator(facts, platform)
@@ -155,8 +182,11 @@ def _bad_handler(
     own = facts.registry.entry(platform.target.entry_name)
     refused = choice.refusal(facts, path, facts.emulators.at(path))
     fact: Fact
+    gone = isinstance(facts.emulators.at(path), Absent) and not facts.process.container
     if handler.name != platform.target.entry_name and own is not None:
         fact = known.EntryShadowed(handler.name, own.name)
+    elif "F" not in handler.flags and gone:
+        fact = known.EntryInterpreterGone(handler.name, path)
     elif "F" not in handler.flags:
         fact = known.FlagFMissing(handler.name, path)
     elif isinstance(refused, Dynamic):
@@ -169,6 +199,5 @@ def _bad_handler(
         install = Remedy(("journalctl", "-k", "-g", "denied"))
     else:
         fact = known.ProbeFailed(probe.why(), path)
-        command = ("binfmt-setup", "install", "--qemu", "DIR")
-        install = Remedy(command, platform.name, complete=False)
+        install = _another_emulator(facts, platform, handler, probe)
     return Finding(fact, platform.name, install, (probe, handler))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from binfmt_setup.model.records import Record
+from binfmt_setup.model.records import Record, replace
 from binfmt_setup.model.shell import typed
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class Fact(Record):
     """
 
     code = ""
+    sudo_helps = True
 
     @property
     def severity(self) -> Severity:
@@ -53,10 +54,11 @@ class Note(Fact):
 class Remedy(Record):
     """The command that removes a cause, as data.
 
-    `platform` is its last argument, so that one command serves several platforms. A command
-    that is not `complete` holds a word that the user has to fill in. `on_host` says that it
-    helps outside of this container only. `first` is what has to be done by hand before, in the
-    words of the package manager; without a command it is all that has to be done.
+    `platform` is its last argument, or `platforms` are its last ones, so that one command serves
+    several. A command that is not `complete` holds a word that the user has to fill in. `on_host`
+    says that it helps outside of this container only. `first` is what has to be done by hand
+    before, in the words of the package manager; without a command it is all that has to be done.
+    `sudo` says that whoever asks has not the rights for it.
     """
 
     command: tuple[str, ...] = ()
@@ -64,11 +66,19 @@ class Remedy(Record):
     complete: bool = True
     on_host: bool = False
     first: str = ""
+    platforms: tuple[str, ...] = ()
+    sudo: bool = False
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """All platforms that it is for."""
+        return (self.platform, *self.platforms) if self.platform else self.platforms
 
     @property
     def argv(self) -> tuple[str, ...]:
         """The whole command."""
-        return (*self.command, self.platform) if self.platform else self.command
+        rights = ("sudo",) if self.sudo else ()
+        return (*rights, *self.command, *self.named)
 
 
 def shell(line: str) -> Remedy:
@@ -79,6 +89,10 @@ def shell(line: str) -> Remedy:
 def printed(argv: tuple[str, ...]) -> str:
     """A command as a user types it into a shell."""
     return argv[2] if argv[:2] == ("sh", "-c") else typed(argv)
+
+
+_NEED_NO_ROOT = (("binfmt-setup", "check"), ("ls",))
+"""How commands begin that anybody may run."""
 
 
 class Finding(Record):
@@ -103,3 +117,13 @@ class Finding(Record):
     def severity(self) -> Severity:
         """How bad it is here."""
         return "info" if self.eased and self.fact.severity == "error" else self.fact.severity
+
+
+def for_user(finding: Finding, uid: int) -> Finding:
+    """The finding as it is told to a user: who is not root needs sudo for what changes a host."""
+    remedy = finding.remedy
+    if uid == 0 or remedy is None or not remedy.command or not finding.fact.sudo_helps:
+        return finding
+    if any(remedy.command[: len(start)] == start for start in _NEED_NO_ROOT):
+        return finding
+    return replace(finding, remedy=replace(remedy, sudo=True))

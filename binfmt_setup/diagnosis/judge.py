@@ -21,15 +21,17 @@ from binfmt_setup.diagnosis.failed_probes import (
     install,
     install_command,
     no_emulator,
+    removal,
     why_not,
 )
-from binfmt_setup.diagnosis.finding import Finding, Remedy, shell
+from binfmt_setup.diagnosis.finding import Finding, Remedy, for_user, shell
 from binfmt_setup.diagnosis.verdict import How, PlatformState, Verdict
 from binfmt_setup.diagnosis.working_entries import handler_findings
 from binfmt_setup.emulators import choice
 from binfmt_setup.model.binfmt_d import PROBLEMS_KEPT
 from binfmt_setup.model.mountinfo import BINFMT_MISC
-from binfmt_setup.model.reading import Unreadable
+from binfmt_setup.model.reading import Absent, Unreadable
+from binfmt_setup.model.records import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -49,12 +51,20 @@ _CURED_BY_INSTALL = frozenset(("automount-only", "not-mounted"))
 
 
 def judge(
-    facts: HostFacts, wished: Sequence[Platform], probes: Mapping[str, ProbeResult]
-) -> Verdict:
-    """The verdict on the wished platforms and on the host as far as they depend on it."""
+    facts: HostFacts, wished: Sequence[Platform], probes: Mapping[str, ProbeResult], *,
+    named: bool = False,
+) -> Verdict:  # fmt: skip
+    """The verdict on the wished platforms and on the host as far as they depend on it.
+
+    Where they were `named`, what cures the host is for these platforms alone.
+    """
     results = [p for w in wished if (p := probes.get(w.probe)) and not p.not_run]
     isolation = tuple(dict.fromkeys(word for p in results for word in p.isolation))
-    host = tuple(_host_findings(facts, results))
+    broken = (w for w in wished if not ((p := probes.get(w.probe)) and p.ok))
+    asked = tuple(broken) if named else ()
+    uid = facts.process.effective_uid
+    found = (*_host_findings(facts, results, asked), *_orphans(facts, wished))
+    host = tuple(for_user(finding, uid) for finding in found)
     explained = frozenset(finding.code for finding in host if finding.severity == "error")
     states = (_platform_state(facts, p, probes.get(p.probe), explained) for p in wished)
     return Verdict(tuple(states), host, isolation)
@@ -73,7 +83,9 @@ def knows_f(facts: HostFacts, *, emulated: bool) -> Source | None:
     return "version" if facts.kernel.version >= FIRST_KERNEL_WITH_F else None
 
 
-def _host_findings(facts: HostFacts, probes: Sequence[ProbeResult]) -> Iterator[Finding]:
+def _host_findings(
+    facts: HostFacts, probes: Sequence[ProbeResult], asked: Sequence[Platform]
+) -> Iterator[Finding]:
     """What is wrong with the host as a whole; harmless where everything runs anyway.
 
     A container sees no registry and yet runs foreign programs through the host's.
@@ -81,7 +93,7 @@ def _host_findings(facts: HostFacts, probes: Sequence[ProbeResult]) -> Iterator[
     if not facts.live and not facts.kernel.release:
         return
     broken = any(not probe.ok for probe in probes)
-    yield from _kernel_findings(facts, probes, broken=broken)
+    yield from _kernel_findings(facts, probes, asked, broken=broken)
     if facts.registry.mount.read_only and facts.registry.mount.state == "mounted":
         yield Finding(known.ReadOnly(), remedy=Remedy(("mount", "-o", "remount,rw", BINFMT_MISC)))
     if not facts.process.initial_namespace:
@@ -141,7 +153,7 @@ def _invalid_lines(config: ConfigFile) -> Iterator[Finding]:
 
 
 def _kernel_findings(
-    facts: HostFacts, probes: Sequence[ProbeResult], *, broken: bool
+    facts: HostFacts, probes: Sequence[ProbeResult], asked: Sequence[Platform], *, broken: bool
 ) -> Iterator[Finding]:
     """The one root cause in the way to a registry: kernel, module, mount, switch."""
     emulated = any(probe.ok and not probe.native for probe in probes)
@@ -150,18 +162,46 @@ def _kernel_findings(
     elif facts.kernel.support == "absent":
         yield Finding(known.BinfmtMissing(broken, facts.kernel.release))
     elif facts.registry.mount.state == "automount":
-        yield Finding(known.AutomountOnly(broken), remedy=Remedy(install(facts)))
+        yield Finding(known.AutomountOnly(broken), remedy=_install_for(facts, asked))
     elif facts.registry.mount.state == "absent":
-        yield _not_mounted(facts, broken=broken)
+        yield _not_mounted(facts, asked, broken=broken)
     elif facts.registry.enabled is False:
         yield Finding(known.GloballyDisabled(), remedy=shell(f"echo 1 > {entry_path('status')}"))
 
 
-def _not_mounted(facts: HostFacts, *, broken: bool) -> Finding:
+def _not_mounted(facts: HostFacts, asked: Sequence[Platform], *, broken: bool) -> Finding:
     if not facts.out_of_reach:
-        return Finding(known.RegistryNotMounted(broken), remedy=Remedy(install(facts)))
+        return Finding(known.RegistryNotMounted(broken), remedy=_install_for(facts, asked))
     fact = known.RegistryOutOfReach(broken, facts.process.container)
-    return Finding(fact, remedy=Remedy(("binfmt-setup", "install"), on_host=True))
+    return Finding(fact, remedy=_install_for(facts, asked))
+
+
+def _install_for(facts: HostFacts, asked: Sequence[Platform]) -> Remedy:
+    """The install that cures a host, for what was asked about and not for everything else."""
+    if not asked:
+        command = ("binfmt-setup", "install") if facts.out_of_reach else install(facts)
+        return Remedy(command, on_host=facts.out_of_reach)
+    lacking = (p for p in asked if not choice.choose(facts, p.target))
+    one = install_command(facts, next(lacking, asked[0]))
+    return replace(one, platform="", platforms=tuple(platform.name for platform in asked))
+
+
+def _orphans(facts: HostFacts, wished: Sequence[Platform]) -> Iterator[Finding]:
+    """Entries whose program is gone; those of a platform in question are judged with it.
+
+    A container may see the entries of its host, and not the programs. A path that leads each
+    process elsewhere says nothing.
+    """
+    if facts.process.container or not facts.process.initial_namespace:
+        return
+    judged = {facts.registry.handler(platform.header) for platform in wished}
+    for entry in facts.registry.entries:
+        path = entry.interpreter
+        of_each_process = not path.startswith("/") or path.startswith("/proc/")
+        held = "F" in entry.flags or not entry.enabled or entry in judged or of_each_process
+        if not held and isinstance(facts.emulators.at(path), Absent):
+            orphan = known.OrphanedEntry(entry.name, path)
+            yield Finding(orphan, remedy=removal(entry), seen=(entry,))
 
 
 def _platform_state(
@@ -187,7 +227,7 @@ def _platform_state(
         pinned_version=state.pinned_version,
         disk_version=state.disk_version,
         persistent=state.persistent,
-        findings=tuple(found),
+        findings=tuple(for_user(finding, facts.process.effective_uid) for finding in found),
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.diagnosis import known
 from binfmt_setup.diagnosis.failed_probes import mending, removal
-from binfmt_setup.diagnosis.finding import Finding, Remedy
+from binfmt_setup.diagnosis.finding import Finding, Remedy, for_user
 from binfmt_setup.diagnosis.judge import not_read
 from binfmt_setup.diagnosis.ownership import owner_of
 from binfmt_setup.diagnosis.verdict import Verdict
@@ -44,7 +44,9 @@ def security_verdict(
 
     The probes of what is emulated tell which files the kernel really runs.
     """
-    return Verdict(findings=(*_findings(facts), *_pinned_findings(facts, emulated, probes)))
+    uid = facts.process.effective_uid
+    found = (*_findings(facts), *_pinned_findings(facts, emulated, probes))
+    return Verdict(findings=tuple(for_user(finding, uid) for finding in found))
 
 
 def _findings(facts: HostFacts) -> Iterator[Finding]:
@@ -176,7 +178,7 @@ def _interpreter_findings(facts: HostFacts, entry: Entry) -> Iterator[Finding]:
         yield from _place_findings(entry, found)
     else:
         unread = known.InterpreterUnreadable(entry.name, path, found)
-        as_root = Remedy(("sudo", "binfmt-setup", "check", "--security"))
+        as_root = Remedy(("binfmt-setup", "check", "--security"), sudo=True)
         yield Finding(unread, remedy=as_root, seen=(entry,))
 
 

@@ -14,6 +14,7 @@ from binfmt_setup.diagnosis import known
 from binfmt_setup.diagnosis.failed_probes import install_command, mending, removal
 from binfmt_setup.diagnosis.finding import Finding, Remedy
 from binfmt_setup.diagnosis.ownership import owner_of
+from binfmt_setup.emulators import choice
 from binfmt_setup.model.interpreter import Interpreter
 from binfmt_setup.model.reading import Absent
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from binfmt_setup.boot.survival import Lost
     from binfmt_setup.model.binfmt_d import ConfigFile
     from binfmt_setup.model.facts import HostFacts
-    from binfmt_setup.model.registration import Entry
+    from binfmt_setup.model.registration import Entry, Registration
     from binfmt_setup.model.targets import Platform
     from binfmt_setup.system.probes import ProbeResult
 
@@ -111,11 +112,25 @@ def _made_to_last(facts: HostFacts, platform: Platform, problem: Lost) -> Remedy
     return Remedy(command) if command else install_command(facts, platform)
 
 
-def _reload_command(facts: HostFacts, config: ConfigFile, platform: Platform) -> Remedy:
-    """What makes kernel and file agree: our own file follows, another one is loaded again."""
-    if config.owned or not facts.boot.systemd_binfmt:
-        return install_command(facts, platform)
-    return Remedy((facts.boot.systemd_binfmt, config.path))
+def _reload_command(
+    facts: HostFacts, config: ConfigFile, at_boot: Registration, platform: Platform
+) -> Remedy:
+    """What makes kernel and file agree: a file that would do is loaded again.
+
+    Where it would not (F is lost, its program is gone), loading it ends what works now: then an
+    install writes a file that goes before it, as it does for a file of its own.
+    """
+    found = facts.emulators.at(at_boot.interpreter)
+    does = "F" in at_boot.flags and at_boot.matches(platform.header)
+    if (
+        not config.owned
+        and not config.problems
+        and does
+        and choice.may_register(facts, at_boot.interpreter, found)
+        and facts.boot.systemd_binfmt
+    ):
+        return Remedy((facts.boot.systemd_binfmt, config.path))
+    return install_command(facts, platform)
 
 
 def _differing_config(facts: HostFacts, platform: Platform, handler: Entry) -> Iterator[Finding]:
@@ -127,5 +142,5 @@ def _differing_config(facts: HostFacts, platform: Platform, handler: Entry) -> I
     now = handler.registration
     same = (now.interpreter, now.flags, now.pattern)
     if same != (at_boot.interpreter, at_boot.flags, at_boot.pattern):
-        reload = _reload_command(facts, config, platform)
+        reload = _reload_command(facts, config, at_boot, platform)
         yield Finding(known.ConfigDiffers(config.path, at_boot), platform.name, reload, (handler,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from binfmt_setup.diagnosis.failed_probes import install
 from binfmt_setup.diagnosis.ownership import owner_of
 from binfmt_setup.explain.abi import kernel_refusal, machine_words
 from binfmt_setup.explain.explanation import Failure
@@ -129,37 +130,55 @@ def _hints(facts: HostFacts, seen: Explanation) -> list[str]:
     """The commands that help, the one for the cause first."""
     failure = seen.failure
     hints = [] if failure is None else _remedies(facts, seen, failure)
-    platform, handler = _platform(seen), seen.handler
-    if failure is not None or platform is None or handler is None:
+    emulate, handler = _install(facts, seen), seen.handler
+    if failure is not None or not emulate or handler is None:
         return hints
     if seen.container not in ("", "runs"):
-        hints.append(f"run: binfmt-setup install {platform}   (registers it with the F flag)")
+        hints.append(f"{emulate}   (registers it with the F flag)")
     elif isinstance(facts.emulators.at(handler.interpreter), Absent):
-        hints.append(f"run: binfmt-setup install {platform}   (to keep it over a reboot)")
+        hints.append(f"{emulate}   (to keep it over a reboot)")
     return hints
+
+
+def _run(facts: HostFacts, command: str) -> str:
+    """A command that changes the host, as this user has to type it."""
+    if facts.process.effective_uid == 0:
+        return f"run: {command}"
+    words = f"sh -c {shlex.quote(command)}" if ">" in command or "&" in command else command
+    return f"run: sudo {words}"
+
+
+def _install(facts: HostFacts, seen: Explanation, *options: str) -> str:
+    """The install that makes the program run; empty where emulation is not what it lacks."""
+    platform = _platform(facts, seen)
+    command = install(facts)
+    words = (*command[:2], *options, *command[2:], str(platform))
+    return _run(facts, shlex.join(words)) if platform else ""
 
 
 def _remedies(facts: HostFacts, seen: Explanation, failure: Failure) -> list[str]:
     """What to do about a failure; empty where the file itself has to change."""
     file = shlex.quote(seen.steps[-1].found.path)
-    install = f"run: binfmt-setup install {platform}" if (platform := _platform(seen)) else ""
+    emulate = _install(facts, seen)
     candidates = seen.steps[-1].candidates
     off = next((c.entry.name for c in candidates if c.state == "disabled"), "")
     handler = seen.handler.name if seen.handler else ""
     table = {
-        "entry-missing": [_take_over(facts, seen) or install],
-        "not-mounted": [install or "run: binfmt-setup install"],
-        "flag-f-missing": [install],
-        "interpreter-dynamic": [install],
-        "entry-disabled": [f"run: echo 1 > {BINFMT_MISC}/{off}"],
+        "entry-missing": [_take_over(facts, seen) or emulate],
+        "not-mounted": [emulate or _run(facts, "binfmt-setup install")],
+        "flag-f-missing": [emulate],
+        "interpreter-dynamic": [emulate],
+        "entry-disabled": [_run(facts, f"echo 1 > {BINFMT_MISC}/{off}")],
         "globally-disabled": [
-            f"run: echo 1 > {BINFMT_MISC}/status",
-            "" if not off or _entry_is_on(facts, off) else f"run: echo 1 > {BINFMT_MISC}/{off}",
+            _run(facts, f"echo 1 > {BINFMT_MISC}/status"),
+            ""
+            if not off or _entry_is_on(facts, off)
+            else _run(facts, f"echo 1 > {BINFMT_MISC}/{off}"),
         ],
-        "not-executable": [f"run: chmod +x {file}"],
-        "noexec": [f'run: mount -o remount,exec "$(findmnt -no TARGET -T {file})"'],
+        "not-executable": [_executable(facts, seen.steps[-1].found)],
+        "noexec": [_run(facts, f'mount -o remount,exec "$(findmnt -no TARGET -T {file})"')],
         "carriage-return": [f"run: sed -i 's/\\r$//' {shlex.quote(seen.path)}"],
-        "loop": [f"run: echo -1 > {BINFMT_MISC}/{handler}"] if handler else [],
+        "loop": [_run(facts, f"echo -1 > {BINFMT_MISC}/{handler}")] if handler else [],
         "loader-missing": _loader_remedies(facts, seen),
     }
     return [hint for hint in table.get(failure.code, []) if hint]
@@ -167,11 +186,19 @@ def _remedies(facts: HostFacts, seen: Explanation, failure: Failure) -> list[str
 
 def _take_over(facts: HostFacts, seen: Explanation) -> str:
     """The command where somebody else's entry takes a target's usual programs, but not this one."""
-    platform = _platform(seen)
+    platform = _platform(facts, seen)
     usual = facts.registry.handler(platform.header) if platform else None
     if usual is None or owner_of(facts, usual).ours:
         return ""
-    return f"run: binfmt-setup install --take-over {platform}"
+    return _install(facts, seen, "--take-over")
+
+
+def _executable(facts: HostFacts, found: Specimen) -> str:
+    """The executable bit, for what runs once it has it."""
+    taken = facts.registry.handler(found.head) is not None
+    if found.elf is not None or found.script is not None or taken:
+        return f"run: chmod +x {shlex.quote(found.path)}"
+    return f"it would not run with that bit either: it is {format_words(found)}"
 
 
 def _entry_is_on(facts: HostFacts, name: str) -> bool:
@@ -185,26 +212,34 @@ def _loader_remedies(facts: HostFacts, seen: Explanation) -> list[str]:
         return [f"{seen.tree} has no C library for it: is this the root it was made for?"]
     hints = []
     debian = {facts.distribution.id, *facts.distribution.like} & {"debian", "ubuntu"}
-    platform = _platform(seen)
+    platform = _platform(facts, seen)
     names = platform.variant.debian if platform else ()
     if "ld-musl" in seen.loader:
         hints.append("it is a program for musl (Alpine): run it in a root of its own")
     elif debian and names:
         name = names[0]
         hints.append(
-            f"run: dpkg --add-architecture {name} && apt-get update && "
-            f"apt-get install -y libc6:{name}"
+            _run(
+                facts,
+                f"dpkg --add-architecture {name} && apt-get update && "
+                f"apt-get install -y libc6:{name}",
+            )
         )
     path = shlex.quote(seen.path)
     hints.append(f"for a program of another root: binfmt-setup explain --chroot DIR {path}")
     return hints
 
 
-def _platform(seen: Explanation) -> Platform | None:
-    """The platform to install for the program that has to be emulated."""
-    elf = next((step.found.elf for step in seen.steps if step.found.elf is not None), None)
+def _platform(facts: HostFacts, seen: Explanation) -> Platform | None:
+    """The platform to install for the program that has to be emulated.
+
+    What an entry starts is the interpreter of a file, and no program to be emulated.
+    """
+    taken = next((at for at, step in enumerate(seen.steps, 1) if step.handler), len(seen.steps))
+    elves = (step.found.elf for step in seen.steps[:taken])
+    elf = next((elf for elf in elves if elf is not None), None)
     target = elf.target if elf else None
-    return _variant(seen, target) if target else None
+    return _variant(seen, target) if target and target != facts.kernel.native else None
 
 
 def _variant(seen: Explanation, target: Target) -> Platform:

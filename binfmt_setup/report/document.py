@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Entry
-    from binfmt_setup.report.result import Json
 
 SCHEMA_VERSION = 1
+Json = dict[str, object]
+"""A JSON object; what it holds is fixed by the schema, which the tests hold it to."""
 
 
 def document(result: Result) -> Json:

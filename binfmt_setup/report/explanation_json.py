@@ -10,7 +10,7 @@ from binfmt_setup.report.specimen_words import described, field_name
 if TYPE_CHECKING:
     from binfmt_setup.explain.explanation import Explanation, Step
     from binfmt_setup.explain.specimen import Specimen
-    from binfmt_setup.report.result import Json
+    from binfmt_setup.report.document import Json
 
 
 def explanation_row(seen: Explanation) -> Json:

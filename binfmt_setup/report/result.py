@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from binfmt_setup.explain.explanation import Explanation
     from binfmt_setup.model.facts import HostFacts
 
-Json = dict[str, object]
-"""A JSON object; what it holds is fixed by the schema, which the tests hold it to."""
-
 
 class Result(Record):
     """The answer of a command that reports what it read; `command` is its name in JSON."""

@@ -138,7 +138,32 @@ def test_nothing_is_registered(scene: Scene) -> None:
     assert answer.said["container"] == "exec format error"
     hints = answer.said["hints"]
     assert isinstance(hints, list)
-    assert f"run: binfmt-setup install {FOREIGN.platforms[0].name}" in hints
+    here = "run: binfmt-setup install --private --no-persist"
+    assert f"{here} {FOREIGN.platforms[0].name}" in hints
+
+
+def test_no_emulator_is_advised_for_what_is_not_to_be_emulated(scene: Scene) -> None:
+    """A compiled Python file, a Windows program: their entries start a program of the host."""
+    for name, magic in (("pyc", b"\xa7\x0d\x0d\x0a"), ("windows", b"MZ")):
+        scene.register.append(Registration(name, "/bin/true", "", magic).line)
+    compiled = scene.put("a.pyc", b"\xa7\x0d\x0d\x0a" + bytes(12))
+    for answer in scene.ask(compiled, scene.put("a.exe", b"MZ" + bytes(62))):
+        assert answer.said["runs"] is True
+        assert answer.said["container"] != "runs"
+        assert answer.said["hints"] == []
+
+
+def test_the_executable_bit_is_advised_where_it_helps(scene: Scene) -> None:
+    text = scene.put("notes", "text\n", 0o644)
+    script = scene.put("script", "#!/bin/sh\n", 0o644)
+    program = scene.put("hello", probe(), 0o644)
+    hints = [answer.said["hints"] for answer in scene.ask(text, script, program)]
+    assert hints[0] == ["it would not run with that bit either: it is text without a `#!` line"]
+    assert hints[1] == [f"run: chmod +x {script}"]
+    assert hints[2] == [f"run: chmod +x {program}"]
+    # What is told, word for word.
+    Path(script).chmod(0o755)
+    assert scene.ask(script)[0].said["runs"] is True
 
 
 def test_without_f_a_chroot_finds_no_interpreter(scene: Scene) -> None:

@@ -19,7 +19,7 @@ from binfmt_setup.explain.explanation import Cause
 from binfmt_setup.explain.reasoning import explain
 from binfmt_setup.explain.specimen import Specimen, look_at, script_of
 from binfmt_setup.model.elf import identify
-from binfmt_setup.model.facts import Distribution, HostFacts, KernelFacts
+from binfmt_setup.model.facts import Distribution, HostFacts, KernelFacts, ProcessFacts
 from binfmt_setup.model.interpreter import EmulatorFacts, Interpreter
 from binfmt_setup.model.mountinfo import BinfmtMount
 from binfmt_setup.model.records import replace
@@ -359,3 +359,17 @@ def test_an_offline_tree_has_its_own_registry(tmp_path: Path) -> None:
     assert_fits(document)
     assert document["explanation"]["handler"] == "qemu-aarch64"
     assert document["explanation"]["runs"] is True
+
+
+def test_who_is_not_root_is_told_of_sudo() -> None:
+    host, probe = Host(), str(PROBES / "aarch64")
+
+    def look(path: str) -> Specimen:
+        return look_at(host, path)
+
+    for uid, start in ((0, "run: binfmt-setup"), (1000, "run: sudo binfmt-setup")):
+        facts = HostFacts("/", kernel=KernelFacts("6.1", "x86_64"), process=ProcessFacts(uid))
+        mounted = RegistryFacts(BinfmtMount("mounted"), enabled=True, listing=None)
+        seen = replace(facts, registry=mounted)
+        said = explain(seen, probe, look=look, look_on_host=look, prove=lambda _: None)
+        assert said.hints[0].startswith(f"{start} install")

@@ -40,6 +40,22 @@ class PinnedInterpreterGone(InterpreterMissing):
         return "warning"
 
 
+class EntryInterpreterGone(InterpreterMissing):
+    """What an entry without F names is not there: its programs cannot start."""
+
+    entry: str
+    interpreter: str
+
+
+class OrphanedEntry(EntryInterpreterGone):
+    """The same of an entry that no platform in question needs."""
+
+    @property
+    def severity(self) -> Severity:
+        """What it takes does not run, which nobody asked about."""
+        return "warning"
+
+
 class InterpreterNotHere(InterpreterMissing):
     """What the kernel runs for an entry cannot be looked at."""
 

@@ -40,9 +40,10 @@ class CallerLimit(Fact):
 
 
 class ProbeTimeout(Fact):
-    """The probe was ended."""
+    """The probe was ended; `interpreter` ran it."""
 
     code = "probe-timeout"
+    interpreter: str
 
 
 class ProbeFailed(Fact):

@@ -144,9 +144,10 @@ class Unjudged(Risk):
 
 
 class NativeRegistered(Fact):
-    """An entry catches the host's own programs."""
+    """An entry catches the host's own programs: none starts any more, sudo neither."""
 
     code = "native-registered"
+    sudo_helps = False
     entry: str
 
 

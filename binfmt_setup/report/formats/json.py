@@ -9,8 +9,9 @@ from binfmt_setup.report.formats.interface import OutputFormat
 
 if TYPE_CHECKING:
     from binfmt_setup.model.errors import BinfmtSetupError
+    from binfmt_setup.report.document import Json
     from binfmt_setup.report.formats.interface import Showing
-    from binfmt_setup.report.result import Json, Result
+    from binfmt_setup.report.result import Result
 
 
 class JsonFormat(OutputFormat):

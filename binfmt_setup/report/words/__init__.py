@@ -49,12 +49,13 @@ def told(words: Words, remedy: Remedy | None, platforms: Sequence[str] = ()) -> 
     """What to do, for the platforms of a remedy or for several."""
     if remedy is None:
         return words.advice and words.advice + words.note
-    argv = (*remedy.command, *platforms) if platforms else remedy.argv
+    if platforms:
+        remedy = replace(remedy, platform="", platforms=tuple(platforms))
     if not remedy.command:
         return remedy.first
     advice = words.advice or ("run on the host" if remedy.on_host else "run")
     advice = f"{remedy.first}; then {advice}" if remedy.first else advice
-    return f"{advice}: {printed(argv)}{words.note}"
+    return f"{advice}: {printed(remedy.argv)}{words.note}"
 
 
 def evidence(finding: Finding) -> str:
@@ -90,20 +91,27 @@ def remedies(findings: Sequence[Finding]) -> list[str]:
         if finding.severity == "info" or not (remedy or said.advice):
             continue
         advice = Words("", said.advice, note=said.note)
-        names = merged.setdefault((advice, replace(remedy, platform="") if remedy else None), [])
-        if remedy and remedy.platform and remedy.platform not in names:
-            names.append(remedy.platform)
-    for_platforms = [remedy for (_, remedy), names in merged.items() if remedy and names]
+        plain = replace(remedy, platform="", platforms=()) if remedy else None
+        names = merged.setdefault((advice, plain), [])
+        if remedy:
+            names += [name for name in remedy.named if name not in names]
+    for_platforms = [(remedy, names) for (_, remedy), names in merged.items() if remedy and names]
     return [
         told(advice, remedy, names)
         for (advice, remedy), names in merged.items()
-        if names or remedy is None or not _contained(remedy, for_platforms)
+        if remedy is None or not _contained(remedy, names, for_platforms)
     ]
 
 
-def _contained(remedy: Remedy, others: Sequence[Remedy]) -> bool:
+def _contained(
+    remedy: Remedy, names: Sequence[str], others: Sequence[tuple[Remedy, Sequence[str]]]
+) -> bool:
     """Whether another command does it in passing: an install mounts the registry on its way."""
     if remedy.command[:2] != ("binfmt-setup", "install"):
         return False
     length = len(remedy.command)
-    return any(other.command[:length] == remedy.command for other in others)
+    return any(
+        other.command[:length] == remedy.command and set(names) <= set(others_names)
+        for other, others_names in others
+        if other != remedy
+    )

@@ -55,6 +55,14 @@ def _(fact: known.PinnedInterpreterGone) -> Words:
     )
 
 
+@tells(known.EntryInterpreterGone, known.OrphanedEntry)
+def _(fact: known.EntryInterpreterGone) -> Words:
+    return Words(
+        f"entry {fact.entry} names {fact.interpreter}, which does not exist: the files that it "
+        "takes do not run"
+    )
+
+
 @tells(known.InterpreterNotHere)
 def _(fact: known.InterpreterNotHere) -> Words:
     return Words(

@@ -45,8 +45,8 @@ def why_unproven(fact: known.NotProbed) -> str:
 
 
 @tells(known.ProbeTimeout)
-def _(_fact: known.ProbeTimeout) -> Words:
-    return Words("the probe did not end in time", "run again when the host is less busy")
+def _(fact: known.ProbeTimeout) -> Words:
+    return Words(f"{fact.interpreter}: the probe did not end in time")
 
 
 @tells(known.ProbeFailed)

@@ -139,7 +139,10 @@ def _(fact: known.MoreUnreadable) -> Words:
 
 @tells(known.NativeRegistered)
 def _(fact: known.NativeRegistered) -> Words:
-    return Words(f"entry {fact.entry} catches the host's own programs")
+    return Words(
+        f"entry {fact.entry} catches the host's own programs",
+        note="   (in a shell of root's that runs already: no program starts while it is there)",
+    )
 
 
 @tells(known.NativeCaught)

@@ -54,7 +54,8 @@ class ProbeResult(Record):
     @property
     def arguments_shifted(self) -> bool:
         """Kernel and QEMU disagree about the P flag: the program got other arguments."""
-        return "argc" in self.fields and self.fields["argc"] != "2"
+        ran = self.fields.get("target") == self.probe  # and not what took its place
+        return ran and self.fields.get("argc", "2") != "2"
 
     @property
     def argv0_kept(self) -> bool:

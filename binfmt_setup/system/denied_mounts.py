@@ -1,0 +1,82 @@
+"""Why root may not mount here: which of the things that a mount needs is lacking.
+
+The kernel says EPERM to all of them. A container that looks like a privileged one may lack a
+capability, or be kept from mounting by a filter, or its mounts are another namespace's.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from binfmt_setup.model.errors import EnvironmentUnfit, PrivilegesMissing
+from binfmt_setup.model.facts import is_initial_namespace, version_pair
+
+if TYPE_CHECKING:
+    from binfmt_setup.system.host import Host
+
+_SYS_ADMIN = 1 << 21  # CAP_SYS_ADMIN (linux/capability.h)
+_NS_GET_USERNS = 0xB701  # ioctl_nsfs(2): whose a namespace is
+_FIRST_KERNEL_WITH_OWN_REGISTRIES = (6, 7)
+
+
+def why_denied(host: Host, what: str) -> EnvironmentUnfit | PrivilegesMissing:
+    """The typed error for a mount that ended in EPERM or EACCES."""
+    if os.geteuid() != 0:
+        return PrivilegesMissing(what, hint="run it as root: sudo binfmt-setup …")
+    cause, hint = _cause(host)
+    return EnvironmentUnfit(f"{what}: {cause}", hint=hint, code="access-denied")
+
+
+def _cause(host: Host) -> tuple[str, str]:
+    """What is lacking, and what gives it."""
+    status = dict(
+        line.split(":", 1) for line in host.text("/proc/self/status").splitlines() if ":" in line
+    )
+    if not int(status.get("CapEff", "0"), 16) & _SYS_ADMIN:
+        return "root has no CAP_SYS_ADMIN here, as in a container that is not privileged", (
+            "run it on the host, or start the container with docker run --privileged"
+        )
+    whole = is_initial_namespace(host.text("/proc/self/uid_map"))
+    if not whole and _mounts_are_others():
+        return "the mounts here belong to another user namespace than this one", (
+            "start with a mount namespace of its own: unshare --user --map-root-user --mount"
+        )
+    release = host.text("/proc/sys/kernel/osrelease").strip()
+    if not whole and version_pair(release) < _FIRST_KERNEL_WITH_OWN_REGISTRIES:
+        return f"this is a user namespace, and Linux {release} has one registry for all", (
+            "run it on the host: Linux 6.7 is the first with a registry for each user namespace"
+        )
+    profile = host.text("/proc/self/attr/current").strip("\0\n ")
+    if profile.endswith("(enforce)"):
+        return f"the AppArmor profile {profile} may forbid it", (
+            "run it on the host, or start the container with --security-opt apparmor=unconfined"
+        )
+    if status.get("Seccomp", "").strip() == "2":
+        return "a seccomp filter is set, as in a container, and may forbid mount", (
+            "run it on the host, or start the container with --security-opt seccomp=unconfined"
+        )
+    return "something forbids it that is not visible from here", (
+        "look for denials: journalctl -k -g denied; or run it on the host"
+    )
+
+
+def _mounts_are_others() -> bool:
+    """Whether this process's mount namespace is another user namespace's."""
+    import fcntl
+
+    with suppress(OSError):  # without /proc nothing can be said
+        own = os.stat("/proc/self/ns/user")
+        mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            owner = fcntl.ioctl(mounts, _NS_GET_USERNS)
+        except OSError:  # EPERM: it is one above this one
+            return True
+        finally:
+            os.close(mounts)
+        try:
+            return not os.path.samestat(own, os.fstat(owner))
+        finally:
+            os.close(owner)
+    return False

@@ -1,0 +1,266 @@
+"""Remedies cure: each command that `check` prints is run, word for word, on the real kernel.
+
+What made a platform fail is made here; then every remedy is carried out as it is printed, and
+`check` must be content.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from binfmt_setup.model.registration import Registration
+from binfmt_setup.model.targets import target_named
+from tests.own_namespace import PROBES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.sandbox.conftest import Sandbox
+
+REGISTRY = "/proc/sys/fs/binfmt_misc"
+ARM64 = target_named("aarch64")
+QEMU = "/usr/bin/qemu-aarch64-static"
+PACKAGED = "/usr/lib/binfmt.d/qemu-aarch64.conf"
+Row = dict[str, object]
+CRASHES = "#!/bin/sh\nkill -SEGV $$\n"
+
+
+def entry(interpreter: str, flags: str = "PF", name: str = "qemu-aarch64") -> Registration:
+    return Registration(name, interpreter, flags, ARM64.magic, ARM64.mask)
+
+
+def rows(data: Row, key: str) -> list[Row]:
+    return cast("list[Row]", data[key])
+
+
+def bad(system: Sandbox, *options: str) -> list[Row]:
+    """The findings that are worse than a note."""
+    done = system.tool("check", "arm64", "--format", "json", *options)
+
+    data = cast("Row", json.loads(done.stdout))
+    found = [
+        *rows(data, "findings"),
+        *(f for p in rows(data, "platforms") for f in rows(p, "findings")),
+    ]
+    return [finding for finding in found if finding["severity"] != "info"]
+
+
+def carried_out(system: Sandbox, finding: Row) -> None:
+    """Run the remedy of a finding as it is printed."""
+    remedy = cast("dict[str, list[str] | None] | None", finding["remedy"])
+    assert remedy, finding
+    command = remedy["command"]
+    assert command, finding
+    if command[0] == "binfmt-setup":
+        command = [sys.executable, "-m", "binfmt_setup", *command[1:]]
+    done = system.run(*command)
+    assert done.returncode == 0, (command, done.stdout, done.stderr)
+
+
+def made_static(where: Path, source: Path) -> Path:
+    shutil.copy2(source, where)
+    return where
+
+
+def without_f(system: Sandbox, tmp_path: Path) -> None:
+    del tmp_path
+    system.register(entry(QEMU, "P"))
+
+
+def disabled(system: Sandbox, tmp_path: Path) -> None:
+    del tmp_path
+    system.register(entry(QEMU))
+    system.sh(f"echo 0 > {REGISTRY}/qemu-aarch64")
+
+
+def switched_off(system: Sandbox, tmp_path: Path) -> None:
+    """The switch of this namespace's own registry."""
+    del tmp_path
+    system.register(entry(QEMU))
+    system.sh(f"echo 0 > {REGISTRY}/status")
+
+
+def other_pattern(system: Sandbox, tmp_path: Path) -> None:
+    del tmp_path
+    arm = target_named("arm")
+    system.register(Registration("qemu-aarch64", QEMU, "PF", arm.magic, arm.mask))
+
+
+def a_busybox(system: Sandbox, tmp_path: Path) -> None:
+    system.register(entry(str(shutil.copy2("/bin/busybox", tmp_path / "false")), "F"))
+
+
+def another_program(system: Sandbox, tmp_path: Path) -> None:
+    """It prints what a probe prints, of another architecture."""
+    system.register(entry(str(made_static(tmp_path / "qemu", PROBES / "x86_64")), "F"))
+
+
+def dynamic(system: Sandbox, tmp_path: Path) -> None:
+    del tmp_path
+    system.register(entry("/usr/bin/env", "F"))
+
+
+def for_another_machine(system: Sandbox, tmp_path: Path) -> None:
+    del tmp_path
+    system.register(entry(str(PROBES / "sparc64"), "F"))
+
+
+def foreign_itself(system: Sandbox, tmp_path: Path) -> None:
+    """The emulator is a program of the very architecture that it is to emulate: ELOOP."""
+    del tmp_path
+    system.register(entry(str(PROBES / "aarch64"), "F"))
+
+
+def a_script(system: Sandbox, tmp_path: Path) -> None:
+    script = tmp_path / "qemu-wrapper"
+    script.write_text(CRASHES)
+    script.chmod(0o755)
+    system.register(entry(str(script), "F"))
+
+
+def orphaned(system: Sandbox, tmp_path: Path) -> None:
+    """Its program is gone since, and F does not hold it."""
+    system.register(entry(str(tmp_path / "nowhere"), ""))
+
+
+def shadowed(system: Sandbox, tmp_path: Path) -> None:
+    system.register(entry(QEMU))
+    system.register(entry(str(tmp_path / "nowhere"), "", "my-arm64"))
+
+
+def shadowed_by_a_crash(system: Sandbox, tmp_path: Path) -> None:
+    system.register(entry(QEMU))
+    own = made_static(tmp_path / "box", PROBES / "x86_64")
+    system.register(entry(str(own), "F", "my-arm64"))
+
+
+def pinned_one_is_gone(system: Sandbox, tmp_path: Path) -> None:
+    own = made_static(tmp_path / "qemu", Path(QEMU))
+    system.register(entry(str(own)))
+    own.unlink()
+
+
+def pinned_one_is_old(system: Sandbox, tmp_path: Path) -> None:
+    own = made_static(tmp_path / "qemu", Path(QEMU))
+    system.register(entry(str(own)))
+    made_static(tmp_path / "new", own).replace(own)
+
+
+def writable(system: Sandbox, tmp_path: Path) -> None:
+    own = made_static(tmp_path / "qemu", Path(QEMU))
+    system.register(entry(str(own)))
+    own.chmod(0o777)
+
+
+def with_c(system: Sandbox, tmp_path: Path) -> None:
+    del tmp_path
+    system.register(entry(QEMU, "PCF"))
+
+
+def booted(system: Sandbox, line: str) -> None:
+    """A host that runs systemd, whose package registers arm64 with this line at boot.
+
+    No systemd is there to be told of new units: what tells it does nothing.
+    """
+    silent = "mount --bind /bin/true /usr/bin/systemctl"
+    script = f"{silent} && mkdir -p /run/systemd/system && cat > {PACKAGED}"
+    assert system.run("sh", "-c", script, stdin=f"{line}\n").returncode == 0
+    system.register(entry(QEMU))
+
+
+def file_without_f(system: Sandbox, tmp_path: Path) -> None:
+    """Loaded again it would take the place of an entry that works, and not work in a chroot."""
+    del tmp_path
+    booted(system, entry(QEMU, "P").line)
+
+
+def file_of_a_program_that_is_gone(system: Sandbox, tmp_path: Path) -> None:
+    booted(system, entry(str(tmp_path / "nowhere")).line)
+
+
+def file_of_other_programs(system: Sandbox, tmp_path: Path) -> None:
+    del tmp_path
+    arm = target_named("arm")
+    booted(system, Registration("qemu-aarch64", QEMU, "PF", arm.magic, arm.mask).line)
+
+
+def file_that_would_do(system: Sandbox, tmp_path: Path) -> None:
+    del tmp_path
+    booted(system, entry(QEMU, "POF").line)
+
+
+@pytest.mark.parametrize(
+    "situation",
+    [
+        without_f, disabled, switched_off, other_pattern, a_busybox, another_program, dynamic,
+        for_another_machine, foreign_itself, a_script, orphaned, shadowed, shadowed_by_a_crash,
+        pinned_one_is_gone, pinned_one_is_old, writable, with_c,
+        file_without_f, file_of_a_program_that_is_gone, file_of_other_programs,
+        file_that_would_do,
+    ],
+)  # fmt: skip
+def test_what_is_printed_cures(
+    system: Sandbox, tmp_path: Path, situation: Callable[[Sandbox, Path], None]
+) -> None:
+    situation(system, tmp_path)
+    found = bad(system)
+    assert found
+    for finding in found:
+        carried_out(system, finding)
+    assert bad(system) == []
+    assert system.json("check", "arm64")["ok"] is True
+
+
+def test_one_platform_is_asked_about_and_one_is_installed(system: Sandbox) -> None:
+    assert system.sh(f"umount {REGISTRY}").returncode == 0
+    (found,) = bad(system)
+    assert found["code"] == "not-mounted"
+    remedy = cast("dict[str, list[str]]", found["remedy"])
+    assert remedy["command"] == ["binfmt-setup", "install", "--private", "linux/arm64"]
+
+
+def test_with_the_native_programs_caught_a_shell_of_roots_cures(system: Sandbox) -> None:
+    """No program starts any more: the same shell has to do both, with what it has built in."""
+    system.register(entry(QEMU))
+    native = target_named("x86_64")
+    line = Registration("native", f"{QEMU[:13]}x86_64-static", "F", native.magic, native.mask).line
+    done = system.run(
+        "sh", "-c", f"read -r line; echo $line > {REGISTRY}/register; /bin/true || "
+        f"echo -1 > {REGISTRY}/native; /bin/true && echo cured", stdin=line.replace("\\", "\\\\"),
+    )  # fmt: skip
+    assert done.stdout == "cured\n", done.stderr
+    assert bad(system) == []
+
+
+@pytest.mark.parametrize(
+    ("start", "said", "told"),
+    [
+        (
+            ("unshare", "--user", "--map-root-user"),
+            "the mounts here belong to another user namespace",
+            "unshare --user --map-root-user --mount",
+        ),
+        (
+            ("setpriv", "--bounding-set=-sys_admin"),
+            "root has no CAP_SYS_ADMIN here",
+            "run it on the host",
+        ),
+    ],
+)
+def test_a_mount_that_is_refused_says_what_is_lacking(
+    sandbox: Sandbox, start: tuple[str, ...], said: str, told: str
+) -> None:
+    tool = (sys.executable, "-m", "binfmt_setup", "install", "arm64", "--private", "--no-persist")
+    done = sandbox.run(*start, *tool)
+    words = " ".join(done.stderr.split())
+    assert done.returncode == 4
+    assert said in words
+    assert told in words
+    if told.startswith("unshare"):  # what is told, word for word
+        assert sandbox.run(*told.split(), *tool).returncode == 0
