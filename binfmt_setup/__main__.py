@@ -29,6 +29,9 @@ def main() -> None:
         if not (isinstance(end, KeyboardInterrupt) or hasattr(end, "word")):
             raise
         _say(word)
+    # It was imported where something was unpacked out of a single file.
+    if packaged := sys.modules.get("binfmt_setup.system.packaged"):
+        packaged.leave()
     os._exit(status)
 
 

@@ -31,7 +31,7 @@ BALLAST = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/zone
            "usr/share/i18n", "usr/lib/x86_64-linux-gnu/gconv")  # fmt: skip
 # What the command needs besides itself, from the environment the tests run in.
 LIBRARIES = ("typer", "shellingham", "rich", "markdown_it", "mdurl", "pygments", "annotated_doc",
-             "typing_extensions.py", "elftools", "psutil", "jinja2", "markupsafe")  # fmt: skip
+             "typing_extensions.py", "elftools", "jinja2", "markupsafe")  # fmt: skip
 TOOL = "/srv/tool"
 LAB = "/srv/lab"
 BOOT_SECONDS = 240

@@ -6,6 +6,7 @@ whether they are enough. systemd/ holds the templates and the script.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -24,10 +25,10 @@ from binfmt_setup.model.mount_order import late_mount, unit_escape
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.records import Record
 from binfmt_setup.model.registration import control_characters
+from binfmt_setup.system import packaged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Registration
@@ -38,13 +39,11 @@ _HIDDEN_BY_THE_UNIT = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")  
 _SERVICE, _PATH, _CHANGED = ".service", ".path", "-changed.service"
 
 
-def template_directory() -> Path:
-    """Where the unit templates lie: in the package, or beside it in a checkout."""
-    from pathlib import Path  # takes longer to import than most commands to do without
-
-    package = Path(__file__).parents[1]
-    inside = package / "systemd"
-    return inside if inside.is_dir() else package.parent / "systemd"
+def template(name: str) -> str:
+    """A unit template, or the script: in the package, or beside it in a checkout."""
+    with suppress(OSError):
+        return packaged.content("systemd", name).decode()
+    return packaged.content("..", "systemd", name).decode()
 
 
 def config_path(target: Target, *, volatile: bool = False) -> str:
@@ -136,7 +135,9 @@ class UnitGroup(Record):
 
 @cache
 def _templates() -> bytes:
-    return b"".join(path.read_bytes() for path in sorted(template_directory().glob("*.j2")))
+    kinds = (_CHANGED, _PATH, _SERVICE)
+    names = (*(f"{UNIT_STEM}{kind}.j2" for kind in kinds), "hardening.j2")
+    return "".join(map(template, names)).encode()
 
 
 def unit_groups(facts: HostFacts, registrations: Sequence[Registration]) -> tuple[UnitGroup, ...]:
@@ -175,7 +176,7 @@ def is_current(text: str | None, group: UnitGroup) -> bool:
 
 def script_text() -> str:
     """The script that the units run."""
-    return (template_directory() / "register").read_text(encoding="utf-8")
+    return template("register")
 
 
 def render_units(group: UnitGroup) -> dict[str, str]:
@@ -183,7 +184,7 @@ def render_units(group: UnitGroup) -> dict[str, str]:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(template_directory()),
+        loader=jinja2.FunctionLoader(template),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         trim_blocks=True,

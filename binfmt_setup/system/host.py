@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         ) -> AbstractContextManager[Callable[[], Mapping[str, ProbeResult]]]:
             """Start these; see `running_probes`."""
 
+_COMMAND_LINE_BYTES = 1 << 16  # more nobody reads
+
 
 class Host(Tree):
     """A host's file tree and its programs."""
@@ -122,14 +124,12 @@ class Host(Tree):
 
         Compares device and inode: the text of /proc/PID/exe says nothing certain.
         """
-        import psutil
-
         found = []
-        for pid in psutil.pids():
-            with suppress(OSError, psutil.Error):
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            with suppress(OSError):
                 image = os.stat(f"/proc/{pid}/exe")
                 if (image.st_dev, image.st_ino) in identities:
-                    found.append((pid, typed(psutil.Process(pid).cmdline())))
+                    found.append((pid, _command_line(pid)))
         return found
 
     def connect_errno(self, socket_path: str) -> int:
@@ -139,3 +139,10 @@ class Host(Tree):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
             stream.settimeout(2.0)
             return stream.connect_ex(self.path(socket_path))
+
+
+def _command_line(pid: int) -> str:
+    """The command line that a process was started with, as a shell would take it."""
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        words = os.fsdecode(file.read(_COMMAND_LINE_BYTES)).rstrip("\0").split("\0")
+    return typed(words)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from binfmt_setup.model.errors import BinfmtSetupError, EnvironmentUnfit
-from binfmt_setup.system import syscalls
+from binfmt_setup.system import packaged, syscalls
 from binfmt_setup.system.pipes import read_to_end
 from binfmt_setup.system.probes import PROBES
 from binfmt_setup.system.programs import SAFE_PATH
@@ -238,4 +238,5 @@ def become(path: str, arguments: Sequence[str], environment: dict[bytes, bytes])
     """
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    packaged.leave()
     os.execve(path, list(arguments), environment)

@@ -13,7 +13,7 @@ from binfmt_setup.model.registration import Registration
 from binfmt_setup.model.registry_facts import SWAP_PREFIX
 from binfmt_setup.model.targets import target_named
 from binfmt_setup.report.words import boot
-from tests.own_namespace import PROBES
+from tests.own_namespace import PROBES, TOP
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ARM64 = target_named("aarch64")
 NAME = ARM64.entry_name
-SCRIPT = units.template_directory() / "register"
+SCRIPT = TOP / "systemd" / "register"
 REGISTRY = "/proc/sys/fs/binfmt_misc"
 SHELLS = {"dash": ["dash"], "busybox": ["busybox", "sh"], "bash": ["bash", "--posix"]}
 

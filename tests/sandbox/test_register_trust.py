@@ -12,6 +12,7 @@ import pytest
 from binfmt_setup.boot import units
 from binfmt_setup.model.registration import Registration
 from binfmt_setup.model.targets import target_named
+from tests.own_namespace import TOP
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 ARM64 = target_named("aarch64")
 NAME = ARM64.entry_name
-SCRIPT = units.template_directory() / "register"
+SCRIPT = TOP / "systemd" / "register"
 SHELLS = {"dash": ["dash"], "busybox": ["busybox", "sh"], "bash": ["bash", "--posix"]}
 # An empty file system that is root's alone: in the namespace that has it, nobody else gets there.
 TREE = (

@@ -340,4 +340,4 @@ def test_many_runs_leave_nothing_behind() -> None:
 def test_start_needs_no_library() -> None:
     code = "import sys; from binfmt_setup import run, snapshot, plan; print(*sys.modules)"
     loaded = set(run([sys.executable, "-c", code], unmeasured()).stdout.split())
-    assert not loaded & {"typer", "psutil", "elftools", "jinja2", "rich", "json", "argparse"}
+    assert not loaded & {"typer", "elftools", "jinja2", "rich", "json", "argparse"}

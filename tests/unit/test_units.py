@@ -21,6 +21,7 @@ from binfmt_setup.model.records import replace
 from binfmt_setup.model.registration import Registration
 from binfmt_setup.model.request import Request
 from binfmt_setup.model.targets import target_named
+from tests.own_namespace import TOP
 
 NOFAIL = "UUID=3 /opt ext4 nofail 0 2\n"
 ODD = "/opt/with space/100%/qemu"
@@ -99,7 +100,7 @@ def need(program: str) -> None:
 
 
 def test_every_directive_of_the_sandbox_is_explained() -> None:
-    text = (boot_units.template_directory() / "hardening.j2").read_text()
+    text = (TOP / "systemd" / "hardening.j2").read_text()
     explained = False
     for line in text.splitlines():
         if line.startswith("#"):
@@ -219,7 +220,7 @@ def test_a_moved_emulator_leaves_no_unit_of_its_old_place() -> None:
 
 def test_the_script_is_sound() -> None:
     need("shellcheck")
-    script = boot_units.template_directory() / "register"
+    script = TOP / "systemd" / "register"
     done = subprocess.run(
         ["shellcheck", "--shell=sh", script], capture_output=True, text=True, check=False
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from binfmt_setup.model.records import NOTHING, Record
+from binfmt_setup.system import packaged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PROBES = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "data", "probes")
+# Already now: what runs probes may be a fork, and what that unpacked nobody would remove.
+PROBES = packaged.programs("data", "probes")
 TIME_LIMIT = 20.0
 """Seconds for all probes together: an emulated start takes milliseconds, a host under full
 load a second or two."""
