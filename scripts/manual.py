@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FOLDER = TOP / "man"
 SOURCES = TOP / "scripts" / "manual"
 PROGRAM = "binfmt-setup"
+CONFIGURATION = f"{PROGRAM}.toml.5"
 _RELEASED = re.compile(r"^## \[\d.*\] - (\d{4}-\d\d-\d\d)$", re.MULTILINE)
 _BEFORE_ANY = "2026-11-26"
 EXIT_STATUS = {
@@ -39,11 +40,8 @@ EXIT_STATUS = {
 def pages() -> dict[str, str]:
     """Every page by its name."""
     found = {f"{PROGRAM}.8": _program_page(), f"{PROGRAM}-findings.7": _findings_page()}
-    found |= {f"{PROGRAM}-{command.name}.8": _command_page(command) for command in commands()}
-    for source in sorted(SOURCES.glob("*.5.md")):
-        name = source.stem
-        found[name] = _page(name, *blocks(_read(source.name)))
-    return found
+    found[CONFIGURATION] = _configuration_page()
+    return found | {f"{PROGRAM}-{c.name}.8": _command_page(c) for c in commands()}
 
 
 def place(name: str) -> Path:
@@ -160,13 +158,13 @@ def _command_status(command: Command) -> str:
 
 def _see_also(name: str, first: list[str]) -> str:
     rows = [*first, f".BR {escaped(PROGRAM)}\\-findings (7)"]
-    rows += [f".BR {escaped(s.stem[:-2])} (5)" for s in sorted(SOURCES.glob("*.5.md"))]
+    rows += [f".BR {escaped(CONFIGURATION[:-2])} (5)"]
     rows += [".BR binfmt.d (5)", ".BR systemd\\-binfmt.service (8)"]
     kept = [row for row in rows if row != f".BR {escaped(name[:-2])} ({name[-1]})"]
     return ".SH SEE ALSO\n" + ",\n".join(kept)
 
 
-# --- findings ------------------------------------------------------------------------------
+# --- the documents -------------------------------------------------------------------------
 
 
 def _findings_page() -> str:
@@ -182,6 +180,26 @@ def _findings_page() -> str:
         "\n".join([".SH CONTAINER ENGINES", *blocks(engines)]),
         "\n".join([".SH WHEN RUN CANNOT", *blocks("\n\n".join(_of_run(rows)))]),
         _see_also(f"{PROGRAM}-findings.7", [f".BR {escaped(PROGRAM)} (8)"]),
+    )
+
+
+def _configuration_page() -> str:
+    """docs/configuration.md, whose table becomes a list of keys."""
+    text = _document("configuration").partition("\n\n")[2]
+    before, _, rest = text.partition("\n| key |")
+    table, _, after = rest.partition("\n\n")
+    rows = re.findall(r"^\| (`[\w-]+`) \| (.*?) \| (.*?) \| (.*?) \|$", table, re.MULTILINE)
+    keys = (
+        f"{key} = {kind}\n: {text}. On a command line: {line}." for key, kind, text, line in rows
+    )
+    return _page(
+        CONFIGURATION,
+        f".SH NAME\n{escaped(CONFIGURATION[:-2])} \\- what a host shall be able to run",
+        "\n".join([".SH DESCRIPTION", *blocks(before)]),
+        "\n".join([".SH KEYS", *blocks("\n\n".join(keys))]),
+        "\n".join([".SH WHAT COUNTS", *blocks(after)]),
+        f".SH FILES\n.I /etc/{escaped(CONFIGURATION[:-2])}",
+        _see_also(CONFIGURATION, [f".BR {escaped(PROGRAM)} (8)"]),
     )
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         ) -> AbstractContextManager[Callable[[], Mapping[str, ProbeResult]]]:
             """Start these; see `running_probes`."""
 
+
 _COMMAND_LINE_BYTES = 1 << 16  # more nobody reads
 
 

@@ -16,7 +16,9 @@ from binfmt_setup.cli import app
 from binfmt_setup.cli.answers import Answer
 from binfmt_setup.cli.reader import read
 from binfmt_setup.cli.table import COMMANDS
+from binfmt_setup.model import wish_list
 from binfmt_setup.model.errors import ExitCode
+from binfmt_setup.model.wish_list import parse_wish_list
 from tests.unit.test_catalogue import FACTS, error_codes
 
 PAGES = manual.pages()
@@ -54,6 +56,16 @@ def test_every_code_is_in_the_page_of_findings() -> None:
     text = shown("binfmt-setup-findings.7")
     codes = {kind.code for kind in FACTS} | error_codes()
     assert sorted(code for code in codes if not re.search(rf"(?<![\w-]){code}\b", text)) == []
+
+
+def test_every_key_of_the_wish_list_is_told() -> None:
+    text = shown("binfmt-setup.toml.5")
+    keys = text.partition("KEYS")[2].partition("WHAT COUNTS")[0]
+    assert set(re.findall(r"^ +([a-z0-9-]+) = ", keys, re.MULTILINE)) == set(wish_list._EXAMPLES)
+    example = "".join(
+        f"{line}\n" for line in text.partition("KEYS")[0].splitlines() if " = " in line
+    )
+    assert parse_wish_list(example, "the page").platforms == ("linux/arm64", "linux/riscv64")
 
 
 def test_every_exit_status_is_told() -> None:
