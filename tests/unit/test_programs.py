@@ -87,7 +87,7 @@ def test_the_limit_that_was_met_is_named(number: int, word: str) -> None:
 def test_too_few_descriptors_are_an_error_of_the_environment() -> None:
     code = (
         "import os, resource, sys\n"
-        "import subprocess\n"
+        "import shlex, subprocess\n"
         "from binfmt_setup.model.errors import EnvironmentUnfit\n"
         "from binfmt_setup.system.programs import run_program\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (5, 5))\n"
