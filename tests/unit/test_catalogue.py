@@ -18,13 +18,13 @@ from binfmt_setup.engines import catalogue as engine_catalogue
 from binfmt_setup.report.words import engines as engine_words
 from binfmt_setup.report.words import hosts as host_words
 from tests import recorded
+from tests.own_sources import PACKAGE, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
 TOP = Path(__file__).parents[2]
-PACKAGE = TOP / "binfmt_setup"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 CATALOGUES = (host_catalogue, engine_catalogue)
 CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -43,13 +43,9 @@ DERIVED_ONLY = {engine_catalogue.BuilderUnsuitable, host_catalogue.EntryNotTrust
 """Those that are made in no form but that of a class derived from them."""
 
 
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
 def made() -> set[str]:
     """The names of the classes that some rule makes."""
-    calls = (node for path in MODULES for node in ast.walk(tree(path)))
+    calls = (node for path in MODULES for node in ast.walk(parsed(path)))
     functions = (node.func for node in calls if isinstance(node, ast.Call))
     return {
         function.attr if isinstance(function, ast.Attribute) else function.id
@@ -61,7 +57,7 @@ def made() -> set[str]:
 def error_codes() -> set[str]:
     """What errors carry: `code=…` where they are raised, and their classes' own."""
     found: set[str] = set()
-    for node in (node for path in MODULES for node in ast.walk(tree(path))):
+    for node in (node for path in MODULES for node in ast.walk(parsed(path))):
         if isinstance(node, ast.keyword) and node.arg == "code":
             found |= set(texts(node.value))
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "code":

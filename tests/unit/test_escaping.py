@@ -7,15 +7,14 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from binfmt_setup.model.escaping import safe, visible
+from tests.own_sources import PACKAGE, parsed
 
-PACKAGE = Path(__file__).parents[2] / "binfmt_setup"
 EVIL = {
     "a title for the terminal": "\x1b]0;owned\x07",
     "a line that is cleared": "x\x1b[2Ky",
@@ -64,7 +63,7 @@ def test_only_the_door_and_the_border_speak() -> None:
     for path in PACKAGE.rglob("*.py"):
         if path.relative_to(PACKAGE).as_posix() in SPEAKERS:
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
                 assert called not in ("print", "sys.stdout.write", "sys.stderr.write"), path

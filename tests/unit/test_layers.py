@@ -5,13 +5,12 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from pathlib import Path
+from functools import cache
 
 import pytest
 
-import binfmt_setup
+from tests.own_sources import PACKAGE, parsed
 
-PACKAGE = Path(binfmt_setup.__file__).parent
 LAYERS = (
     "cli", "commands", "report", "userns", "explain", "engines", "sources", "changes",
     "diagnosis", "boot", "inspect", "emulators", "system", "model",
@@ -32,9 +31,10 @@ UNNEEDED_BY_CHECK = {
 }  # fmt: skip
 
 
+@cache
 def imported(module: str, *, for_types: bool = False) -> set[str]:
     """What a module imports when it runs, or with `for_types` for the type checker too."""
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
+    tree = parsed(PACKAGE / f"{module}.py")
     skipped = {
         id(node)
         for block in ast.walk(tree)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.own_sources import PACKAGE, parsed
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-PACKAGE = Path(__file__).parents[2] / "binfmt_setup"
 OUTSIDE = sorted(path for path in PACKAGE.rglob("*.py") if "report" not in path.parts)
 RULES = sorted(path for name in ("diagnosis", "boot") for path in (PACKAGE / name).rglob("*.py"))
 READS = {
@@ -46,7 +47,7 @@ def is_prose(node: ast.expr) -> bool:
 
 @pytest.mark.parametrize("path", OUTSIDE, ids=named)
 def test_nobody_reads_a_sentence(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     assert [ast.unparse(node) for node in reads_of(tree) if is_prose(node)] == []
 
 
@@ -68,7 +69,7 @@ def said_in(tree: ast.Module) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", RULES, ids=named)
 def test_rules_hold_no_sentence(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     assert [text for text in said_in(tree) if SENTENCE.search(text)] == []
 
 
