@@ -6,12 +6,12 @@ Needs root: in a mount namespace of its own, an empty file system that belongs t
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
-from tests.own_namespace import SECONDS, TOP
+from tests.own_namespace import run
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping, Sequence
 
 NOBODY = 65534
@@ -30,16 +30,8 @@ def done_in_own_tree(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command as root after a script, in which `nobody COMMAND…` is done by that user."""
     script = _PREPARE.replace("%s", prepare)
-    return subprocess.run(
-        ["unshare", "--mount", "--propagation=private", "sh", "-c", script, "sh", *argv],
-        cwd=TOP,
-        env=None if environment is None else dict(environment),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+    shell = ("sh", "-c", script, "sh", *argv)
+    return run(["unshare", "--mount", "--propagation=private", *shell], environment)
 
 
 def in_own_tree(prepare: str, argv: Sequence[str]) -> str:
