@@ -7,6 +7,7 @@ of the code under test is replaced. See tests/cases/README.md for the keys.
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import re
@@ -39,7 +40,18 @@ if TYPE_CHECKING:
     Probed = Mapping[str, ProbeResult]
 
 CASES = Path(__file__).parent / "cases"
-_TABLES = ("files", "links", "elf", "modes", "owners", "binfmt_d", "commands", "probes", "expect")
+_TABLES = (
+    "files",
+    "links",
+    "elf",
+    "modes",
+    "owners",
+    "binfmt_d",
+    "commands",
+    "probes",
+    "itself",
+    "expect",
+)
 _WORDS = ("title", "host", "seen", "source", "machine", "like", "default_probe")
 _KEYS = {*_TABLES, *_WORDS, "live", "user", "ask", "entries", "remove", "targets"}
 _PT_LOAD, _PT_INTERP = 1, 3  # elf(5)
@@ -117,11 +129,13 @@ class RecordedHost(Host):
         return _RecordedJudge(self)
 
     def try_without_entries(self, probes: Sequence[str]) -> Mapping[str, ProbeResult]:
-        """What the case says of this kernel, as `NAME without entries`."""
-        recorded = self.case.tables["probes"]
+        """What the case says of this kernel, as `NAME without entries`; its own programs run."""
+        own = {f"{self.case.words.get('machine', '')} without entries": "native"}
+        recorded = {**own, **self.case.tables["probes"]}
         said = {name: f"{name} without entries" for name in probes}
         root = Path(self.root)
-        return {name: _probe(self.case, root, key) for name, key in said.items() if key in recorded}
+        case = dataclasses.replace(self.case, tables={**self.case.tables, "probes": recorded})
+        return {name: _probe(case, root, key) for name, key in said.items() if key in recorded}
 
     def user_and_machine(self) -> tuple[int, str]:
         """What the case says."""

@@ -11,10 +11,11 @@ from binfmt_setup.changes.registrations import (
     kept_by_others,
     registration_to_write,
 )
-from binfmt_setup.changes.steps import BootPlan, ChangeEntry, Plan, TargetChange
+from binfmt_setup.changes.steps import BootPlan, ChangeEntry, ChangeFile, Plan, TargetChange
 from binfmt_setup.diagnosis.ownership import owner_of
 from binfmt_setup.model.binfmt_d import OWN_DIRECTORY, parse_config
 from binfmt_setup.model.errors import BinfmtSetupError, EnvironmentUnfit, NoEmulator
+from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.registry_facts import SWAP_PREFIX
 from binfmt_setup.model.targets import Platform, Target, target_named
 
@@ -39,12 +40,13 @@ def plan_install(
     for target, platforms in _by_target(wished).items():
         tried = (probes[p.probe] for p in platforms if p.probe in probes)
         results = [result for result in tried if not result.not_run]
-        if results and all(result.ok and result.native for result in results):
-            continue
         if not facts.live and target == facts.kernel.native:
             continue
         try:
-            change = _target_change(facts, target, platforms, results, request)
+            if target.name in facts.kernel.behind_entries or _all_native(results):
+                change = _left_to_the_kernel(facts, target, platforms)
+            else:
+                change = _target_change(facts, target, platforms, results, request)
         except BinfmtSetupError as error:
             problems.append((target, error))
         else:
@@ -55,6 +57,37 @@ def plan_install(
     problems += conflicts.items()
     boot = boot_plan(facts, changes, request)
     return Plan(tuple(changes), boot, leftovers(facts), problems=tuple(problems), request=request)
+
+
+def _all_native(results: Sequence[ProbeResult]) -> bool:
+    return bool(results) and all(result.ok and result.native for result in results)
+
+
+def _left_to_the_kernel(
+    facts: HostFacts, target: Target, platforms: tuple[Platform, ...]
+) -> TargetChange:
+    """What goes where the kernel runs a target itself: our file, and the entry that takes it.
+
+    One that somebody else keeps, or whose name is not ours to give, is named and left to them:
+    raises EnvironmentUnfit.
+    """
+    own = facts.boot.own_config(target) if facts.process.own_files else None
+    files = (ChangeFile(own.path, own.text, None),) if own else ()
+    handler = facts.registry.handler(target.header)
+    change = None
+    if handler is not None and facts.registry.enabled is not False:
+        if handler.name != target.entry_name or owner_of(facts, handler).name not in _NOBODYS:
+            raise EnvironmentUnfit(
+                f"entry {handler.name} takes programs of {target.name}, which this kernel runs "
+                "itself",
+                hint=f"remove it: echo -1 > {BINFMT_MISC}/{handler.name}", code="native-caught",
+            )  # fmt: skip
+        change = ChangeEntry(handler.name, handler.registration, None)
+    return TargetChange(target, platforms, change if facts.live else None, files, prove=False)
+
+
+_NOBODYS = ("binfmt-setup", "unknown")
+"""Owners whose entries of our names this tool replaces, and so removes."""
 
 
 def _unit_conflicts(

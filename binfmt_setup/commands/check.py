@@ -40,6 +40,7 @@ def check(
     with proving(host, request.platforms) as results:
         # While the probes run: importing what reads and judges takes as long.
         from binfmt_setup.diagnosis.judge import judge
+        from binfmt_setup.inspect.natives import with_natives
         from binfmt_setup.inspect.snapshot import snapshot, with_digests, with_versions
         from binfmt_setup.report.result import CheckResult
 
@@ -55,6 +56,7 @@ def check(
         # While what ran them comes to its end.
         if more:
             found = {**found, **probe(host, more)}
+        facts = with_natives(host, facts, found)
         wished = wished or selected(facts, request, found)
         if versions:
             found = with_pinned_versions(host, facts, wished, found)

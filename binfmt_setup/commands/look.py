@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from binfmt_setup.commands.check import with_pinned_versions
 from binfmt_setup.commands.request import asked_for, probe
 from binfmt_setup.diagnosis.judge import judge
+from binfmt_setup.inspect.natives import with_natives
 from binfmt_setup.inspect.snapshot import snapshot, with_digests, with_versions
 from binfmt_setup.model.errors import UsageProblem
 from binfmt_setup.report import result
@@ -35,7 +36,8 @@ def check_security(host: Host, *, strict: bool = False) -> SecurityResult:
             "--security looks at the kernel's entries, and an offline tree has no kernel",
             hint="run it on the live host",
         )
-    facts = with_digests(host, with_provenance(host, snapshot(host)))
+    facts = with_natives(host, snapshot(host), {})
+    facts = with_digests(host, with_provenance(host, facts))
     emulated = _emulated(facts)
     verdict = security_verdict(facts, emulated, probe(host, emulated))
     return SecurityResult(facts, verdict, strict=strict)
@@ -64,5 +66,7 @@ def status(host: Host) -> StatusResult:
         facts = with_versions(host, facts, elf)
         facts = with_digests(host, facts)
     served = _emulated(facts)
-    found = with_pinned_versions(host, facts, served, probe(host, served))
+    ran = probe(host, served)
+    facts = with_natives(host, facts, ran)
+    found = with_pinned_versions(host, facts, served, ran)
     return StatusResult(facts, judge(facts, served, found))

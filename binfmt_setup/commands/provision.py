@@ -10,6 +10,7 @@ from binfmt_setup.changes.steps import Outcome, Plan, Prepare
 from binfmt_setup.changes.transaction import Transaction
 from binfmt_setup.commands.request import probe, selected
 from binfmt_setup.emulators import choice
+from binfmt_setup.inspect.natives import with_natives
 from binfmt_setup.inspect.snapshot import looked_again, snapshot, with_versions
 from binfmt_setup.model.errors import EnvironmentUnfit, NoEmulator
 from binfmt_setup.model.records import Record, replace
@@ -110,6 +111,7 @@ def _read(
     elif ending:
         ended = recovery.finish(host, facts, ending)
         facts, found = looked_again(host, facts), probe(host, request.platforms)
+    facts = with_natives(host, facts, found)
     wished = selected(facts, request, found)
     facts = _with_needed_versions(host, facts, wished)
     todo = plan.plan_install(facts, wished, found, request)

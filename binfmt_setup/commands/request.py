@@ -135,7 +135,7 @@ def selected(
     return tuple(
         p
         for p in request.platforms
-        if p.target != native
+        if (p.target != native or p.target.name in facts.kernel.behind_entries)
         and not (p.probe in found and found[p.probe].native)
         and not (not facts.live and native and p.target.name in native.runs_also)
         and (facts.emulators.candidates.get(p.target.name) or facts.registry.handler(p.header))

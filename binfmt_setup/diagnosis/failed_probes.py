@@ -88,9 +88,17 @@ def entry_path(name: str) -> str:
 
 
 def why_not(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Finding:
-    """The cause for a probe that did not run, from the errno and the entries."""
-    name = platform.name
+    """The cause for a probe that did not run; no emulator mends what the kernel would run."""
     handler = facts.registry.handler(platform.header)
+    caught = catching(facts, platform, handler, probe) if handler is not None else None
+    return caught if caught is not None else _why_not_emulated(facts, platform, handler, probe)
+
+
+def _why_not_emulated(
+    facts: HostFacts, platform: Platform, handler: Entry | None, probe: ProbeResult
+) -> Finding:
+    """The cause from the errno and the entries."""
+    name = platform.name
     if probe.arguments_shifted:
         return Finding(
             known.Argv0Mismatch(probe.fields["argc"]),
@@ -113,7 +121,7 @@ def why_not(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Finding
 def native_catcher(facts: HostFacts) -> Entry | None:
     """The entry that takes the host's own programs: with it no program starts any more."""
     native = facts.kernel.native
-    return facts.registry.handler(native.magic) if native else None
+    return facts.registry.handler(native.header) if native else None
 
 
 def _another_emulator(
@@ -128,6 +136,22 @@ def _another_emulator(
     if chosen is None or chosen.identity not in at_fault:
         return install_command(facts, platform)
     return Remedy(_install_with(facts, "--qemu", "DIR"), platform.name, complete=False)
+
+
+def catching(
+    facts: HostFacts, platform: Platform, handler: Entry, *seen: ProbeResult
+) -> Finding | None:
+    """An entry that takes what the kernel was seen to run itself, and its removal."""
+    caught = facts.kernel.caught_by(handler.registration)
+    native = facts.kernel.native
+    if not caught:
+        return None
+    fact: Fact = known.NativeCaught(
+        handler.name, "native", credentials="C" in handler.flags, targets=caught
+    )
+    if native is not None and native.name in caught:
+        fact = known.NativeRegistered(handler.name)
+    return Finding(fact, platform.name, removal(handler), (*seen, handler))
 
 
 def _no_handler(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Finding:

@@ -11,7 +11,7 @@ from binfmt_setup.boot.survival import (
     remedy_command,
 )
 from binfmt_setup.diagnosis import known
-from binfmt_setup.diagnosis.failed_probes import install_command, mending, removal
+from binfmt_setup.diagnosis.failed_probes import catching, install_command, mending, removal
 from binfmt_setup.diagnosis.finding import Finding, Remedy
 from binfmt_setup.diagnosis.ownership import owner_of
 from binfmt_setup.emulators import choice
@@ -35,12 +35,10 @@ def handler_findings(
     """What is to be said of an entry that emulates a platform."""
     if probe.native:
         return
-    if facts.kernel.native and (
-        platform.target == facts.kernel.native
-        or handler.registration.matches(facts.kernel.native.header)
-    ):
-        fact = known.NativeRegistered(handler.name)
-        yield Finding(fact, platform.name, removal(handler), (handler,))
+    caught = catching(facts, platform, handler)
+    if caught is not None:
+        yield caught
+        return  # it has to go, however well it is kept
     gone = isinstance(facts.emulators.at(handler.interpreter), Absent)
     yield from _file_findings(facts, platform, handler, probe)
     yield from _flag_findings(facts, platform, handler, probe)

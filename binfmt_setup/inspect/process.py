@@ -25,6 +25,7 @@ from binfmt_setup.model.mountinfo import (
 )
 from binfmt_setup.model.reading import NOT_LOOKED_AT, Absent, NotLookedAt, Unreadable
 from binfmt_setup.model.registry_facts import RegistryFacts
+from binfmt_setup.model.targets import target_of_machine
 from binfmt_setup.system.registry import Registry
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def standing_among(host: Host, mounts: tuple[Mount, ...]) -> HostFacts:
         root="/" if host.live else str(host.root),
         kernel=KernelFacts(
             host.text("/proc/sys/kernel/osrelease").strip(),
-            machine or machine_of_tree(host),
+            machine_here(host, machine),
             _support(host, mount),
         ),
         process=ProcessFacts(
@@ -97,6 +98,18 @@ def _support(host: Host, mount: BinfmtMount) -> Literal["present", "module", "ab
     release = host.text("/proc/sys/kernel/osrelease").strip()
     modules = host.text(f"/lib/modules/{release}/modules.dep")
     return "module" if "/binfmt_misc.ko" in modules else "absent"
+
+
+def machine_here(host: Host, told: str) -> str:
+    """What this kernel is made for, or an offline tree.
+
+    uname(2) tells what it was asked to: an emulated process hears of the guest, one under
+    `setarch` of another machine. Since Linux 6.1 /proc/sys/kernel/arch is above that.
+    """
+    if not told:
+        return machine_of_tree(host)
+    kernel = host.text("/proc/sys/kernel/arch").strip()
+    return kernel if kernel and target_of_machine(kernel) else told
 
 
 def machine_of_tree(host: Host) -> str:

@@ -14,7 +14,7 @@ from binfmt_setup.emulators.store import file_digest, stored_at
 from binfmt_setup.emulators.version_line import version_in_file
 from binfmt_setup.inspect.interpreters import Interpreters
 from binfmt_setup.inspect.next_boot import boot_facts
-from binfmt_setup.inspect.process import machine_of_tree, standing_among
+from binfmt_setup.inspect.process import machine_here, standing_among
 from binfmt_setup.model.facts import (
     Distribution,
     HostFacts,
@@ -82,7 +82,7 @@ def emulation_facts(
     facts = HostFacts(
         root=str(host.root),
         kernel=KernelFacts(
-            host.text("/proc/sys/kernel/osrelease").strip(), machine or machine_of_tree(host)
+            host.text("/proc/sys/kernel/osrelease").strip(), machine_here(host, machine)
         ),
         process=ProcessFacts(effective_uid=uid),
         distribution=_distribution(host),

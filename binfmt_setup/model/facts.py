@@ -13,10 +13,17 @@ from binfmt_setup.model.boot_facts import BootFacts
 from binfmt_setup.model.interpreter import EmulatorFacts
 from binfmt_setup.model.records import Record
 from binfmt_setup.model.registry_facts import RegistryFacts
-from binfmt_setup.model.targets import X86_LEVELS, Platform, Target, target_of_machine
+from binfmt_setup.model.targets import (
+    X86_LEVELS,
+    Platform,
+    Target,
+    target_named,
+    target_of_machine,
+)
 
 if TYPE_CHECKING:
     from binfmt_setup.model.reading import UnreadFile
+    from binfmt_setup.model.registration import Registration
 
 _WHOLE_HOST = ["0", "0", "4294967295"]  # the uid map of the initial user namespace
 
@@ -24,15 +31,18 @@ _WHOLE_HOST = ["0", "0", "4294967295"]  # the uid map of the initial user namesp
 class KernelFacts(Record):
     """The kernel that would run programs; nothing of an offline tree's is known.
 
-    `release` is that of uname(1), `machine` its `uname -m`. `support` tells whether it has
-    binfmt_misc: now, as a module that can be loaded, or not. `relatives` names the other targets
-    that it was seen to run without any entry; the security view alone asks.
+    `release` is that of uname(1), `machine` what it is made for, which an emulated process is not
+    told by uname(2). `support` tells whether it has binfmt_misc: now, as a module that can be
+    loaded, or not. `behind_entries` names the targets that it was seen to run itself, though an
+    entry takes their programs; `relatives` all but its own that it was seen to run without any
+    entry: the security view alone asks.
     """
 
     release: str = ""
     machine: str = ""
     support: Literal["present", "module", "absent", "unknown"] = "unknown"
     cpu_flags: frozenset[str] = frozenset()
+    behind_entries: frozenset[str] = frozenset()
     relatives: frozenset[str] = frozenset()
 
     @property
@@ -44,6 +54,14 @@ class KernelFacts(Record):
     def version(self) -> tuple[int, int]:
         """Major and minor of the kernel; (0, 0) when unknown."""
         return version_pair(self.release)
+
+    def caught_by(self, registration: Registration) -> tuple[str, ...]:
+        """The targets that this kernel runs itself, and whose programs a registration takes."""
+        return tuple(
+            name
+            for name in sorted(self.behind_entries)
+            if registration.matches(target_named(name).header)
+        )
 
     def cpu_lacks(self, platform: Platform) -> tuple[str, ...]:
         """CPU features that an x86-64 level needs and this processor does not show."""

@@ -61,7 +61,7 @@ class Host(Tree):
         return trial.tried(self, candidates, meanwhile)
 
     def try_without_entries(self, probes: Sequence[str]) -> Mapping[str, ProbeResult]:
-        """What probes say in an empty registry; nothing where this kernel gives none."""
+        """What the kernel itself does with probes; nothing where no entry can be kept away."""
         from binfmt_setup.system import trial
 
         return trial.without_entries(self, probes)

@@ -15,7 +15,7 @@ from binfmt_setup.model.errors import BinfmtSetupError
 from binfmt_setup.model.records import Record, replace
 from binfmt_setup.system import syscalls
 from binfmt_setup.system.pipes import readable
-from binfmt_setup.system.probes import TIME_LIMIT, available, prove_candidates
+from binfmt_setup.system.probes import TIME_LIMIT, available, prove_candidates, prove_past_entries
 from binfmt_setup.system.probes.job import Job
 from binfmt_setup.system.probes.running import GRACE, end, forked, heard, understood
 from binfmt_setup.system.probes.stage import perform, say
@@ -52,8 +52,14 @@ def tried(
 
 
 def without_entries(host: Host, probes: Sequence[str]) -> Mapping[str, ProbeResult]:
-    """What probes say where nothing is registered; empty where this kernel gives no such place."""
-    return _in_namespace(host, [Candidate(None, tuple(probes))], lambda: None) or {}
+    """What probes do where no entry is in the way: in an empty registry, or past all entries.
+
+    Empty where neither can be had.
+    """
+    with suppress(BinfmtSetupError, OSError):
+        found = _in_namespace(host, [Candidate(None, tuple(probes))], lambda: None)
+        return prove_past_entries(probes) if found is None else found
+    return {}
 
 
 def _in_namespace(

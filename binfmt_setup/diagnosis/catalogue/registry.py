@@ -156,14 +156,18 @@ Caught = Literal["native", "relatives", "extension", "scripts", "one-byte"]
 
 
 class NativeCaught(Fact):
-    """An entry takes some program of the host itself; with C it has its owner's rights."""
+    """An entry takes some program of the host itself; with C it has its owner's rights.
+
+    `targets` names those whose probes the kernel was seen to run itself, past the entry.
+    """
 
     code = "native-caught"
     entry: str
     caught: Caught
-    extension: str
-    credentials: bool
+    extension: str = ""
+    credentials: bool = False
     example: str = ""
+    targets: tuple[str, ...] = ()
 
 
 class FlagFMissing(Fact):

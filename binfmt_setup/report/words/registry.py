@@ -148,6 +148,12 @@ def _(fact: known.NativeRegistered) -> Words:
 @tells(known.NativeCaught)
 def _(fact: known.NativeCaught) -> Words:
     rights = ", set-user-ID ones with their owner's rights" if fact.credentials else ""
+    if fact.targets:
+        return Words(
+            f"entry {fact.entry} takes programs of {' and '.join(fact.targets)}, which this "
+            f"kernel runs itself{rights}",
+            seen="its probe ran where no entry is in the way",
+        )
     what = _CAUGHT[fact.caught].format(fact.extension)
     example = f" (as {fact.example} does)" if fact.example else ""
     return Words(f"entry {fact.entry} takes {what}{example}{rights}", seen="its pattern fits them")

@@ -11,6 +11,7 @@ from binfmt_setup.system.probes.result import ARGV0, ProbeResult, parse_output, 
 from binfmt_setup.system.probes.running import (
     available,
     prove_candidates,
+    prove_past_entries,
     run_probes,
     running_probes,
     with_pinned_versions,
@@ -18,5 +19,6 @@ from binfmt_setup.system.probes.running import (
 
 __all__ = [
     "ARGV0", "PROBES", "TIME_LIMIT", "ProbeResult", "available", "parse_output",
-    "prove_candidates", "run_probes", "running_probes", "version_of", "with_pinned_versions",
+    "prove_candidates", "prove_past_entries", "run_probes", "running_probes",
+    "version_of", "with_pinned_versions",
 ]  # fmt: skip

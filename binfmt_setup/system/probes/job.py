@@ -21,7 +21,8 @@ class Job(Record):
     """Probes to run, all at once, with `root` as their root directory.
 
     `emulators` are open files that execute some of them in the kernel's place; everything else
-    the kernel decides, as it will for everybody's programs. `known` are the emulators (device,
+    the kernel decides, as it will for everybody's programs. `copies` are open files that are
+    executed in the place of probes: what no usual entry takes. `known` are the emulators (device,
     inode) that ran a probe a moment ago, registered in the same way: where the kernel starts that
     very file, the probe need not run once more.
     """
@@ -31,4 +32,5 @@ class Job(Record):
     seconds: float = TIME_LIMIT
     environment: Mapping[str, str] = NOTHING
     emulators: Mapping[str, int] = NOTHING
+    copies: Mapping[str, int] = NOTHING
     known: Mapping[str, tuple[int, int]] = NOTHING

@@ -66,7 +66,7 @@ def perform(job: Job, writer: int) -> NoReturn:
         os.setpgid(0, 0)
         _forget_signals()
         proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        _keep_only({writer, proc, *job.emulators.values()})
+        _keep_only({writer, proc, *job.emulators.values(), *job.copies.values()})
         words = isolation.isolate(job.root, job.names)
         stage = _Stage(job, proc, words)
         results = [replace(result, isolation=tuple(words)) for result in stage.run()]
@@ -174,7 +174,7 @@ class _Stage:
     def _started(self, name: str) -> ProbeResult | None:
         """Start one probe; a result if that failed."""
         try:
-            probe = start(name, self._job.emulators.get(name), self._job.environment)
+            probe = start(name, self._job)
         except OSError as error:
             if error.errno in EXHAUSTED - {errno.ENOMEM}:
                 raise
@@ -266,7 +266,8 @@ class _Stage:
         probe.text += rest(probe)
         self._forget(probe)
         text = probe.text[:OUTPUT_LIMIT].decode("utf-8", "replace")
-        native = probe.program is not None and probe.program == program_at(f"/{probe.probe}")
+        itself = self._job.copies.get(probe.probe, f"/{probe.probe}")
+        native = probe.program is not None and probe.program == program_at(itself)
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         if number == signal.SIGXCPU:
             hung = f"it computed for {self._seconds} s"

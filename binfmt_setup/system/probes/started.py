@@ -14,6 +14,8 @@ from binfmt_setup.system.probes.result import ARGV0
 if TYPE_CHECKING:
     import signal
     from collections.abc import Mapping
+
+    from binfmt_setup.system.probes.job import Job
 else:
     import _signal as signal  # what is built in; the rest makes an enum of each answer
 
@@ -54,19 +56,23 @@ class Started:
             os.close(self.end)
 
 
-def start(name: str, emulator: int | None, environment: Mapping[str, str]) -> Started:
+def start(name: str, job: Job) -> Started:
     """Execute one probe without a shell or any inherited descriptor.
 
-    By the kernel, or with an emulator that is open. Raises OSError with the errno of the execve
-    itself.
+    By the kernel, or with an emulator that is open, or a copy of it that is. Raises OSError with
+    the errno of the execve itself.
     """
     read_in, release = os.pipe()
     output, write_out = os.pipe()
     try:
-        if emulator is None:
-            pid = _started(name, environment, read_in, write_out)
+        if name in job.emulators:
+            # Its own name is left out: under some names QEMU runs for the kernel alone.
+            command = ["qemu", "-0", ARGV0, f"/{name}", "one"]
+            pid = _started_open(job.emulators[name], command, read_in, write_out)
+        elif name in job.copies:
+            pid = _started_open(job.copies[name], [ARGV0, "one"], read_in, write_out)
         else:
-            pid = _started_by(emulator, name, read_in, write_out)
+            pid = _started(name, job.environment, read_in, write_out)
     except OSError:
         os.close(release)
         os.close(output)
@@ -88,11 +94,8 @@ def _started(name: str, environment: Mapping[str, str], read_in: int, write_out:
     )
 
 
-def _started_by(emulator: int, name: str, read_in: int, write_out: int) -> int:
-    """Start an emulator, which is open, on a probe; raises OSError with the errno of execve.
-
-    Its own name is left out: under some names QEMU runs for the kernel alone.
-    """
+def _started_open(program: int, command: list[str], read_in: int, write_out: int) -> int:
+    """Start a program that is open; raises OSError with the errno of execve."""
     refused, tell = os.pipe()
     child = os.fork()
     if child == 0:
@@ -102,7 +105,7 @@ def _started_by(emulator: int, name: str, read_in: int, write_out: int) -> int:
                 signal.signal(ignored, signal.SIG_DFL)
             for here, there in ((read_in, 0), (write_out, 1), (write_out, 2)):
                 os.dup2(here, there)
-            os.execve(emulator, ["qemu", "-0", ARGV0, f"/{name}", "one"], {})
+            os.execve(program, command, {})
         except OSError as error:
             number = error.errno or errno.EIO
         finally:
@@ -134,7 +137,7 @@ def rest(probe: Started) -> bytes:
     return text
 
 
-def program_at(path: str, directory: int | None = None) -> tuple[int, int] | None:
+def program_at(path: str | int, directory: int | None = None) -> tuple[int, int] | None:
     """Device and inode of a program; None when it is gone."""
     with suppress(OSError):
         image = os.stat(path, dir_fd=directory)
