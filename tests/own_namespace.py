@@ -98,9 +98,11 @@ def copy_for_everybody(where: Path) -> Path:
     """
     modules = "{name.partition('.')[0] for name in sys.modules}"
     files = f"(getattr(sys.modules[name], '__file__', '') for name in {modules})"
-    code = f"import sys, typer; print(*(file for file in {files} if 'site-packages' in str(file)))"
+    wanted = "import sys, typer, psutil, elftools.elf.elffile, jinja2"
+    code = f"{wanted}; print(*(file for file in {files} if 'site-packages' in str(file)))"
     libraries = run([sys.executable, "-c", code], unmeasured()).stdout.split()
     where.mkdir()
+    shutil.copytree(TOP / "systemd", where / "systemd")
     for file in (PACKAGE, *(Path(library) for library in libraries)):
         if file.name == "__init__.py":
             leave_out = shutil.ignore_patterns("__pycache__")

@@ -16,6 +16,7 @@ from binfmt_setup.diagnosis.ownership import left_by
 from binfmt_setup.explain import advice
 from binfmt_setup.explain.abi import has_entry_point, kernel_refusal
 from binfmt_setup.explain.explanation import Candidate, Cause, Explanation, Failure, NearMiss, Step
+from binfmt_setup.explain.rights import rights_words
 
 if TYPE_CHECKING:
     from binfmt_setup.explain.specimen import Specimen
@@ -205,8 +206,9 @@ def explain(  # noqa: PLR0913 - two trees and a judge are what it takes
     """
     walk = _Walk(facts, look, look_on_host, prove, tree)
     failure = walk.follow(path)
+    notes = (*walk.notes, *rights_words(walk.steps))
     seen = Explanation(
-        path, tree, tuple(walk.steps), failure, tuple(walk.notes), walk.loader, walk.loader_there
+        path, tree, tuple(walk.steps), failure, notes, walk.loader, walk.loader_there
     )
     return advice.advised(facts, seen)
 

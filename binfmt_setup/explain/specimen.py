@@ -7,6 +7,7 @@ the budget of `abi.BoundedStream`; nothing but a regular file is ever opened.
 from __future__ import annotations
 
 import errno
+import os
 import stat
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
@@ -41,11 +42,19 @@ class Script(Record):
     argument: str = ""
 
 
+class SetId(Record):
+    """Whose rights a set-user-ID or set-group-ID program asks for."""
+
+    user: int | None
+    group: int | None
+
+
 class Specimen(Record):
     """What is known of a file that shall run.
 
     `head` is what the kernel looks at, shorter for a short file; `elf` and `details` are
-    there for ELF files only. `executable` is the mode's word, `noexec` the mount's.
+    there for ELF files only. `executable` is the mode's word, `noexec` the mount's, as is `nosuid`
+    about `rights`.
     """
 
     path: str
@@ -56,6 +65,8 @@ class Specimen(Record):
     details: ElfDetails | None = None
     executable: bool = True
     noexec: bool = False
+    rights: SetId | None = None
+    nosuid: bool = False
 
     @property
     def script(self) -> Script | None:
@@ -85,13 +96,23 @@ def look_at(host: Host, path: str) -> Specimen:
     kind = _KINDS.get(stat.S_IFMT(status.st_mode), "file")
     if kind != "file":
         return Specimen(path, kind)
-    executable, noexec = bool(status.st_mode & 0o111), host.refuses_execution(path)
+    executable, noexec = bool(status.st_mode & 0o111), host.mount_has(path, os.ST_NOEXEC)
+    rights = _rights(status)
     try:
         with host.opened(path) as file:
             found = examined(path, file, status.st_size)
     except OSError as error:
         found = Specimen(path, _kind_of_error(error.errno), status.st_size)
-    return replace(found, executable=executable, noexec=noexec)
+    nosuid = rights is not None and host.mount_has(path, os.ST_NOSUID)
+    return replace(found, executable=executable, noexec=noexec, rights=rights, nosuid=nosuid)
+
+
+def _rights(status: os.stat_result) -> SetId | None:
+    """Whose rights its bits ask for; the group's needs the group's x as well (fs/exec.c)."""
+    user = status.st_uid if status.st_mode & stat.S_ISUID else None
+    both = stat.S_ISGID | stat.S_IXGRP
+    group = status.st_gid if status.st_mode & both == both else None
+    return None if user is None and group is None else SetId(user, group)
 
 
 def examined(path: str, file: BinaryIO, size: int) -> Specimen:

@@ -156,12 +156,12 @@ class Tree(Record):
         """Whether something is there, links followed within the tree."""
         return self.status_of(inside) is not None
 
-    def refuses_execution(self, inside: str) -> bool:
-        """Whether the file lies on a mount with the option noexec."""
+    def mount_has(self, inside: str, option: int) -> bool:
+        """Whether a file lies on a mount with an option, as ST_NOEXEC."""
         with suppress(OSError):
             descriptor = self.open(inside, os.O_PATH)
             try:
-                return bool(os.statvfs(descriptor).f_flag & os.ST_NOEXEC)
+                return bool(os.statvfs(descriptor).f_flag & option)
             finally:
                 os.close(descriptor)
         return False

@@ -5,18 +5,18 @@ In a user namespace with many users, whose root is not the host's.
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.own_namespace import TOP, copy_for_everybody, folder_for_everybody
+from tests.many_users import PYTHON, REGISTRY
+from tests.own_namespace import TOP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.many_users import ManyUsers
 
 ATTACK = """
 import fcntl, os, sys, time
@@ -39,46 +39,21 @@ from binfmt_setup.system.host import Host
 with locks.locked(Host(), private=False):
     print("locked")
 """
-SYSTEM = """set -e
-mount -t tmpfs none /run
-mkdir /run/etc && cp /etc/os-release /run/etc/ && mount -t tmpfs none /etc && cp /run/etc/* /etc
-mount -t tmpfs none /usr/lib/binfmt.d
-mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
+TREE = """
 mkdir -p /run/tree/etc /run/tree/usr/bin /run/tree/bin
-cp /usr/bin/qemu-aarch64-static /run/tree/usr/bin/ && cp /bin/sh /run/tree/bin/
+cp /usr/bin/qemu-aarch64-static /run/tree/usr/bin/
+cp /bin/sh /run/tree/bin/
 """
-PYTHON = "/usr/bin/python3"
-REGISTRY = "/proc/sys/fs/binfmt_misc"
 
 
 @pytest.fixture
-def inside() -> Iterator[list[str]]:
-    """The words in front of a command that shall run as root of such a namespace."""
-    if not Path(PYTHON).exists() or not shutil.which("qemu-aarch64-static"):
-        pytest.skip("a Python and a QEMU that every user can reach are not installed")
-    if os.geteuid() != 0:
-        pytest.skip("a namespace with several users takes root, or newuidmap")
-    argv = ["unshare", "--user", "--mount", "sh", "-c", "echo born; exec cat"]
-    with (
-        folder_for_everybody() as folder,
-        subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/"
-        ) as holder,
-    ):
-        libraries = copy_for_everybody(folder / "libraries")
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "born\n"
-        for kind in ("uid_map", "gid_map"):
-            Path(f"/proc/{holder.pid}/{kind}").write_text("0 100000 65536")
-        words = ["nsenter", f"--target={holder.pid}", "--user", "--mount", "--setuid=0",
-                 "--setgid=0", "--", "env", f"PYTHONPATH={libraries}"]  # fmt: skip
-        made = _run([*words, "sh", "-c", SYSTEM])
-        assert made.returncode == 0, made.stderr
-        yield words
-        holder.kill()
+def inside(users: ManyUsers) -> list[str]:
+    """The words in front of a command that root runs, beside a tree."""
+    users.prepared(root=TREE)
+    return list(users.words)
 
 
-def test_nobody_waits_for_an_ordinary_user(inside: list[str]) -> None:
+def test_nobody_waits_for_an_ordinary_user(users: ManyUsers, inside: list[str]) -> None:
     runs = [
         [PYTHON, "-m", "binfmt_setup", "install", "arm64", "--private", "--no-persist"],
         [PYTHON, "-m", "binfmt_setup", "install", "arm64", "--root", "/run/tree"],
@@ -86,10 +61,9 @@ def test_nobody_waits_for_an_ordinary_user(inside: list[str]) -> None:
         [PYTHON, "-c", LOCKED],
     ]
     first = [_run([*inside, *argv]) for argv in runs]
-    attack = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", PYTHON, "-c",
-              ATTACK, "/run", "/proc/self/ns", REGISTRY]  # fmt: skip
+    attack = users.as_stranger(PYTHON, "-c", ATTACK, "/run", "/proc/self/ns", REGISTRY)
     with subprocess.Popen(
-        [*inside, *attack], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/"
+        attack, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/"
     ) as attacker:
         assert attacker.stdout is not None
         assert int(attacker.stdout.readline()) > 5

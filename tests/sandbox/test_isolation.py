@@ -163,6 +163,42 @@ def test_the_report_says_what_was_had(registry: Sandbox, place: Path) -> None:
     assert {"pid", "net", "ipc", "chroot", "no-capabilities", "no-new-privileges", "limits"} <= had
 
 
+FORKS = 600  # more than the limit, and few enough for a machine where there is none
+COUNTS = """
+#include <stdio.h>
+int main(void) {
+    int forks = 0;
+    while (forks < %d) {
+        int child = fork();
+        if (child < 0) break;
+        if (!child) { pause(); _exit(0); }
+        forks++;
+    }
+    printf("binfmt-probe target=aarch64 forks=%%d argc=2 argv0=x\\n", forks);
+    return 0;
+}
+"""
+
+
+def test_root_of_the_host_under_another_name_is_bound_as_well(
+    registry: Sandbox, place: Path
+) -> None:
+    """RLIMIT_NPROC does not bind him; since Linux 6.14 a pid namespace has a limit of its own."""
+    planted(registry, place, HEADERS + COUNTS % FORKS)
+    found = probed(registry)
+    said, had = found["fields"], found["isolation"]
+    assert isinstance(said, dict)
+    assert isinstance(had, list)
+    release = tuple(int(word) for word in os.uname().release.split(".")[:2])
+    assert ("tasks" in had) is (release >= (6, 14))
+    if "tasks" in had:
+        assert int(said["forks"]) < 400
+    assert Path("/proc/sys/kernel/pid_max").read_text() == PID_MAX
+
+
+PID_MAX = Path("/proc/sys/kernel/pid_max").read_text()
+
+
 @pytest.mark.parametrize("command", READ_ONLY, ids=" ".join)
 def test_no_command_that_reads_runs_what_others_can_write(
     registry: Sandbox, place: Path, command: tuple[str, ...]

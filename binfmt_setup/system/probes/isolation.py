@@ -10,8 +10,12 @@ from __future__ import annotations
 import os
 import resource
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from binfmt_setup.system import syscalls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NOBODY = 65534
 """The kernel's own number for a user that is none (fs.overflowuid)."""
@@ -36,6 +40,8 @@ _LIMITS = (
 )
 CPU_SECONDS = 10
 _TASKS = 4  # of each probe: QEMU has two
+_PIDS = 400  # three times what all probes take at once; the kernel takes none below 301
+_FIRST_KERNEL_WITH_PIDS = (6, 14)
 
 
 class CannotIsolate(Exception):
@@ -46,10 +52,11 @@ class CannotIsolate(Exception):
         self.error = error
 
 
-def isolate(root: str, names: tuple[str, ...]) -> list[str]:
+def isolate(root: str, names: tuple[str, ...], found: Callable[[list[str]], None]) -> list[str]:
     """Keep this process and all it starts in `root`, without rights; what was had, in words.
 
-    Raises CannotIsolate.
+    `found` is told of the new namespaces while there are rights to set them up with. Raises
+    CannotIsolate.
     """
     as_root = os.geteuid() == 0 and _knows_nobody()
     refused: OSError | None = None
@@ -61,6 +68,7 @@ def isolate(root: str, names: tuple[str, ...]) -> list[str]:
             refused = refused or error
             continue
         os.chdir("/")
+        found(words)
         return [*words, "chroot", *_without_rights(become_nobody=as_root and not user), "limits"]
     raise CannotIsolate(refused or OSError())
 
@@ -184,6 +192,26 @@ def most_tasks(proc: int, probes: int) -> int:
     finally:
         os.close(descriptor)
     return int(tasks) + _TASKS * (probes + 8)
+
+
+def limit_pids(proc: int) -> bool:
+    """Limit the tasks of the pid namespace that this process is in; whether that could be had.
+
+    Root of a user namespace may be the host's root, whom RLIMIT_NPROC never binds. A kernel
+    before 6.14 has one such number for all, which is never written.
+    """
+    release = os.uname().release.split(".")[:2]
+    if not all(word.isdigit() for word in release):
+        return False
+    if tuple(int(word) for word in release) < _FIRST_KERNEL_WITH_PIDS:
+        return False
+    with suppress(OSError):
+        descriptor = os.open("sys/kernel/pid_max", os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
+        try:
+            return os.write(descriptor, b"%d" % _PIDS) > 0
+        finally:
+            os.close(descriptor)
+    return False
 
 
 def limit(cpu_seconds: int) -> None:

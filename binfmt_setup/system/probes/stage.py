@@ -67,9 +67,11 @@ def perform(job: Job, writer: int) -> NoReturn:
         _forget_signals()
         proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         _keep_only({writer, proc, *job.emulators.values(), *job.copies.values()})
-        words = isolation.isolate(job.root, job.names)
-        stage = _Stage(job, proc, words)
-        results = [replace(result, isolation=tuple(words)) for result in stage.run()]
+        stage = _Stage(job, proc)
+        words = isolation.isolate(job.root, job.names, stage.found)
+        results = stage.run()
+        isolated = (*words, *stage.bounded())
+        results = [replace(result, isolation=isolated) for result in results]
         rows = [vars(result) for result in results]
         answer = marshal.dumps({"rows": rows, "recognised": stage.recognised})
     except isolation.CannotIsolate as error:
@@ -120,14 +122,15 @@ def _keep_only(kept: Collection[int]) -> None:
 class _Stage:
     """The probes that run, and how they are started, heard, and brought to their end."""
 
-    def __init__(self, job: Job, proc: int, words: list[str]) -> None:
+    def __init__(self, job: Job, proc: int) -> None:
         self._job = job
         self._proc = proc
-        self._words = words
         self._running: list[Started] = []
         self._given: dict[int, int] = {}
         self._seconds = isolation.CPU_SECONDS
+        self._words: list[str] = []
         self._init = -1
+        self._bounded = -1
         self._poll = select.poll()
         self.recognised: list[str] = []
 
@@ -135,10 +138,10 @@ class _Stage:
         """Start every probe, serve their pipes in one loop, and collect what became of them."""
         syscalls.end_with_parent(signal.SIGTERM)
         self._limit()
-        if "pid" in self._words:
-            self._found_namespace()
-        else:
+        if "pid" not in self._words:
             syscalls.become_subreaper()
+        elif self._init < 0:
+            self._found_namespace()
         results = [result for name in self._job.names if (result := self._started(name))]
         self._recognise()
         results += self._served()
@@ -154,10 +157,23 @@ class _Stage:
         most = isolation.most_tasks(self._proc, len(self._job.names))
         isolation.lower(resource.RLIMIT_NPROC, most)
 
-    def _found_namespace(self) -> None:
+    def found(self, words: list[str]) -> None:
+        """While there are rights: limit the pid namespace where no limit of a process binds.
+
+        Root of a user namespace may be the host's. Elsewhere this process has another user by then,
+        and its children, too.
+        """
+        self._words = words
+        if {"pid", "user"} <= set(words):
+            self._bounded, tell = os.pipe()
+            self._found_namespace(tell)
+            os.close(tell)
+
+    def _found_namespace(self, tell: int = -1) -> None:
         """Fork the first process of the pid namespace: with it everything in there ends.
 
-        It does nothing but wait; the kernel reaps what is left to it.
+        It does nothing but wait; the kernel reaps what is left to it. Only who is in there can
+        limit the namespace, and tells whether it did.
         """
         watch, held = os.pipe()
         self._init = os.fork()
@@ -166,10 +182,18 @@ class _Stage:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
                 os.close(held)
+                if tell >= 0:
+                    os.write(tell, b"1" if isolation.limit_pids(self._proc) else b"0")
+                    os.close(tell)
+                    syscalls.drop_capabilities()
                 os.read(watch, 1)  # the stage's end closes the pipe, whatever way it ends
             finally:
                 os._exit(0)
         os.close(watch)
+
+    def bounded(self) -> tuple[str, ...]:
+        """Whether the namespace has a limit of its own, in a word."""
+        return ("tasks",) if self._bounded >= 0 and os.read(self._bounded, 1) == b"1" else ()
 
     def _started(self, name: str) -> ProbeResult | None:
         """Start one probe; a result if that failed."""

@@ -1,0 +1,352 @@
+"""What somebody with an account here tries on root, who runs this tool: on the real kernel.
+
+One test for each kind of attack, with the ways that are the same in other clothes.
+"""
+
+from __future__ import annotations
+
+import base64
+import shlex
+import struct
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from binfmt_setup.model.binfmt_d import MARKER
+from binfmt_setup.model.registration import Registration
+from binfmt_setup.model.targets import target_named
+from tests.many_users import PYTHON, REGISTRY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.many_users import ManyUsers
+
+ARM64 = target_named("aarch64")
+QEMU = "/usr/bin/qemu-aarch64-static"
+HERE = ("--private", "--no-persist")
+THIEF = r"""
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+const char version[] = "qemu-aarch64 version 7.2.0 (a test)\n";
+int main(void) {
+    int file = open("/mnt/theirs/ran", O_WRONLY | O_CREAT | O_APPEND, 0666);
+    if (file >= 0) dprintf(file, "as %d\n", geteuid());
+    return puts(version) < 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def thief(for_everybody: Path) -> str:
+    """A static program that passes for an emulator, and writes down whose rights it has."""
+    (for_everybody / "thief.c").write_text(THIEF)
+    argv = ["gcc", "-static", "-o", "thief", "thief.c"]
+    subprocess.run(argv, cwd=for_everybody, check=True)
+    (for_everybody / "thief").chmod(0o755)
+    return str(for_everybody / "thief")
+
+
+def entry(interpreter: str, flags: str, name: str = ARM64.entry_name) -> Registration:
+    return Registration(name, interpreter, flags, ARM64.magic, ARM64.mask)
+
+
+def register(users: ManyUsers, registration: Registration) -> None:
+    """As another tool of root's would do it."""
+    users.prepared(root=f"printf '%s' {shlex.quote(registration.line)} >{REGISTRY}/register")
+
+
+# -- programs of theirs ------------------------------------------------------------------
+
+
+def test_no_command_runs_what_a_stranger_can_change(users: ManyUsers, thief: str) -> None:
+    """He puts his program where root's emulator was; root pinned it, or is about to."""
+    users.prepared(
+        root="mkdir /mnt/theirs/d && chown 1000 /mnt/theirs/d",
+        stranger=f"cp {thief} /mnt/theirs/d/qemu-aarch64-static",
+    )
+    register(users, entry("/mnt/theirs/d/qemu-aarch64-static", "POF"))
+    users.prepared(stranger=f"cd /mnt/theirs/d; cp {thief} x; mv x qemu-aarch64-static")
+    own = ("--qemu", "/mnt/theirs/d", "arm64")
+    for words in (
+        ("status",), ("check", "arm64"), ("check", "arm64", "--format=json"),
+        ("check", "--security"), ("unit", *own), ("install", "--check", *own, *HERE),
+        ("install", *own, *HERE), ("install", *own, "--take-over", *HERE),
+        ("explain", "/mnt/theirs/d/qemu-aarch64-static"), ("uninstall", *HERE[:1]),
+    ):  # fmt: skip
+        users.tool(*words)
+        assert users.root("cat", "/mnt/theirs/ran").stdout == "", words
+
+
+def test_a_strangers_emulator_is_refused_by_name_whatever_way_leads_to_it(
+    users: ManyUsers, thief: str
+) -> None:
+    users.prepared(
+        root=f"""
+        mkdir -m 755 /mnt/ours /mnt/ours/chown /mnt/ours/acl /mnt/ours/caps
+        mkdir -m 1777 /mnt/ours/sticky
+        cp {thief} /mnt/ours/chown/qemu-aarch64; chown 1000 /mnt/ours/chown/qemu-aarch64
+        cp {thief} /mnt/ours/acl/qemu-aarch64
+        {PYTHON} -c '{ACL}' /mnt/ours/acl/qemu-aarch64
+        cp {thief} /mnt/ours/caps/qemu-aarch64
+        {PYTHON} -c '{CAPABILITY}' /mnt/ours/caps/qemu-aarch64
+        ln -s /mnt/theirs/d /mnt/ours/link
+        """,
+        stranger=f"""
+        mkdir /mnt/theirs/d /mnt/ours/sticky/d
+        cp {thief} /mnt/theirs/d/qemu-aarch64; cp {thief} /mnt/ours/sticky/d/qemu-aarch64
+        ln -s /usr/bin /mnt/theirs/bin
+        """,
+    )
+    for directory, why in {
+        "/mnt/theirs/d": "every user can write to /mnt/theirs",
+        "/mnt/theirs/bin": "every user can write to /mnt/theirs",
+        "/mnt/ours/sticky/d": "every user can write to /mnt/ours/sticky",
+        "/mnt/ours/link": "every user can write to /mnt/theirs",
+        "/mnt/ours/chown": "/mnt/ours/chown/qemu-aarch64 belongs to user 1000",
+        "/mnt/ours/acl": "an access control list lets others write to /mnt/ours/acl/qemu-aarch64",
+        "/mnt/ours/caps": "/mnt/ours/caps/qemu-aarch64 has rights of its own",
+    }.items():
+        done = users.tool("install", "arm64", "--qemu", directory, *HERE)
+        assert why in " ".join((done.stdout + done.stderr).split()), done
+        assert done.returncode == 5
+    assert users.entries() == []
+
+
+ACL = (
+    "import os, struct, sys\n"
+    "rows = (1, 7, 0), (2, 7, 1000), (4, 5, 0), (16, 7, 0), (32, 5, 0)\n"
+    'packed = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *row) for row in rows)\n'
+    'os.setxattr(sys.argv[1], "system.posix_acl_access", packed)\n'
+)
+CAPABILITY = (
+    "import os, struct, sys\n"
+    'wanted = struct.pack("<5I", 0x02000001, 1 << 1, 0, 0, 0)\n'
+    'os.setxattr(sys.argv[1], "security.capability", wanted)\n'
+)
+"""cap_dac_override for whoever starts the file (include/uapi/linux/capability.h)."""
+
+
+# -- trees, stores, paths ----------------------------------------------------------------
+
+TREE = """
+mkdir -p /mnt/theirs/tree/etc/systemd /mnt/theirs/tree/usr/bin /mnt/theirs/tree/bin
+mkdir -p /mnt/theirs/tree/usr/lib/systemd
+cd /mnt/theirs/tree
+cp /usr/bin/qemu-aarch64-static usr/bin; cp /bin/sh bin; cp /etc/os-release etc
+cp /bin/sh usr/lib/systemd/systemd
+"""
+OUTSIDE = (
+    "mkdir -m 755 /mnt/outside; mkdir /mnt/outside/binfmt.d; echo precious >/mnt/outside/file\n"
+    f"echo '{MARKER}' >/mnt/outside/binfmt-setup.service\n"
+)
+SWAPS = """
+import ctypes, os
+libc, etc = ctypes.CDLL(None), b"/mnt/theirs/tree/etc/"
+os.makedirs(etc + b"binfmt.d")
+os.makedirs(etc + b"systemd/system")
+os.symlink("/mnt/outside", etc + b"evil")
+print("ready", flush=True)
+while True:
+    for name in (b"binfmt.d", b"systemd/system"):
+        libc.renameat2(-100, etc + name, -100, etc + b"evil", 2)
+"""
+
+
+def outside(users: ManyUsers) -> str:
+    return users.root("find", "/mnt/outside", "-printf", "%p %u %m %s %T@\n").stdout
+
+
+def test_no_link_in_a_strangers_tree_leads_out_of_it(users: ManyUsers) -> None:
+    links = "ln -s /mnt/outside etc/systemd/system; ln -s /mnt/outside/binfmt.d etc/binfmt.d"
+    users.prepared(root=OUTSIDE, stranger=TREE + links)
+    before = outside(users)
+    for words in (("install", "arm64"), ("check",), ("status",), ("uninstall",)):
+        done = users.tool(*words, "--root", "/mnt/theirs/tree")
+        assert "precious" not in done.stdout + done.stderr
+    assert outside(users) == before
+
+
+def test_nor_does_one_that_comes_and_goes(users: ManyUsers) -> None:
+    users.prepared(root=OUTSIDE, stranger=TREE)
+    before, codes = outside(users), set()
+    with subprocess.Popen(
+        users.as_stranger(PYTHON, "-c", SWAPS), stdout=subprocess.PIPE, text=True, cwd="/"
+    ) as attacker:
+        assert attacker.stdout is not None
+        assert attacker.stdout.readline() == "ready\n"
+        for words in (("install", "arm64"), ("uninstall",)) * 3:
+            codes.add(users.tool(*words, "--root", "/mnt/theirs/tree").returncode)
+        attacker.kill()
+    assert codes <= {0, 4}
+    assert outside(users) == before
+
+
+def test_what_is_no_file_in_a_strangers_tree_is_not_waited_for(users: ManyUsers) -> None:
+    fifos = "mkdir etc/binfmt.d; rm etc/os-release; mkfifo etc/os-release etc/binfmt.d/a.conf"
+    users.prepared(stranger=f"{TREE}{fifos}\nmkfifo /mnt/theirs/qemu.tar")
+    for words in (
+        ("check", "--root", "/mnt/theirs/tree"), ("install", "arm64", "--root", "/mnt/theirs/tree"),
+        ("install", "arm64", "--qemu", "/mnt/theirs/qemu.tar", *HERE),
+        ("explain", "/mnt/theirs/qemu.tar"),
+    ):  # fmt: skip
+        users.tool(*words)  # within the time that a test has
+
+
+def test_a_strangers_store_is_not_used(users: ManyUsers) -> None:
+    users.prepared(
+        root="mkdir -m 755 /mnt/victim; echo precious >/mnt/victim/file",
+        stranger="mkdir /mnt/theirs/store; ln -s /mnt/victim /mnt/theirs/store/.new-abcdefgh\n"
+        "cd /mnt/theirs; cp /usr/bin/qemu-aarch64-static qemu-aarch64; tar cf q.tar qemu-aarch64",
+    )
+    for store in ("/mnt/theirs/store", "/mnt/theirs/yet/to/come"):
+        words = ("--qemu", "/mnt/theirs/q.tar", "--qemu-store", store)
+        done = users.tool("install", "arm64", *words, *HERE)
+        assert done.returncode == 5
+        assert f"no emulators are kept in {store}" in " ".join(done.stderr.split()), done
+    assert users.root("cat", "/mnt/victim/file").stdout == "precious\n"
+    assert users.entries() == []
+
+
+@pytest.mark.parametrize("option", ["--qemu", "--qemu-store"])
+def test_a_name_with_lines_of_its_own_gets_into_no_file(users: ManyUsers, option: str) -> None:
+    name = "/mnt/theirs/x\n[Service]\nExecStart="
+    put = f"mkdir {shlex.quote(name)}; cp {QEMU} {shlex.quote(name)}"
+    users.prepared(stranger=put)
+    # What root keeps in it is root's: the name alone is against it. So is a link's to it.
+    users.prepared(
+        root=f"chown -R 0:0 /mnt/theirs; chmod 755 /mnt/theirs; ln -s {shlex.quote(name)} /mnt/way"
+    )
+    for directory in (name, "/mnt/way"):
+        words = [option, directory, *(["--qemu", QEMU] if option == "--qemu-store" else [])]
+        for command in (("install", "--private"), ("unit",)):
+            done = users.tool(*command, "arm64", *words)
+            assert done.returncode != 0
+            assert "\n[Service]\nExecStart=" not in done.stdout + done.stderr
+    found = users.root("grep", "-rl", "ExecStart=$", "/etc/binfmt.d", "/etc/systemd")
+    assert found.stdout == ""
+    assert users.entries() == []
+
+
+EVIL = "\x1b]0;owned\x07\n::error::x\u202e\x9b31m"
+
+
+@pytest.mark.parametrize("format_", ["text", "json", "github"])
+def test_what_a_stranger_calls_his_things_does_nothing(users: ManyUsers, format_: str) -> None:
+    """His process, which runs under the emulator that goes, and his files."""
+    endless = program([0x14000000])  # b .
+    users.prepared(
+        stranger=f"echo {endless} | base64 -d >/mnt/theirs/endless; chmod 755 /mnt/theirs/endless\n"
+        f"cd /mnt/theirs; mkdir {shlex.quote(EVIL)}; mkfifo {shlex.quote(EVIL + '.tar')}"
+    )
+    assert users.tool("install", "arm64", *HERE).returncode == 0
+    start = "import os, sys; os.execv('/mnt/theirs/endless', [sys.argv[1]])"
+    chosen = () if format_ == "github" else ("--format", format_)
+    with subprocess.Popen(users.as_stranger(PYTHON, "-c", start, EVIL), cwd="/") as process:
+        try:
+            said = [
+                users.tool("uninstall", "--private", "--check", *chosen),
+                users.tool("explain", f"/mnt/theirs/{EVIL}", *chosen),
+                users.tool("install", "arm64", "--qemu", f"/mnt/theirs/{EVIL}.tar", *HERE, *chosen),
+                users.tool("check", "--security", "--format", format_),
+            ]
+        finally:
+            process.kill()
+    shown = "".join(done.stdout + done.stderr for done in said)
+    assert "x1b" in shown  # he is named
+    assert not [sign for sign in ("\x1b]", "\x07", "\u202e", "\x9b") if sign in shown]
+    assert not [line for line in shown.splitlines() if line.lstrip().startswith("::error::x")]
+
+
+# -- flag C ------------------------------------------------------------------------------
+
+
+def program(code: list[int], loader: bytes = b"") -> str:
+    """A program for arm64, in base64: one segment, and a loader if it wants one."""
+    count = 2 if loader else 1
+    start = 64 + 56 * count
+    named = loader + bytes(-len(loader) % 4 or 4) if loader else b""
+    body = named + struct.pack(f"<{len(code)}I", *code)
+    entry_point, size = start + len(named), start + len(body)
+    header = b"\x7fELF\2\1\1".ljust(16, b"\0") + struct.pack(
+        "<HHIQQQIHHHHHH", 3, 183, 1, entry_point, 64, 0, 0, 64, 56, count, 0, 0, 0
+    )
+    if loader:
+        header += struct.pack("<IIQQQQQQ", 3, 4, start, start, start, len(named), len(named), 1)
+    header += struct.pack("<IIQQQQQQ", 1, 5, 0, 0, 0, size, size, 4096)
+    return base64.b64encode(header + body).decode()
+
+
+EXIT_0 = [0xD2800000, 0xD2800BA8, 0xD4000001]  # mov x0, 0; mov x8, exit; svc 0
+EXIT_USER = [0xD28015E8, 0xD4000001, 0x9100A800, 0xD2800BA8, 0xD4000001]
+"""mov x8, geteuid; svc 0; add x0, x0, 42; mov x8, exit; svc 0"""
+AS_ROOT, AS_HIMSELF = 42, (1000 + 42) % 256
+
+
+@pytest.mark.parametrize("flags", ["POF", "POCF"])
+def test_with_c_a_stranger_becomes_root_and_without_he_does_not(
+    users: ManyUsers, flags: str
+) -> None:
+    """A foreign set-user-ID program of root's, and the stranger's own loader for it."""
+    users.prepared(
+        root=f"echo {program(EXIT_0, b'/lib/ld-x.so')} | base64 -d >/mnt/victim\n"
+        "chmod 4755 /mnt/victim",
+        stranger=f"mkdir -p /mnt/theirs/p/lib; cd /mnt/theirs/p/lib\n"
+        f"echo {program(EXIT_USER)} | base64 -d >ld-x.so; chmod 755 ld-x.so",
+    )
+    register(users, entry(QEMU, flags))
+    attack = users.stranger("env", "QEMU_LD_PREFIX=/mnt/theirs/p", "/mnt/victim")
+    bad = "C" in flags
+    assert attack.returncode == (AS_ROOT if bad else AS_HIMSELF), attack
+    security = users.tool("check", "--security")
+    assert security.returncode == bad
+    assert ("becomes root" in " ".join(security.stdout.split())) is bad
+    said = " ".join(users.tool("explain", "/mnt/victim").stdout.split())
+    sentence = "bit counts: entry qemu-aarch64 has flag C" if bad else "bit is ignored: entry"
+    assert f"its set-user-ID {sentence}" in said
+
+
+# -- the boot ----------------------------------------------------------------------------
+
+SHELLS = {"dash": ["dash"], "busybox": ["busybox", "sh"], "bash": ["bash", "--posix"]}
+
+
+@pytest.mark.parametrize("shell", SHELLS.values(), ids=SHELLS)
+def test_the_script_at_boot_pins_nothing_of_a_strangers(
+    users: ManyUsers, for_everybody: Path, shell: list[str]
+) -> None:
+    """It was root's when `install` ran; since then the stranger did to it what he can."""
+    script = for_everybody / "libraries" / "systemd" / "register"
+    qemu = "/mnt/ours/d/qemu"
+    users.prepared(
+        root=f"""
+        mkdir -p /mnt/ours/d /mnt/ours/theirs; cp {QEMU} {qemu}
+        cp {QEMU} /mnt/ours/acl; {PYTHON} -c '{ACL}' /mnt/ours/acl
+        cp {QEMU} /mnt/ours/set-id; chmod 4755 /mnt/ours/set-id
+        cp {QEMU} /mnt/ours/chown; chown 1000 /mnt/ours/chown
+        chown 1000 /mnt/ours/theirs; ln -s theirs/d /mnt/ours/link; ln -s {qemu} /mnt/ours/good
+        ln -s {qemu} /mnt/ours/foreign; chown -h 1000 /mnt/ours/foreign
+        ln -s /proc/self/cwd /mnt/ours/cwd
+        """,
+        stranger=f"mkdir /mnt/ours/theirs/d; cp {QEMU} /mnt/ours/theirs/d/qemu",
+    )
+    wanted = {
+        qemu: "", "/mnt/ours/good": "", "/mnt/ours/d/../d/./qemu": "",
+        "/mnt/ours/acl": "group can write to /mnt/ours/acl",
+        "/mnt/ours/set-id": "/mnt/ours/set-id has rights of its own",
+        "/mnt/ours/chown": "/mnt/ours/chown belongs to user 1000",
+        "/mnt/ours/theirs/d/qemu": "/mnt/ours/theirs belongs to user 1000",
+        "/mnt/ours/link/qemu": "/mnt/ours/theirs belongs to user 1000",
+        "/mnt/ours/foreign": "/mnt/ours/foreign belongs to user 1000",
+        "/mnt/ours/cwd/mnt/ours/d/qemu": "another file for each process",
+    }  # fmt: skip
+    for path, why in wanted.items():
+        line = entry(path, "OF").line
+        users.prepared(root=f"printf '%s\\n' {shlex.quote(line)} >/run/qemu.conf")
+        done = users.root(*shell, str(script), "/run/qemu.conf")
+        assert (done.returncode == 0) is (not why), (path, done.stderr)
+        assert why in done.stderr, (path, done.stderr)
+        assert users.entries() == ([] if why else [ARM64.entry_name]), path
+        users.prepared(root=f"cd {REGISTRY}; [ ! -e qemu-aarch64 ] || echo -1 >qemu-aarch64")
