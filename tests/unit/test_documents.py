@@ -1,0 +1,86 @@
+"""The documents: every link leads somewhere, every symptom to a code, every command is one."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from typing import TYPE_CHECKING
+
+import pytest
+
+from binfmt_setup.cli.reader import read
+from binfmt_setup.cli.table import COMMANDS
+from tests.own_namespace import TOP
+from tests.unit.test_catalogue import FACTS, error_codes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import ModuleType
+
+DOCUMENTS = sorted([*TOP.glob("*.md"), *(TOP / "docs").rglob("*.md"), *TOP.glob("packaging/*.md")])
+TASKS = ("trouble", "ci", "images")
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(TOP))
+
+
+def anchors(path: Path) -> set[str]:
+    """What the headings of a document can be reached by, as GitHub and the site name them."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.strip().replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name)
+def test_every_link_leads_to_a_file_and_a_heading(path: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if link.startswith(("http:", "https:")):
+            continue
+        target, _, anchor = link.partition("#")
+        file = (path.parent / target).resolve() if target else path
+        assert file.exists(), link
+        assert not anchor or anchor in anchors(file), link
+
+
+@pytest.fixture(scope="module")
+def site() -> ModuleType:
+    loader = SourceFileLoader("build_site", str(TOP / "scripts" / "build-site"))
+    spec = spec_from_loader("build_site", loader)
+    assert spec
+    module = module_from_spec(spec)
+    sys.modules["build_site"] = module
+    loader.exec_module(module)
+    return module
+
+
+def test_every_document_is_in_the_navigation_once(site: ModuleType, tmp_path: Path) -> None:
+    site.stage(tmp_path / "docs")
+    staged = {str(p.relative_to(tmp_path / "docs")) for p in (tmp_path / "docs").rglob("*.md")}
+    listed = [page for pages in site.PAGES.values() for page in pages.values()]
+    assert len(set(listed)) == len(listed)
+    decisions = {page for page in staged if page.startswith("decisions/")}
+    assert staged - decisions == set(listed) - {"decisions/README.md"}
+    for page in (tmp_path / "docs").rglob("*.md"):
+        links = re.findall(r"\]\(([^)#\s]+\.md)", page.read_text(encoding="utf-8"))
+        assert [link for link in links if not (page.parent / link).is_file()] == [], page
+
+
+def test_every_symptom_leads_to_a_code_that_exists() -> None:
+    text = (TOP / "docs" / "trouble.md").read_text(encoding="utf-8")
+    known = {kind.code for kind in FACTS} | error_codes()
+    named = set(re.findall(r"`([a-z]+(?:-[a-z0-9]+)+)`", text))
+    assert len(re.findall("^## ", text, re.MULTILINE)) >= 11
+    assert named - known <= {"binfmt-setup"}
+    assert "## exec format error" in text
+
+
+@pytest.mark.parametrize("page", TASKS)
+def test_every_command_of_a_task_is_one_that_is_understood(page: str) -> None:
+    text = (TOP / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\$ (?:sudo )?(?:\./)?binfmt-setup(?:\.pyz)? (.+)$", text, re.MULTILINE)
+    assert lines
+    assert [line for line in lines if read(shlex.split(line), COMMANDS) is None] == []
