@@ -36,6 +36,7 @@ LOCAL = ("/usr/local/bin", "/usr/local/sbin")
 TOOLS = ("COVERAGE_", "PYTEST_", "HYPOTHESIS_", "BINFMT_SETUP_GOLDEN")
 """How variables begin by which the tools of the tests talk to each other."""
 _BIND = 0x1000  # mount(2)
+_CAPABILITY_VERSION_3 = 0x20080522  # capset(2)
 
 
 def clean_environment() -> None:
@@ -46,10 +47,17 @@ def clean_environment() -> None:
     _keep_pip_settings()
     os.environ.pop("XDG_RUNTIME_DIR", None)
     os.environ["LC_ALL"] = "C.UTF-8"
-    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    # What administrators run (chroot, modprobe) is not on every user's path.
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
+    os.environ["PATH"] = path
     os.environ["HOME"] = tempfile.mkdtemp(prefix="binfmt-setup-home-")
-    # What runs under nohup ignores SIGHUP, and programs that it starts would, too.
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    # What runs under nohup ignores SIGHUP, what a shell has put in the background SIGINT and
+    # SIGQUIT; programs that it starts would, too.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            interrupts = number == signal.SIGINT
+            signal.signal(number, signal.default_int_handler if interrupts else signal.SIG_DFL)
+    os.umask(0o022)
 
 
 def _keep_pip_settings() -> None:
@@ -71,6 +79,8 @@ class Hosts:
         """Make that host, and see it; raises OSError where the kernel or its rules forbid it."""
         _enter_own_namespace()
         _change_files()
+        if os.geteuid():
+            _drop_capabilities()
         self._made = self._seen = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
 
     def show(self, *, machine: bool) -> None:
@@ -95,6 +105,13 @@ def _enter_own_namespace() -> None:
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
     syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_SLAVE)
+
+
+def _drop_capabilities() -> None:
+    """Be an ordinary user again, to whom the new user namespace gave every capability."""
+    header, none = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
+    if ctypes.CDLL(None, use_errno=True).capset(header, none):
+        raise OSError(ctypes.get_errno(), "capset")
 
 
 def _change_files() -> None:

@@ -48,8 +48,10 @@ def test_root_where_asked_for() -> None:
 def test_root_outside_keeps_every_owner(tmp_path: Path) -> None:
     script = f"id -u; stat -c %u:%g {tmp_path} /usr /etc/passwd; cat /proc/self/uid_map"
     outside = run(["sh", "-c", script])
-    inside = run(as_user_with_root([*RUN, "--", "sh", "-c", script]))
-    assert inside.stdout == run(as_user_with_root(["sh", "-c", script])).stdout, inside.stderr
+    # Which number that is farther out depends on how many namespaces there are.
+    here = script.replace("cat", "awk '{print $1, $3}'")
+    inside = run(as_user_with_root([*RUN, "--", "sh", "-c", here]))
+    assert inside.stdout == run(as_user_with_root(["sh", "-c", here])).stdout, inside.stderr
     if os.geteuid() == 0:
         same = run([*RUN, "--", "sh", "-c", script])
         assert [line.split() for line in same.stdout.splitlines()] == [

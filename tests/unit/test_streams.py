@@ -34,7 +34,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 LINES = {
     "check, no": ("check linux/arm64 --root {tree}", 1),
-    "check, yes": ("check --security", 0),
+    "check, yes": ("check --security --root {tree}", 0),
     "check, host": ("check amd64 arm64", None),
     "install --check": ("install --check linux/arm64 --root {tree}", 5),
     "status": ("status", 0),
@@ -57,7 +57,7 @@ def sh(script: str) -> subprocess.CompletedProcess[str]:
 
 def line(name: str, tree: Path, format_: str) -> tuple[str, int]:
     words, status = LINES[name]
-    command = f"{TOOL} {words.format(tree=tree)} --format {format_}"
+    command = f"{TOOL} {words.format(tree=shlex.quote(str(tree)))} --format {format_}"
     return command, sh(command).returncode if status is None else status
 
 
@@ -144,16 +144,16 @@ def test_a_slow_reader_gets_everything(tree: Path) -> None:
 
 
 def test_conversation_that_cannot_be_written_stops_nothing(tree: Path) -> None:
-    done = sh(f"{TOOL} check arm64 -v --root {tree} 2>/dev/full")
+    done = sh(f"{TOOL} check arm64 -v --root {shlex.quote(str(tree))} 2>/dev/full")
     assert done.returncode == 1
     assert "linux/arm64" in done.stdout
 
 
 @pytest.mark.parametrize(
-    "command", ["check arm64", "status", "explain /bin/sh", "uninstall --check"]
+    "command", ["check arm64", "status", "explain /bin/sh", "uninstall --check --root {tree}"]
 )
-def test_verbose_says_what_was_read_and_how_long_it_took(command: str) -> None:
-    done = sh(f"{TOOL} {command} --verbose")
+def test_verbose_says_what_was_read_and_how_long_it_took(command: str, tree: Path) -> None:
+    done = sh(f"{TOOL} {command.format(tree=shlex.quote(str(tree)))} --verbose")
     told = done.stderr.splitlines()[-1]
     assert told.startswith(f"{command.split(maxsplit=1)[0]}: read ")
     assert f" ms; exit {done.returncode}" in told

@@ -110,6 +110,25 @@ def test_what_came_went_or_changed_is_named() -> None:
     assert differences(before, after) == ["/a is gone", "/b was changed", "/d is new"]
 
 
+def test_a_program_that_a_test_starts_ignores_no_signal_and_has_the_usual_mask(
+    tmp_path: Path,
+) -> None:
+    """As a shell in the background leaves them, under nohup, with a mask of one's own."""
+    test = "import os, signal\ndef test_x():\n    for n in (1, 2, 3, 15):\n"
+    test += (
+        "        assert signal.getsignal(n) != signal.SIG_IGN\n    assert os.umask(0o22) == 0o22\n"
+    )
+    (tmp_path / "test_x.py").write_text(
+        f"from tests import made_host\nmade_host.clean_environment()\n{test}"
+    )
+    script = "trap '' HUP INT QUIT TERM; umask 077; exec \"$@\""
+    words = ["-m", "pytest", "-q", "-c", "/dev/null", "-p", "no:cacheprovider"]
+    subprocess.run(
+        ["sh", "-c", script, "sh", sys.executable, *words, str(tmp_path / "test_x.py")],
+        cwd=TOP, env={**os.environ, "PYTHONPATH": f"{TOP}:{TOP}/scripts"}, check=True,
+    )  # fmt: skip
+
+
 def test_nothing_of_the_callers_settings_reaches_a_test() -> None:
     tools = [name for name in os.environ if name.startswith(made_host.TOOLS)]
     assert set(os.environ) <= {*testbed.KEPT_VARIABLES, *tools, "LC_ALL", "PIP_CONFIG_FILE"}
