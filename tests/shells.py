@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import select
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -53,7 +54,7 @@ def completed(shell: str, lines: list[str], folder: Path, *, library: bool = Tru
     setup += f"source {COMPLETIONS / shell}\nPS1=; PROMPT=; echo 'rea'dy\n"
     (folder / "setup").write_text(setup, encoding="utf-8")
     with Terminal(command, folder) as terminal:
-        terminal.type(f"source {folder / 'setup'}\n")
+        terminal.type(f"source {shlex.quote(str(folder / 'setup'))}\n")
         terminal.until("ready")
         return [terminal.completed(line) for line in lines]
 

@@ -43,7 +43,8 @@ def test_what_does_not_end_is_ended_with_all_it_started(what: str, tmp_path: Pat
     sleeper.write_text("#!/bin/sh\nexec /bin/sleep 300\n")
     sleeper.chmod(0o755)
     script = tmp_path / "script"
-    script.write_text(NEVER_ENDING[what].replace("sleep 300", f"sh {sleeper}"))
+    escaped = str(sleeper).replace(" ", "\\ ")  # within quotes, too
+    script.write_text(NEVER_ENDING[what].replace("sleep 300", f"sh {escaped}"))
     start = time.monotonic()
     with pytest.raises(TookTooLong) as stopped:
         run_program(["sh", str(script)], 0.5)
@@ -54,7 +55,7 @@ def test_what_does_not_end_is_ended_with_all_it_started(what: str, tmp_path: Pat
 
 def test_a_daemon_that_holds_the_pipe_is_not_waited_for(tmp_path: Path) -> None:
     stop = tmp_path / "stop"
-    daemon = f"(while [ ! -e {stop} ]; do sleep 0.05; done) & echo hi"
+    daemon = f"(while [ ! -e '{stop}' ]; do sleep 0.05; done) & echo hi"
     start = time.monotonic()
     try:
         assert run_program(["sh", "-c", daemon], 60) == Completed(0, "hi\n", "")

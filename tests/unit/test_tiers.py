@@ -75,7 +75,7 @@ def test_what_tells_nothing_new_is_ended_with_all_that_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(testbed, "MOST_SECONDS", 5)
-    script = f"sleep 1000 & echo $! > {tmp_path}/child; wait"
+    script = f"sleep 1000 & echo $! > '{tmp_path}/child'; wait"
     code, result = testbed.run("x", ["sh", "-c", script])
     assert code == 124
     assert result.output.endswith("ended: nothing new for 5 s\n")
