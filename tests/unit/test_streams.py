@@ -34,7 +34,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 LINES = {
     "check, no": ("check linux/arm64 --root {tree}", 1),
-    "check, yes": ("check --security --root {tree}", 0),
+    # To an ordinary user's made host root's files are nobody's, which is a finding.
+    "check --security": ("check --security", 0 if os.geteuid() == 0 else None),
     "check, host": ("check amd64 arm64", None),
     "install --check": ("install --check linux/arm64 --root {tree}", 5),
     "status": ("status", 0),
