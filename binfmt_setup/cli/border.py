@@ -117,7 +117,9 @@ def _failure(error: BinfmtSetupError, wanted: _Wanted) -> Answer:
 
 def _described(error: BinfmtSetupError, wanted: _Wanted) -> str:
     """The failure for programs, with the host as far as it is known; empty where it is not."""
-    if wanted.format_ != "text" and (host := HOST.get()):
+    # What cannot be meant says nothing of a host; JSON alone tells of the host all the same.
+    tells_host = wanted.format_ == "json" or error.exit_code != ExitCode.USAGE
+    if tells_host and wanted.format_ != "text" and (host := HOST.get()):
         from binfmt_setup.commands.look import stopped
 
         with suppress(Exception):  # nothing may hide the error that is being reported

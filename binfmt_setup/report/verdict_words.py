@@ -65,6 +65,8 @@ def platform_verdict(result: Result) -> tuple[str, bool]:
     install = result if isinstance(result, InstallResult) else None
     if install and not result.facts.live and good:
         text = f"prepared: {', '.join(state.platform.name for state in states)}"
+    elif result.errors and not states:
+        text = f"stopped: {result.errors[0].message}"
     elif failing or not working:
         text = f"does not work: {', '.join(failing) or 'nothing is proven'}"
     elif not good:

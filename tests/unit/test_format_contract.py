@@ -74,7 +74,7 @@ def finding(fact: Fact, platform: str = "") -> Finding:
 GONE = finding(known.EntryMissing(TARGET.name), ARM64.name)
 DISABLED = finding(known.EntryDisabled(f"x{EVIL}"), ARM64.name)
 RISK = finding(known.ConfigInvalid(f"/{EVIL}", 1, EVIL, EVIL))
-OFF = finding(known.GloballyDisabled())
+OFF = finding(known.GloballyDisabled(broken=True))
 WORKS = PlatformState(ARM64, ran=True, how="emulated", handler=ENTRY)
 FAILS = replace(WORKS, ran=False, how="none", findings=(GONE, DISABLED))
 UNPROVEN = PlatformState(

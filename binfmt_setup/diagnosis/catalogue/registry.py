@@ -55,7 +55,7 @@ class RegistryOutOfReach(RegistryNotMounted):
     unjudged: bool = False
 
 
-class GloballyDisabled(Fact):
+class GloballyDisabled(HostCause):
     """The switch for all entries is off."""
 
     code = "globally-disabled"
