@@ -166,7 +166,9 @@ def _kernel_findings(
     elif facts.registry.mount.state == "absent":
         yield _not_mounted(facts, asked, broken=broken)
     elif facts.registry.enabled is False:
-        yield Finding(known.GloballyDisabled(broken), remedy=shell(f"echo 1 > {entry_path('status')}"))
+        yield Finding(
+            known.GloballyDisabled(broken), remedy=shell(f"echo 1 > {entry_path('status')}")
+        )
 
 
 def _not_mounted(facts: HostFacts, asked: Sequence[Platform], *, broken: bool) -> Finding:

@@ -336,6 +336,18 @@ def platforms_by_alias() -> dict[str, Platform]:
     return found
 
 
+_OTHER_SYSTEMS = {
+    "windows": "Windows", "darwin": "macOS", "freebsd": "FreeBSD", "openbsd": "OpenBSD",
+    "netbsd": "NetBSD", "android": "Android", "ios": "iOS", "js": "JavaScript",
+    "wasip1": "WebAssembly", "wasi": "WebAssembly", "plan9": "Plan 9", "solaris": "Solaris",
+    "illumos": "illumos", "aix": "AIX", "dragonfly": "DragonFly BSD",
+}  # fmt: skip
+"""What else an OCI platform may begin with."""
+_RUN_BY = {"windows": "use Wine or a virtual machine", "darwin": "build for it on a Mac"}
+_CLOSE = 0.72
+"""How like a known name a word is that is taken for a slip of the pen (difflib's ratio)."""
+
+
 def parse_platform(text: str) -> Platform:
     """The platform that any usual spelling names.
 
@@ -345,9 +357,16 @@ def parse_platform(text: str) -> Platform:
     wanted = text.strip().lower()
     if wanted in known:
         return known[wanted]
+    system, slash, _ = wanted.partition("/")
+    if slash and system in _OTHER_SYSTEMS:
+        raise UsageProblem(
+            f"{text!r} is a platform of {_OTHER_SYSTEMS[system]}; QEMU's user mode runs programs "
+            "of Linux alone",
+            hint=f"{_RUN_BY.get(system, 'use a virtual machine')}; names here begin with linux/",
+        )
     import difflib
 
-    near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(wanted, known, n=1, cutoff=_CLOSE)
     names = ", ".join(platform.name for platform in container_platforms())
     hint = f"did you mean {known[near[0]].name}?" if near else f"container platforms are {names}"
     raise UsageProblem(

@@ -101,10 +101,10 @@ def _fact_lines(result: Result, style: Style) -> Iterator[str]:
     """One line for each fact; where one platform is asked for, for each of its facts."""
     if isinstance(result, SecurityResult):
         count = len(result.facts.registry.entries)
-        words = "1 entry and its interpreter" if count == 1 else counted(count, "entry")
+        seen = "1 entry and its interpreter" if count == 1 else counted(count, "entry")
         unmounted = result.facts.registry.mount.state != "mounted"
-        words = "no entry: binfmt_misc is not mounted" if unmounted else words
-        yield from _marked(style, "note", f"looked at {words}")
+        seen = "no entry: binfmt_misc is not mounted" if unmounted else seen
+        yield from _marked(style, "note", f"looked at {seen}")
         return
     states = result.verdict.platforms
     emulated = any(state.ran and state.how == "emulated" for state in states)
@@ -116,10 +116,41 @@ def _fact_lines(result: Result, style: Style) -> Iterator[str]:
         return
     for row in rows:
         yield from _marked(style, row.mark, row.words)
-    width = max((len(state.platform.name) for state in states), default=0)
+    shown: dict[tuple[str, str, str], list[str]] = {}
     for state in states:
         kind = "good" if state.ok else "note" if state.unproven else "bad"
-        yield from _marked(style, kind, f"{state.platform.name:<{width}}  {_how(state)}", width + 4)
+        # What several variants share is one line: they share the entry and QEMU.
+        key = (state.platform.target.name, kind, _how(state))
+        shown.setdefault(key, []).append(state.platform.name)
+    labels = {key: words.in_short(names) for key, names in shown.items()}
+    width = max((len(label) for label in labels.values()), default=0)
+    for (_, kind, how), label in zip(shown, labels.values(), strict=True):
+        yield from _marked(style, kind, f"{label:<{width}}  {how}", width + 4)
+    if isinstance(result, InstallResult) and (said := _by_package(result)):
+        yield from _marked(style, "note", said)
+
+
+def _by_package(result: InstallResult) -> str:
+    """What the package that was just installed has registered by itself; empty for nothing."""
+    if not any(o.step.kind == "install-package" and o.result == "done" for o in result.outcomes):
+        return ""
+    from binfmt_setup.diagnosis.ownership import owner_of
+    from binfmt_setup.emulators.package_managers.interface import package_manager
+
+    facts, manager = result.facts, package_manager(result.facts.distribution)
+    theirs = {
+        entry.name: target
+        for entry in facts.registry.entries
+        if owner_of(facts, entry).by_distribution and (target := target_of_entry(entry.name))
+    }
+    handlers = dict.fromkeys(s.handler.name for s in result.verdict.platforms if s.handler)
+    asked = [name for name in handlers if name in theirs]
+    if manager is None or not asked:
+        return ""
+    package = manager.packages(facts.distribution, [theirs[name] for name in asked])[-1]
+    others = len(theirs) - len(asked)
+    also = f", which also registered {counted(others, 'other')}" if others else ""
+    return f"{', '.join(asked)} registered by the package {package}{also}"
 
 
 def _engine_lines(report: EngineReport, style: Style) -> Iterator[str]:
@@ -160,8 +191,9 @@ def _finding_lines(verdict: Verdict, style: Style) -> Iterator[str]:
     order = ("info", "warning", "error")
     rows = sorted(grouped.items(), key=lambda group: order.index(group[0][0]))
     for (severity, code, template), found in rows:
-        names = ", ".join(finding.platform for finding in found if finding.platform)
-        said = template if len(found) > 1 else words.words_of(found[0].fact).message
+        names = words.in_short([finding.platform for finding in found if finding.platform])
+        messages = {words.words_of(finding.fact).message for finding in found}
+        said = template if len(messages) > 1 else messages.pop()
         line = f"{names}: {said}" if names else said
         yield from _marked(style, kinds[severity], f"{line} [{code}]")
         seen = words.evidence(found[0])

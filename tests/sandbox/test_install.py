@@ -395,3 +395,20 @@ def test_the_planned_registration_is_what_the_kernel_reads_back(registry: Sandbo
     registry.json("install", "arm64", *HERE)
     assert registry.entries()["qemu-aarch64"].registration == wished
     assert "P" in wished.flags
+
+
+def test_variants_with_one_problem_are_one_line(registry: Sandbox) -> None:
+    text = registry.tool("check", "arm/v5", "arm/v6", "arm/v7").stdout
+    assert "✗ linux/arm/v5, v6, v7  does not run" in text
+    assert "✗ linux/arm/v5, v6, v7: no entry for arm programs" in " ".join(text.split())
+    annotations = registry.tool("check", "arm/v5,arm/v6,arm/v7", "--format", "github").stdout
+    assert annotations.count("::error ") == 1
+    assert "install --private --no-persist linux/arm/v5 linux/arm/v6 linux/arm/v7" in annotations
+
+
+def test_the_name_that_status_shows_uninstalls(registry: Sandbox) -> None:
+    assert registry.tool("install", "arm/v7", "arm64", *HERE).returncode == 0
+    assert registry.tool("uninstall", "qemu-arm", "--private").stdout == (
+        "✓ remove entry qemu-arm\nremoved 1 item\n"
+    )
+    assert set(registry.entries()) == {"qemu-aarch64"}

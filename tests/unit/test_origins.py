@@ -8,13 +8,15 @@ import pytest
 
 from binfmt_setup.changes.plan import plan_install
 from binfmt_setup.changes.removal import plan_uninstall
+from binfmt_setup.changes.steps import Outcome, Prepare
 from binfmt_setup.diagnosis.judge import judge
 from binfmt_setup.diagnosis.ownership import left_by, owner_of
+from binfmt_setup.diagnosis.verdict import PlatformState, Verdict
 from binfmt_setup.model.binfmt_d import MARKER, parse_config
 from binfmt_setup.model.boot_facts import BootFacts
 from binfmt_setup.model.elf import identify
 from binfmt_setup.model.errors import NoEmulator
-from binfmt_setup.model.facts import HostFacts, KernelFacts
+from binfmt_setup.model.facts import Distribution, HostFacts, KernelFacts
 from binfmt_setup.model.interpreter import EmulatorFacts, Interpreter
 from binfmt_setup.model.mountinfo import BinfmtMount
 from binfmt_setup.model.reading import ABSENT
@@ -22,9 +24,9 @@ from binfmt_setup.model.records import replace
 from binfmt_setup.model.registration import Entry, Registration
 from binfmt_setup.model.registry_facts import RegistryFacts
 from binfmt_setup.model.request import Request
-from binfmt_setup.model.targets import parse_platform, target_named
+from binfmt_setup.model.targets import TARGETS, parse_platform, target_named
 from binfmt_setup.report.document import entry_row
-from binfmt_setup.report.result import StatusResult
+from binfmt_setup.report.result import InstallResult, StatusResult
 from binfmt_setup.report.style import Style
 from binfmt_setup.report.text_report import text_report
 from binfmt_setup.report.words import message
@@ -190,6 +192,37 @@ def planned(facts: HostFacts, *, take_over: bool) -> ChangeEntry | None:
     for _, error in plan.problems:
         raise error
     return plan.targets[0].entry if plan.targets else None
+
+
+def test_what_a_package_has_registered_by_itself_is_told() -> None:
+    """Debian's with systemd: its files register all targets; this tool has nothing to write."""
+    names = [target for target in TARGETS if target != X86_64]
+    rules = [
+        Registration(t.entry_name, f"/usr/bin/qemu-{t.name}", "POF", t.magic, t.mask) for t in names
+    ]
+    files = tuple(
+        parse_config(f"/usr/lib/binfmt.d/{rule.name}.conf", rule.line + "\n") for rule in rules
+    )
+    debian = Distribution("debian", (), "13", "Debian GNU/Linux 13 (trixie)")
+    entries = tuple(Entry(rule, enabled=True) for rule in rules)
+    facts = HostFacts(
+        "/",
+        KernelFacts("6.12", "x86_64"),
+        registry=RegistryFacts(BinfmtMount("mounted"), enabled=True, entries=entries, listing=None),
+        boot=BootFacts("systemd", configs=files),
+        distribution=debian,
+    )
+    platform = parse_platform("arm64")
+    state = PlatformState(
+        platform, ran=True, how="emulated", handler=facts.registry.handler(ARM64.magic)
+    )
+    step = Prepare("install-package", "apt-get install -y qemu-user qemu-user-binfmt")
+    done = InstallResult(facts, Verdict((state,)), outcomes=(Outcome(step, "done"),))
+    words = " ".join(text_report(done, Style(unicode=False)).split())
+    also = f"which also registered {len(names) - 1} others"
+    assert f"qemu-aarch64 registered by the package qemu-user-binfmt, {also}" in words
+    again = InstallResult(facts, Verdict((state,)))
+    assert "registered by the package" not in text_report(again, Style(unicode=False))
 
 
 def test_an_equivalent_entry_stays_unless_its_takeover_is_asked_for() -> None:

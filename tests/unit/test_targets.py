@@ -264,6 +264,30 @@ def test_an_unknown_platform_suggests_the_nearest() -> None:
     assert caught.value.exit_code is ExitCode.USAGE
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("arm46", "did you mean linux/arm"), ("aarhc64", "did you mean linux/arm64?"),
+        ("s390", "did you mean linux/s390x?"), ("WSLInterop", "container platforms are"),
+        ("python3.11", "container platforms are"), ("rosetta", "container platforms are"),
+        ("windows/amd64", "use Wine"), ("darwin/arm64", "on a Mac"),
+        ("freebsd/amd64", "a virtual machine"),
+    ],
+)  # fmt: skip
+def test_only_what_is_near_is_suggested(name: str, hint: str) -> None:
+    with pytest.raises(UsageProblem) as caught:
+        parse_platform(name)
+    assert hint in caught.value.hint
+    assert name in caught.value.message
+
+
+def test_platforms_of_other_systems_are_told_apart() -> None:
+    with pytest.raises(UsageProblem, match="a platform of Windows"):
+        parse_platform("windows/amd64")
+    with pytest.raises(UsageProblem, match="a platform of macOS"):
+        parse_platform("darwin/arm64")
+
+
 def test_container_platforms_hold_no_cpu_levels() -> None:
     names = [platform.name for platform in container_platforms()]
     assert "linux/amd64" in names

@@ -10,6 +10,8 @@ from binfmt_setup.report.formats.interface import OutputFormat
 from binfmt_setup.report.verdict_words import verdict_words
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from binfmt_setup.diagnosis.finding import Finding
     from binfmt_setup.diagnosis.verdict import PlatformState
     from binfmt_setup.model.errors import BinfmtSetupError
@@ -32,7 +34,7 @@ class GitHub(OutputFormat):
     def report(self, result: Result, showing: Showing) -> str:  # noqa: ARG002 - a log has no style
         """Every finding and every error, and the verdict as plain words."""
         verdict, _ = verdict_words(result)
-        lines = [_annotation(result, finding) for finding in result.verdict.all_findings]
+        lines = [_annotation(result, found) for found in _alike(result.verdict.all_findings)]
         lines += [_error(error) for error in result.errors]
         if result.exit_code and not any(line.startswith("::error ") for line in lines):
             lines.append(_command("error", "verdict", verdict))
@@ -58,11 +60,23 @@ class GitHub(OutputFormat):
         return "\n".join([*lines, ""])
 
 
-def _annotation(result: Result, finding: Finding) -> str:
+def _alike(findings: Iterable[Finding]) -> Iterable[list[Finding]]:
+    """Findings together that differ in the variant of a platform alone: they have one cause."""
+    grouped: dict[tuple[object, ...], list[Finding]] = {}
+    for finding in findings:
+        several = finding.platform.count("/") > 1  # linux/arm/v7
+        stem = finding.platform.rpartition("/")[0] if several else finding.platform
+        grouped.setdefault((stem, finding.fact, finding.severity), []).append(finding)
+    return grouped.values()
+
+
+def _annotation(result: Result, found: Sequence[Finding]) -> str:
+    """One annotation for what one cause does to the variants of a platform."""
+    finding, variants = found[0], [one.platform for one in found if one.platform]
     level = "error" if result.speaks_against(finding) else _LEVELS[finding.severity]
     if level == "error" and not result.exit_code:
         level = "warning"
-    return _command(level, finding.code, words.in_lines(finding))
+    return _command(level, finding.code, words.in_lines(finding, variants=variants))
 
 
 def _error(error: BinfmtSetupError) -> str:

@@ -33,11 +33,12 @@ def words_of(fact: Fact) -> Words:
     return tell(fact)
 
 
-def message(finding: Finding) -> str:
-    """What is the case, behind the platform that it is about."""
+def message(finding: Finding, variants: Sequence[str] = ()) -> str:
+    """What is the case, behind the platform that it is about, or behind several variants of it."""
     words = words_of(finding.fact)
     between = words.link or ": "
-    return f"{finding.platform}{between}{words.message}" if finding.platform else words.message
+    platform = in_short(variants) or finding.platform
+    return f"{platform}{between}{words.message}" if platform else words.message
 
 
 def hint(finding: Finding) -> str:
@@ -64,11 +65,27 @@ def evidence(finding: Finding) -> str:
     return "; ".join(filter(None, (words_of(finding.fact).seen, *seen)))
 
 
-def in_lines(finding: Finding, *, code: bool = False) -> str:
-    """All of a finding, in lines; its code, where it is wanted, behind the first."""
+def in_short(names: Sequence[str]) -> str:
+    """Platforms in one line; of variants that follow each other the start is said once."""
+    said: list[str] = []
+    start = ""
+    for name in names:
+        head, _, variant = name.rpartition("/")
+        said.append(variant if head == start else name)
+        start = head if head.count("/") else ""
+    return ", ".join(said)
+
+
+def in_lines(finding: Finding, *, code: bool = False, variants: Sequence[str] = ()) -> str:
+    """All of a finding, in lines; its code, where it is wanted, behind the first.
+
+    `variants` are the platforms that it is about where it is the same for several.
+    """
     seen = evidence(finding)
-    first = f"{message(finding)} [{finding.code}]" if code else message(finding)
-    return "\n".join(filter(None, (first, f"seen: {seen}" if seen else "", hint(finding))))
+    first = message(finding, variants) + (f" [{finding.code}]" if code else "")
+    named = variants if finding.remedy and finding.remedy.platform else ()
+    cure = told(words_of(finding.fact), finding.remedy, named)
+    return "\n".join(filter(None, (first, f"seen: {seen}" if seen else "", cure)))
 
 
 def _tried(probe: ProbeResult) -> str:
