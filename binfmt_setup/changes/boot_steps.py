@@ -62,7 +62,7 @@ def _told(path: str, *, masked: bool) -> EnvironmentUnfit:
     unit = path.rpartition("/")[2]
     if masked:
         return EnvironmentUnfit(
-            f"{unit} is masked, by someone's decision: nothing can be registered at boot",
+            f"{unit} is masked: nothing can be registered at boot",
             hint=f"run: systemctl unmask {unit}   (or use --no-persist)",
             code="config-conflict",
         )

@@ -26,7 +26,7 @@ def refuse_wrong_namespace(facts: HostFacts, *, private: bool) -> None:
         return
     if private and facts.process.initial_namespace:
         raise UsageProblem(
-            "--private works in a user namespace of its own, and this is the host's",
+            "--private needs a private user namespace, and this is the host's",
             hint="leave it out, or start with: unshare --user --map-root-user --mount",
         )
     if not private and not facts.process.initial_namespace:
@@ -43,7 +43,7 @@ def require_registry(facts: HostFacts) -> None:
         return
     if facts.registry.mount.state != "mounted":
         raise EnvironmentUnfit(
-            f"binfmt_misc does not show at {BINFMT_MISC} although it was mounted",
+            f"binfmt_misc was mounted, but is not visible at {BINFMT_MISC}",
             hint="is something else mounted over /proc/sys?", code="not-mounted",
         )  # fmt: skip
     if facts.registry.mount.read_only:
@@ -53,6 +53,6 @@ def require_registry(facts: HostFacts) -> None:
         )  # fmt: skip
     if facts.registry.enabled is False:
         raise EnvironmentUnfit(
-            "binfmt_misc is switched off for all entries, by someone's decision",
+            "binfmt_misc is switched off for all entries",
             hint=f"run: echo 1 > {BINFMT_MISC}/status", code="globally-disabled",
         )  # fmt: skip

@@ -176,11 +176,12 @@ def _refuse_native(native: Target, target: Target, results: Sequence[ProbeResult
     if target == native:
         raise EnvironmentUnfit(
             f"{target.name} is this host's own architecture, which is never registered",
-            hint="emulation cannot help it", code="native-registered",
+            hint="leave it out: its programs run without emulation", code="native-registered",
         )  # fmt: skip
     if not results:
         raise EnvironmentUnfit(
-            f"whether a {native.name} host runs {target.name} by itself shows only when it runs",
+            f"only a running {native.name} host can tell whether it runs {target.name} programs "
+            "itself",
             hint="run install on the running host", code="not-probed",
         )  # fmt: skip
 

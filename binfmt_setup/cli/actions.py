@@ -129,7 +129,7 @@ def explain(
     format_: options.AnyFormat = Format.text,
     verbose: options.Verbose = False,
 ) -> Answer:
-    """Say what FILE is, which entry runs it, which lose, and what to do if none does."""
+    """Tell what FILE is, which entry runs it, which others match, and what to do if none does."""
     from binfmt_setup.commands import explain
 
     if chroot and not os.path.isdir(chroot):

@@ -35,7 +35,7 @@ Config = Annotated[
         show_default=False,
     ),
 ]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell each step.")]
 AnyFormat = Annotated[Format, typer.Option("--format", help="What to print.")]
 FormatOfCheck = Annotated[CheckFormat, typer.Option("--format", help="What to print.")]
 Private = Annotated[
@@ -95,9 +95,11 @@ Security = Annotated[
     bool, typer.Option("--security", help="Can the entries be trusted? Runs no probe.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the verdict.")]
-File = Annotated[str, typer.Argument(metavar="FILE", help="A program, or what should be one.")]
+File = Annotated[
+    str, typer.Argument(metavar="FILE", help="A program, or a file that should be one.")
+]
 Chroot = Annotated[
-    str, typer.Option(metavar="DIR", help="Take DIR for the root directory it runs in.")
+    str, typer.Option(metavar="DIR", help="Use DIR as the root directory it runs in.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Even while programs run under emulation.")]
 CommandWords = Annotated[list[str], typer.Argument(metavar="COMMAND...", show_default=False)]

@@ -99,16 +99,17 @@ def _with_engines(result: CheckResult, calls: EngineCalls, *, named: bool) -> Ch
 
 def _nothing_to_emulate(facts: HostFacts) -> Finding:
     from binfmt_setup.diagnosis.catalogue import InterpreterMissing
-    from binfmt_setup.diagnosis.finding import Finding, Remedy
+    from binfmt_setup.diagnosis.failed_probes import install_with
+    from binfmt_setup.diagnosis.finding import Finding, Remedy, for_user
     from binfmt_setup.emulators.package_managers.interface import package_manager
 
     manager = package_manager(facts.distribution)
     source = ("--install-qemu",) if manager else ("--qemu", "DIR")
-    remedy = Remedy(("binfmt-setup", "install", *source), complete=manager is not None)
+    remedy = Remedy(install_with(facts, *source), complete=manager is not None)
     if manager is not None and not manager.runs:
         targets = targets_of(container_platforms())
         remedy = Remedy(first=manager.remedy(facts.distribution, targets))
-    return Finding(InterpreterMissing(), remedy=remedy)
+    return for_user(Finding(InterpreterMissing(), remedy=remedy), facts.process.effective_uid)
 
 
 def _handler_paths(facts: HostFacts, platforms: Sequence[Platform]) -> list[str]:

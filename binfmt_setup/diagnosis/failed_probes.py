@@ -38,8 +38,8 @@ def install(facts: HostFacts) -> tuple[str, ...]:
     return ("binfmt-setup", "install", *private, *persist)
 
 
-def _install_with(facts: HostFacts, *options: str) -> tuple[str, ...]:
-    """The same with more options."""
+def install_with(facts: HostFacts, *options: str) -> tuple[str, ...]:
+    """The same with more options, in front of those that this namespace needs."""
     command = install(facts)
     return (*command[:2], *options, *command[2:])
 
@@ -51,7 +51,7 @@ def install_command(facts: HostFacts, platform: Platform, *options: str) -> Reme
     """
     if facts.out_of_reach:
         return Remedy(("binfmt-setup", "install"), platform.name, on_host=True)
-    command, complete, first = _install_with(facts, *options), True, ""
+    command, complete, first = install_with(facts, *options), True, ""
     if not choice.choose(facts, platform.target):
         manager = package_manager(facts.distribution)
         complete = manager is not None and manager.runs
@@ -135,7 +135,7 @@ def _another_emulator(
     chosen = choice.choose(facts, platform.target)
     if chosen is None or chosen.identity not in at_fault:
         return install_command(facts, platform)
-    return Remedy(_install_with(facts, "--qemu", "DIR"), platform.name, complete=False)
+    return Remedy(install_with(facts, "--qemu", "DIR"), platform.name, complete=False)
 
 
 def catching(

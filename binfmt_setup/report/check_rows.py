@@ -117,7 +117,7 @@ def _entry_rows(facts: HostFacts, handler: Entry | None) -> Iterator[Row]:
 def _program_row(state: PlatformState) -> Row:
     name = state.platform.name
     if state.how == "native" and not state.ran:
-        return Row("bad", "program", "this processor has not all that it needs")
+        return Row("bad", "program", "this processor lacks features that it needs")
     if state.ran and state.how == "native":
         return Row("good", "program", "the processor runs it without an emulator")
     if state.ran:

@@ -88,6 +88,6 @@ def _security_words(found: Sequence[Finding]) -> str:
 def _status_verdict(result: StatusResult) -> str:
     working = sum(state.ok for state in result.verdict.platforms)
     if result.facts.registry.mount.state != "mounted":
-        return "no registry to see here"
+        return "binfmt_misc is not visible here"
     entries = counted(len(result.facts.registry.entries), "entry")
     return f"{entries}, {counted(working, 'platform')} emulated"

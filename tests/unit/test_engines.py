@@ -30,6 +30,7 @@ from binfmt_setup.engines.docker_build import CacheRecord, left_by, parse_du, pa
 from binfmt_setup.engines.interface import engine_named
 from binfmt_setup.model.errors import OtherProgramFailed, TookTooLong, UsageProblem
 from binfmt_setup.model.facts import HostFacts, KernelFacts
+from binfmt_setup.model.records import replace
 from binfmt_setup.model.targets import Platform, parse_platform
 from binfmt_setup.report.formats.interface import Showing, format_named
 from binfmt_setup.report.result import CheckResult
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Builds = Callable[[Sequence[Platform], str], tuple[Completed, frozenset[str] | None]]
-ARM64, AMD64 = parse_platform("arm64"), parse_platform("amd64")
+ARM64, AMD64, S390X = map(parse_platform, ("arm64", "amd64", "s390x"))
 TOKEN = "binfmt-setup-0123"  # noqa: S105 - the name of a build
 
 
@@ -340,18 +341,24 @@ def test_what_one_engine_did_not_build_is_not_ok() -> None:
 
 def test_where_only_an_engine_fails_the_probe_is_said_to_have_run() -> None:
     one = with_engines(Verdict((state(ARM64, ok=True),)), [EngineReport("docker")])
-    alone, both = said_of(one), said_of(Verdict(one.platforms * 2))
+    alone, both = (
+        said_of(one),
+        said_of(Verdict((*one.platforms, replace(one.platforms[0], platform=S390X)))),
+    )
     assert "✓ program   one for linux/arm64 ran in an empty chroot" in alone
-    assert both.count("✗ linux/arm64  its probe ran, but not every engine built it") == 2
+    assert both.count("  its probe ran, but not every engine built it") == 2
     assert "does not work: linux/arm64" in alone
 
 
 def test_what_only_an_engine_runs_is_not_said_to_run_on_this_host() -> None:
     built = [EngineReport("docker", built=frozenset({"linux/arm64"}))]
     one = with_engines(Verdict((state(ARM64, ok=False),)), built)
-    alone, both = said_of(one), said_of(Verdict(one.platforms * 2))
+    alone, both = (
+        said_of(one),
+        said_of(Verdict((*one.platforms, replace(one.platforms[0], platform=S390X)))),
+    )
     assert "· program   one for linux/arm64 does not run in an empty chroot" in alone
-    assert both.count("✓ linux/arm64  built by the engine, does not run on the host itself") == 2
+    assert both.count("  built by the engine, does not run on the host itself") == 2
     assert "works: linux/arm64" in alone
 
 

@@ -29,7 +29,7 @@ def lost(problem: Lost) -> str:
     if isinstance(problem, survival.Volatile):
         return f"{problem.path} is gone after a reboot"
     if isinstance(problem, survival.UnitNotEnabled):
-        return f"{problem.path} is read by {UNIT_STEM}.service alone, which is not enabled"
+        return f"only {UNIT_STEM}.service reads {problem.path}, and it is not enabled"
     if isinstance(problem, survival.NoInit):
         where = f"in this {problem.container} container " if problem.container else ""
         return f"{where}no init that reads binfmt.d runs here"

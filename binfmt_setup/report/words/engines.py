@@ -64,7 +64,7 @@ def _(fact: known.EngineOwnRegistry) -> Words:
     whose = "rootless Docker" if fact.rootless_docker else "its user namespace"
     return Words(
         f"{fact.engine} cannot run its programs in a build: {fact.failure}: {whose} has a "
-        "registry of its own, which hides this host's",
+        "registry of its own, which hides the host's",
         "register inside it",
     )
 
@@ -73,8 +73,8 @@ def _(fact: known.EngineOwnRegistry) -> Words:
 def _(fact: known.BuiltNatively) -> Words:
     return Words(
         f"{fact.engine} built for {', '.join(fact.ran)} instead and said nothing",
-        f"see what {fact.engine} makes of --platform: it may be too old, or the builder fixed "
-        "to one",
+        f"check what {fact.engine} does with --platform: it may be too old, or its builder makes "
+        "one platform only",
     )
 
 
@@ -92,7 +92,7 @@ def _(fact: known.NotBuilt) -> Words:
 @tells(known.ExperimentalOff)
 def _(fact: known.ExperimentalOff) -> Words:
     return Words(
-        f"docker: {fact.version} takes --platform only with experimental features on",
+        f"docker: {fact.version} accepts --platform only with experimental features on",
         'put {"experimental": true} into /etc/docker/daemon.json and restart Docker',
     )
 
@@ -100,8 +100,8 @@ def _(fact: known.ExperimentalOff) -> Words:
 @tells(known.BuildxMissing)
 def _(fact: known.BuildxMissing) -> Words:
     return Words(
-        f"docker: the client {fact.version} builds with BuildKit through buildx alone, "
-        "which is not there",
+        f"docker: client {fact.version} needs buildx to build with BuildKit, and buildx is not "
+        "installed",
         "install docker-buildx (Debian, Ubuntu) or docker-buildx-plugin (Docker's packages)",
     )
 
@@ -111,13 +111,15 @@ def _(fact: known.BuildxForSeveral) -> Words:
     advice = "install buildx, or build for each platform alone"
     if fact.hidden:
         advice += "; this client shows buildx only with DOCKER_CLI_EXPERIMENTAL=enabled"
-    return Words("docker: without buildx no build makes one image of several platforms", advice)
+    return Words(
+        "docker: without buildx one build cannot make an image for several platforms", advice
+    )
 
 
 @tells(known.DaemonDenies)
 def _(fact: known.DaemonDenies) -> Words:
     return Words(
-        f"docker: this user may not speak to the daemon at {fact.endpoint}",
+        f"docker: this user may not talk to the daemon at {fact.endpoint}",
         "run as root, or as a member of the group docker (which is as good as root)",
     )
 
@@ -148,8 +150,8 @@ def _(fact: known.BuilderStopped) -> Words:
 def _(fact: known.BuilderForOne) -> Words:
     return Words(
         f"docker: builder {fact.builder} (driver docker, without the containerd image store) "
-        "makes no image of several platforms",
-        note=", or switch the containerd image store on",
+        "cannot make an image for several platforms",
+        note=", or switch on the containerd image store",
     )
 
 
@@ -170,7 +172,7 @@ def _(fact: known.BuilderStale) -> Words:
 
 @tells(known.BuilderNode)
 def _(fact: known.BuilderNode) -> Words:
-    words = "emulates it: this host's registry has no part in it"
+    words = "emulates it; this host's registry is not used"
     if fact.native:
         words = "lists it first, as its own: no emulation is needed for it here"
     return Words(f"{fact.of}: node {fact.node} at {fact.endpoint} {words}")

@@ -100,7 +100,7 @@ def _interpreter_of(fact: known.EntryNotTrusted | known.EntryInterpreterStale) -
 @tells(known.InterpreterWritable)
 def _(fact: known.InterpreterWritable) -> Words:
     return Words(
-        f"{fact.culprit.reason}, and so somebody else than root can change what runs as root",
+        f"{fact.culprit.reason}: other users than root can change what runs as root",
         _another_file(fact.culprit),
     )
 
@@ -153,7 +153,7 @@ def _(fact: known.BootFileOfOthers) -> Words:
 def _(fact: known.RegistryUnreadable) -> Words:
     why = os.strerror(fact.reason.errno)
     return Words(
-        f"{fact.path} could not be read: what the kernel has registered is not known",
+        f"{fact.path} could not be read, so what the kernel has registered is not known",
         "look at it",
         f"{fact.path}: {why}",
     )
@@ -163,7 +163,7 @@ def _(fact: known.RegistryUnreadable) -> Words:
 def _(fact: known.NotRead) -> Words:
     why = os.strerror(fact.reason.errno)
     return Words(
-        f"{fact.path} could not be read: what the next boot makes of it is not known",
+        f"{fact.path} could not be read, so what the next boot does is not known",
         "look at it",
         f"{fact.path}: {why}",
     )
@@ -244,6 +244,6 @@ def _(fact: known.InterpreterMount) -> Words:
 def _(fact: known.InterpreterUnpackaged) -> Words:
     return Words(
         f"the interpreter of entry {fact.entry}, {fact.interpreter}, belongs to no package",
-        "look where it comes from",
+        "find out where it comes from",
         "asked the package manager for the owner of the file",
     )

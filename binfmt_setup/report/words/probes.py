@@ -65,7 +65,7 @@ def _(_fact: known.AccessDenied) -> Words:
 @tells(known.CpuTooOld)
 def _(fact: known.CpuTooOld) -> Words:
     return Words(
-        f"this processor is no x86-64-{fact.level}",
+        f"this processor is not an x86-64-{fact.level} processor",
         "use another machine: a host cannot emulate its own architecture",
         f"/proc/cpuinfo lacks {' '.join(fact.lacking)}",
     )

@@ -41,7 +41,7 @@ def _(fact: known.BinfmtMissing) -> Words:
 @tells(known.AutomountOnly)
 def _(_fact: known.AutomountOnly) -> Words:
     return Words(
-        "binfmt_misc is only an automount that nobody triggered",
+        "binfmt_misc is an automount that was not triggered yet",
         seen="/proc/self/mountinfo: autofs, and no binfmt_misc over it",
     )
 
@@ -77,7 +77,7 @@ def _(_fact: known.ReadOnly) -> Words:
 @tells(known.PrivateNamespace)
 def _(_fact: known.PrivateNamespace) -> Words:
     return Words(
-        "this is a user namespace of its own: what is said holds here, not for the host",
+        "this is a private user namespace: the answer is about it, not about the host",
         seen="/proc/self/uid_map does not map all users",
     )
 
@@ -116,8 +116,8 @@ def _(fact: known.EntryShadowed) -> Words:
 @tells(known.EntryShadowedForNow)
 def _(fact: known.EntryShadowedForNow) -> Words:
     return Words(
-        f"entry {fact.entry} comes first now, at the next boot {fact.behind} of {fact.config} "
-        "takes over"
+        f"entry {fact.entry} comes first now; after the next boot {fact.behind} "
+        f"({fact.config}) comes first"
     )
 
 
@@ -126,14 +126,16 @@ def _(fact: known.EntryUnreadable) -> Words:
     if isinstance(fact.problem, Unreadable):
         words = f"entry {fact.entry} cannot be read: {os.strerror(fact.problem.errno)}"
     else:
-        words = f"entry {fact.entry} makes no sense: {fact.problem}"
+        words = f"entry {fact.entry} cannot be understood: {fact.problem}"
     return Words(words, "look at it", f"{BINFMT_MISC}/{fact.entry}")
 
 
 @tells(known.MoreUnreadable)
 def _(fact: known.MoreUnreadable) -> Words:
     return Words(
-        f"and {fact.more:,} more entries make no sense", "look at them", f"{fact.total:,} entries"
+        f"and {fact.more:,} more entries cannot be understood",
+        "look at them",
+        f"{fact.total:,} entries",
     )
 
 
@@ -196,8 +198,8 @@ def _(fact: known.CredentialsHeld) -> Words:
         whose = "as it was asked for with --credentials"
     return Words(
         f"entry {fact.entry} runs set-user-ID programs with their owner's rights (flag C, "
-        f"{whose}): every user who can start a foreign one becomes root, as QEMU does what "
-        "the user's QEMU_LD_PREFIX says"
+        f"{whose}): every user who can start a foreign one becomes root, because QEMU follows "
+        "the user's QEMU_LD_PREFIX"
     )
 
 
