@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import OtherProgramFailed
@@ -20,6 +19,7 @@ from binfmt_setup.system.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from typing import Protocol
 
     from binfmt_setup.system.path_trust import PathJudge
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
             self, probes: Sequence[str], /, *, known: Mapping[str, ProbeResult] = ...
         ) -> AbstractContextManager[Callable[[], Mapping[str, ProbeResult]]]:
             """Start these; see `running_probes`."""
-
-
-_COMMAND_LINE_BYTES = 1 << 16  # more nobody reads
 
 
 class Host(Tree):
@@ -121,17 +118,10 @@ class Host(Tree):
         return done.output
 
     def processes_of(self, identities: Collection[tuple[int, int]]) -> list[tuple[int, str]]:
-        """Running processes, as (pid, command line), whose program is one of these files.
+        """Ids and command lines of the processes that execute one of these files."""
+        from binfmt_setup.system.processes import executing
 
-        Compares device and inode: the text of /proc/PID/exe says nothing certain.
-        """
-        found = []
-        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
-            with suppress(OSError):
-                image = os.stat(f"/proc/{pid}/exe")
-                if (image.st_dev, image.st_ino) in identities:
-                    found.append((pid, _command_line(pid)))
-        return found
+        return [(pid, typed(words)) for pid, words in executing(identities)]
 
     def connect_errno(self, socket_path: str) -> int:
         """The errno of connecting to a stream socket of the file system; 0 when it listens."""
@@ -140,10 +130,3 @@ class Host(Tree):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
             stream.settimeout(2.0)
             return stream.connect_ex(self.path(socket_path))
-
-
-def _command_line(pid: int) -> str:
-    """The command line that a process was started with, as a shell would take it."""
-    with open(f"/proc/{pid}/cmdline", "rb") as file:
-        words = os.fsdecode(file.read(_COMMAND_LINE_BYTES)).rstrip("\0").split("\0")
-    return typed(words)

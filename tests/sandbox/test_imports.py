@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 # More than the tool's own modules for it take to import, each.
 COSTLY = {
-    *("typer", "rich", "jinja2", "elftools", "hashlib"),
+    *("typer", "rich", "jinja2", "psutil", "elftools", "hashlib"),
     *("dataclasses", "inspect", "pathlib", "subprocess", "tempfile", "json.decoder"),
 }
 

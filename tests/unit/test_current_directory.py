@@ -11,7 +11,7 @@ import pytest
 
 TOP = Path(__file__).resolve().parents[2]
 PLANTED = (
-    *("typer", "click", "rich", "jinja2", "urllib3", "elftools", "json", "hashlib"),
+    *("typer", "click", "rich", "psutil", "jinja2", "urllib3", "elftools", "json", "hashlib"),
     *("tempfile", "socket", "ssl", "subprocess", "shlex", "ctypes", "dataclasses", "inspect"),
     *("textwrap", "difflib", "signal", "struct", "selectors", "gettext", "tarfile", "lzma"),
 )

@@ -23,9 +23,9 @@ ALONE = ("__init__", "__main__")
 """What lies beside the folders: the version, and the way in."""
 PURE = ("model",)
 """Layers that touch nothing outside of this process."""
-TOUCHES = {"subprocess", "os", "shutil", "socket", "ctypes", "fcntl", "tempfile"}
+TOUCHES = {"subprocess", "os", "psutil", "shutil", "socket", "ctypes", "fcntl", "tempfile"}
 STARTS_PROGRAMS = {"system/programs", "userns/namespace"}
-COSTLY = {"elftools", "jinja2", "rich", "ctypes", "json.decoder", "xml", "hashlib"}
+COSTLY = {"psutil", "elftools", "jinja2", "rich", "ctypes", "json.decoder", "xml", "hashlib"}
 UNNEEDED_BY_CHECK = {
     "typer", "subprocess", "tempfile", "difflib", "json", "dataclasses", "inspect", "pathlib",
 }  # fmt: skip
