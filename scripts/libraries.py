@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-LEFT_OUT = frozenset({"rich", "markdown_it", "markdown_it_py", "mdurl", "pygments", "bin", "share"})
-"""rich shows tracebacks and colours that are switched off; the rest serves it."""
+LEFT_OUT = frozenset({
+    *("rich", "markdown_it", "markdown_it_py", "mdurl", "pygments", "bin", "share"),
+    "psutil",
+})  # fmt: skip
+"""rich shows tracebacks and colours that are switched off, and all but one of the rest serves it;
+psutil is nothing without its compiled part."""
 _PARTS_LEFT_OUT = ("urllib3/contrib/emscripten", "typer/rich_utils.py", "typer/testing.py")
 
 
