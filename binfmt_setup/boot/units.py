@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from binfmt_setup.model.targets import Target
 
 _DIGEST_LINE = "# Made from: "
-_HIDDEN_BY_THE_UNIT = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")  # noqa: S108 - names
+_HIDDEN_BY_THE_UNIT = ("/home/", "/root/", "/run/", "/tmp/", "/var/tmp/")  # noqa: S108 - names
 _SERVICE, _PATH, _CHANGED = ".service", ".path", "-changed.service"
 
 

@@ -89,16 +89,13 @@ def _read_at_boot(host: Host, facts: HostFacts) -> Iterator[str]:
 def _relatives(host: Host, native: Target | None) -> frozenset[str]:
     """Which other targets the kernel runs without an entry, as an amd64 one runs i386.
 
-    They are tried in an empty registry. Before Linux 6.7 there is none to be had; there a kernel
-    with IA-32 is known by its switch for it.
+    All are asked, entry or not: one that was made of a single program's first bytes takes none of
+    the probes.
     """
     if native is None or not native.runs_also:
         return frozenset()
     targets = [target_named(name) for name in native.runs_also]
     found = host.try_without_entries(tuple(p.probe for t in targets for p in t.platforms))
-    if not found:
-        ia32 = native.name == "x86_64" and host.exists("/proc/sys/abi/vsyscall32")
-        return frozenset(("i386",)) if ia32 else frozenset()
     return frozenset(
         target.name
         for target in targets

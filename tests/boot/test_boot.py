@@ -253,3 +253,72 @@ def test_without_an_init_install_says_that_nothing_lasts() -> None:
         assert box.answer("until").endswith("status 0\n")
         assert "reboot" not in box.answer("until")
         assert RUNS in box.answer("runs")
+
+
+# What somebody would try who runs code in the unit that registers, in our script's place.
+ATTACK = r"""
+import os, shutil, socket
+
+def tried(what, action):
+    try:
+        print(what, "done", action(), flush=True)
+    except OSError as error:
+        print(what, os.strerror(error.errno), flush=True)
+
+def connect(path):
+    socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).connect(path)
+
+def put(directory):
+    path = directory + "/thief"
+    shutil.copy("/bin/true", path)
+    os.chmod(path, 0o755)
+    return path
+
+def run(directory):
+    return os.posix_spawn(put(directory), ["thief"], {})
+
+def register(directory):
+    line = f":thief:E::thief::{put(directory)}:F"
+    file = os.open("/proc/sys/fs/binfmt_misc/register", os.O_WRONLY)
+    os.write(file, line.encode())
+
+tried("manager", lambda: connect("/run/systemd/private"))
+tried("bus", lambda: connect("/run/dbus/system_bus_socket"))
+# An empty directory, and the one through which systemd would show it mounts.
+usual = {"user", "systemd", "incoming"}
+tried("run", lambda: sorted({*os.listdir("/run"), *os.listdir("/run/systemd")} - usual))
+for place in ("/tmp", "/var/tmp", "/dev/shm"):
+    tried(place + " executed", lambda: run(place))
+    tried(place + " registered", lambda: register(place))
+tried("memfd", lambda: os.memfd_create("x"))
+tried("etc", lambda: put("/etc"))
+tried("registry", lambda: "register" in os.listdir("/proc/sys/fs/binfmt_misc"))
+"""
+
+
+def test_what_who_runs_code_in_the_unit_that_registers_cannot_do() -> None:
+    with bootlab.machine() as box:
+        box.install_tool()
+        box.write(f"{LAB}/attack", ATTACK)
+        attack = (
+            f"sed -e 's#^ExecStart=.*#ExecStart=/usr/bin/python3 {LAB}/attack#' "
+            f"-e 's#^Type=oneshot#Type=oneshot\\nStandardOutput=append:{LAB}/answer.attack#' "
+            f"{UNITS}/binfmt-setup.service >/run/systemd/system/attack.service\n"
+            "systemctl daemon-reload\nsystemctl start attack\n"
+        )
+        box.boot(
+            "try install setup install --private arm64\n"
+            "try works sh /srv/lab/foreign\n"
+            "try status systemctl show --property=StatusText --value binfmt-setup.service\n"
+            f"{attack}"
+            f"try entries ls {REGISTRY}\n"
+        )
+        assert box.answer("install").endswith("status 0\n")
+        assert RUNS in box.answer("works")
+        assert "1 registered" in box.answer("status")
+        attack_said = box.answer("attack").splitlines()
+        assert len(attack_said) == 12
+        assert [line for line in attack_said if " done" in line] == [
+            "run done ['notify']", "registry done True",
+        ]  # fmt: skip
+        assert "thief" not in box.answer("entries")

@@ -80,6 +80,29 @@ def test_no_command_runs_what_a_stranger_can_change(users: ManyUsers, thief: str
         assert users.root("cat", "/mnt/theirs/ran").stdout == "", words
 
 
+def test_nothing_is_run_from_where_a_stranger_put_it_for_root_to_find(users: ManyUsers) -> None:
+    """Root stands in his folder, or has one in PATH that he can write to."""
+    users.prepared(
+        stranger="""
+        mkdir /mnt/theirs/cwd /mnt/theirs/bin
+        printf 'open("/mnt/theirs/ran", "w")' >/mnt/theirs/cwd/json.py
+        cp /mnt/theirs/cwd/json.py /mnt/theirs/cwd/typer.py
+        for name in systemctl apt-get ls dpkg-query docker; do
+            printf '#!/bin/sh\\ntouch /mnt/theirs/ran\\n' >/mnt/theirs/bin/$name
+            chmod 755 /mnt/theirs/bin/$name
+        done
+        """
+    )
+    start = f"cd /mnt/theirs/cwd; PATH=/mnt/theirs/bin:$PATH {PYTHON} -m binfmt_setup"
+    for words in (
+        "check --engine docker arm64", "check --security", "install arm64 --private --no-persist",
+        "uninstall --private",
+    ):  # fmt: skip
+        done = users.root("sh", "-c", f"{start} {words}")
+        assert "Traceback" not in done.stderr, done.stderr
+        assert users.root("ls", "/mnt/theirs").stdout.split() == ["bin", "cwd"], words
+
+
 def test_a_strangers_emulator_is_refused_by_name_whatever_way_leads_to_it(
     users: ManyUsers, thief: str
 ) -> None:

@@ -68,6 +68,7 @@ def test_what_is_made_is_what_is_listed_and_goes_again(system: Sandbox, emulator
         assert mode == pages[matching[0]], path
         seen |= set(matching)
     assert seen == set(pages)
+    _judge_units(system)
     links = [line.split() for line in system.sh(LINKS).stdout.splitlines()]
     assert links
     assert all("binfmt-setup" in target for _, target in links)
@@ -75,3 +76,19 @@ def test_what_is_made_is_what_is_listed_and_goes_again(system: Sandbox, emulator
     left = set(system.sh(FIND).stdout.splitlines()) - before
     assert {line.split()[0] for line in left} <= {"/run/binfmt-setup", "/run/binfmt-setup/lock"}
     assert system.sh(LINKS).stdout == ""
+
+
+def _judge_units(system: Sandbox) -> None:
+    """What the page says of both services: that it names them, the capabilities, the sockets."""
+    text = PAGE.read_text(encoding="utf-8")
+    assert "`binfmt-setup.service`" in text
+    assert "`binfmt-setup-changed.service`" in text
+    units = system.sh("ls /etc/systemd/system/binfmt-setup*.service").stdout.split()
+    assert len(units) % 2 == 0
+    assert units
+    for unit in units:
+        lines = system.run("cat", unit).stdout.splitlines()
+        assert "CapabilityBoundingSet=" in lines
+        assert "RestrictAddressFamilies=AF_UNIX" in lines
+        asks_systemd = unit.endswith("-changed.service")
+        assert ("TemporaryFileSystem=/run:ro" in lines) is not asks_systemd

@@ -137,6 +137,8 @@ def test_what_is_mounted_by_hand_is_never_mounted_for_us() -> None:
 def test_emulators_that_the_sandbox_hides_are_shown_to_it() -> None:
     (group,) = boot_units.unit_groups(*CASES["at home"])
     assert "BindReadOnlyPaths=-/home/me\n" in boot_units.render_units(group)[UNIT_PATH]
+    (group,) = boot_units.unit_groups(host(""), [rule("/run/media/disk/qemu")])
+    assert "BindReadOnlyPaths=-/run/media/disk\n" in boot_units.render_units(group)[UNIT_PATH]
 
 
 def installed(facts: HostFacts, rules: list[Registration]) -> HostFacts:
