@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
+
+from tests.packing import Item, deb, tar, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HERE = ("arm64", "--private", "--no-persist")
 OLD, NEW = "7.0.1", "99.0.2"
@@ -16,3 +21,9 @@ def rows(data: dict[str, object], key: str) -> list[dict[str, object]]:
 def kinds(data: dict[str, object]) -> list[object]:
     """The kinds of the actions in it."""
     return [row["kind"] for row in rows(data, "actions")]
+
+
+def made_archive(directory: Path) -> Path:
+    """An archive with the emulator for arm64 that lies in a directory."""
+    emulator = (directory / "qemu-aarch64-static").read_bytes()
+    return write(directory / "qemu.deb", deb(tar(Item("./usr/bin/qemu-aarch64-static", emulator))))

@@ -2,6 +2,10 @@
 
 strace injects the fault, so nothing of the code under test is replaced. A point is the n-th call
 of a name that the main process makes; which calls there are is seen in a run without a fault.
+What such a run leaves behind is what every later state is compared with.
+
+What follows a disturbed run depends on the state that it left, and on nothing else. So each state
+(every name, mode and content below /etc and /run, every entry) is followed up once.
 """
 
 from __future__ import annotations
@@ -12,7 +16,12 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+from binfmt_setup.model.registration import Registration, parse_entry
+from binfmt_setup.model.targets import target_named
+from binfmt_setup.system.made_names import TEMPORARY
+from tests.own_namespace import PROBES
 
 if TYPE_CHECKING:
     import subprocess
@@ -26,12 +35,20 @@ CHANGING = (
 )  # fmt: skip
 """Where a kernel has variants of a call, `rename` stands for `renameat` and so on."""
 CALLS = tuple(f"/^{name}(at|at2|dir)?$" for name in CHANGING)
-PLACES = ("/proc/sys/fs/binfmt_misc", "/etc/", "/run/", "/usr/local/")
+REGISTRY = "/proc/sys/fs/binfmt_misc"
+STORE = "/run/store"
+PLACES = (REGISTRY, "/etc/", "/run/", "/usr/local/")
 TOOL = (sys.executable, "-m", "binfmt_setup")
-ARM64 = ("install", "arm64", "--private")
-_OURS = "/etc/binfmt.d /run/binfmt.d /etc/systemd /etc/binfmt-setup"
-_TREE = f"find {_OURS} /usr/local/lib/binfmt-setup"
-_SWAP = "binfmt-setup-swap-"
+ARM64 = (*TOOL, "install", "arm64", "--private")
+UNINSTALL = (*TOOL, "uninstall", "--private")
+SCRIPT = ("sh", "/etc/binfmt-setup/register", "/etc/binfmt.d/qemu-aarch64.conf")
+_OURS = f"/etc/binfmt.d /etc/systemd /etc/binfmt-setup /run/binfmt.d {STORE}"
+_LOOKED_AT = f"/etc /run/binfmt.d {STORE}"
+_SAVED = "/run/saved"
+_LOOK = f"""find {_LOOKED_AT} -printf '%p\\t%y %m %U %l\\n' 2>/dev/null; echo SUMS
+find {_OURS} -type f -exec sha256sum {{}} + 2>/dev/null; echo ENTRIES; cd {REGISTRY}
+for e in $(ls -U); do case $e in register|status) ;; *) echo "ENTRY $e"; cat "$e" ;; esac; done"""
+_OWN = f"mountpoint -q /etc && mountpoint -q /run && mountpoint -q {REGISTRY} || exit 9; "
 
 
 @dataclass(frozen=True)
@@ -44,6 +61,8 @@ class Scenario:
     next: tuple[str, ...]
     entry: str = ""
     """A registration of somebody else's, made by hand before all."""
+    lost: bool = False
+    """Whether the entries are gone, as at boot, when the command comes."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +74,49 @@ class Point:
     about: str
 
 
+@dataclass(frozen=True)
+class State:
+    """All files by name, with their form (type, mode, owner, target), their sums, the entries.
+
+    The names under which files are written are made up each time; here all are one.
+    """
+
+    files: tuple[tuple[str, str], ...]
+    sums: str
+    entries: tuple[tuple[str, str], ...]
+
+    @property
+    def names(self) -> set[str]:
+        return {name for name, _ in (*self.files, *self.entries)}
+
+    def besides(self, other: State) -> str:
+        """The files and entries that this has, and another state has not."""
+        return " ".join(sorted(self.names - other.names))
+
+    def unlike(self, other: State) -> str:
+        """What one has and the other has not, or has in another form."""
+        mine, theirs = {*self.files, *self.entries}, {*other.files, *other.entries}
+        return " ".join(sorted(f"{name} ({form})" for name, form in mine ^ theirs))
+
+
+@dataclass(frozen=True)
+class Following:
+    """What became of the runs after a disturbed one."""
+
+    wrong: str
+    left: str
+    changed_again: bool
+
+
 @dataclass
 class Outcome:
-    """What became of one disturbed run."""
+    """What became of one disturbed run, and of those after it; empty words are good."""
 
     point: Point
     status: int
     said: str
+    hit: bool
+    """Whether the run came to the point at all."""
     wrong: str = ""
     left: str = ""
     changed_again: bool = False
@@ -70,29 +125,38 @@ class Outcome:
     def traceback(self) -> bool:
         return "Traceback" in self.said or self.status == 70
 
+    @property
+    def fine(self) -> bool:
+        return not (self.wrong or self.left or self.changed_again or self.traceback)
 
-def scenarios(other: Path) -> tuple[Scenario, ...]:
-    """`other` is a directory with another emulator for arm64."""
+
+def scenarios(other: Path, archive: Path | None = None) -> tuple[Scenario, ...]:
+    """`other` is a directory with another emulator for arm64, `archive` a .deb or .tar with one."""
     qemu = (*ARM64, "--qemu", str(other))
-    theirs = _foreign_line(other)
-    return (
-        Scenario("fresh", (), ARM64, ARM64),
-        Scenario("fresh, --no-persist", (), (*ARM64, "--no-persist"), (*ARM64, "--no-persist")),
-        Scenario("replace", (ARM64,), (*ARM64, "--credentials"), ARM64),
-        Scenario("replace, asked again", (ARM64,), (*ARM64, "--credentials"),
-                 (*ARM64, "--credentials")),
-        Scenario("--qemu", (ARM64,), qemu, qemu),
-        Scenario("take over", (), (*ARM64, "--take-over"), (*ARM64, "--take-over"), theirs),
-        Scenario("uninstall", (ARM64,), ("uninstall", "--private"), ARM64),
-        Scenario("uninstall, puts back", ((*ARM64, "--take-over"),), ("uninstall", "--private"),
-                 (*ARM64, "--take-over"), theirs),
-    )  # fmt: skip
+    taking = (*ARM64, "--take-over")
+    rights = (*ARM64, "--credentials")
+    for_now = (*ARM64, "--no-persist")
+    theirs = foreign_line(other)
+    found = [
+        Scenario("install", (), ARM64, ARM64),
+        Scenario("install --no-persist", (), for_now, for_now),
+        Scenario("a replacement", (ARM64,), rights, ARM64),
+        Scenario("a replacement, asked for again", (ARM64,), rights, rights),
+        Scenario("install --qemu DIR", (ARM64,), qemu, qemu),
+        Scenario("install --take-over", (), taking, taking, theirs),
+        Scenario("uninstall", (ARM64,), UNINSTALL, ARM64),
+        Scenario("uninstall that puts back", (taking,), UNINSTALL, taking, theirs),
+        Scenario("the boot script, at boot", (ARM64,), SCRIPT, ARM64, lost=True),
+        Scenario("the boot script, after an upgrade", (ARM64,), SCRIPT, ARM64),
+    ]
+    if archive is not None:
+        brought = (*ARM64, "--qemu", str(archive), "--qemu-store", STORE)
+        found.insert(5, Scenario("install --qemu ARCHIVE", (ARM64,), brought, brought))
+    return tuple(found)
 
 
-def _foreign_line(directory: Path) -> str:
-    from binfmt_setup.model.registration import Registration
-    from binfmt_setup.model.targets import target_named
-
+def foreign_line(directory: Path) -> str:
+    """What somebody else would register for arm64."""
     target = target_named("aarch64")
     path = str(directory / "qemu-aarch64-static")
     return Registration(target.entry_name, path, "OCF", target.magic, target.mask).line
@@ -103,75 +167,129 @@ class Lab:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
+        self._scenario: Scenario | None = None
 
     def points(self, scenario: Scenario) -> list[Point]:
-        """Every changing call of a scenario's command, in order."""
-        self._reset(scenario)
+        """Every changing call of a scenario's command, in order; the lab is ready for it then."""
+        self._prepare(scenario)
         with tempfile.NamedTemporaryFile("r") as trace:
-            done = self._strace("-y", "-o", trace.name, command=scenario.command)
+            done = self._strace(trace.name, "-y", command=scenario.command)
             assert done.returncode == 0, done.stdout + done.stderr
-            return list(_points(Path(trace.name).read_text().splitlines()))
-
-    def disturb(self, scenario: Scenario, point: Point, fault: str) -> Outcome:
-        """Disturb a run at one point, and see what the next two come to."""
-        self._reset(scenario)
-        how = f"inject={point.call}:{fault}:when={point.number}"
-        done = self._strace("-e", how, command=scenario.command)
-        found = Outcome(point, done.returncode, done.stdout + done.stderr)
-        ran = self._sandbox.run(*TOOL, "check", "arm64").returncode == 0
-        if "error=" in fault:
-            found.wrong = self._lie(scenario, done, ran=ran)
-        status, data, said = self._json(scenario.next)
-        rows = data.get("platforms", [])
-        if status or not rows or not all(row["ok"] for row in rows):  # type: ignore[attr-defined]
-            found.wrong += f"next run: {status} {said[-300:]}"
-        if self._sandbox.run(*TOOL, "check", "arm64").returncode:
-            found.wrong += " and does not run after it"
-        names = self._sandbox.run("ls", "/proc/sys/fs/binfmt_misc").stdout.split()
-        left = [name for name in names if name.startswith(_SWAP)]
-        tree = self._sandbox.sh(f"{_TREE} 2>/dev/null").stdout.splitlines()
-        left += [path for path in tree if re.search(r"/\.", path)]
-        found.left = " ".join(left)
-        again, data, said = self._json(scenario.next)
-        found.changed_again = bool(data.get("changed"))
-        found.wrong += f"second run: {again} {said}" if again else ""
+            found = list(_points(Path(trace.name).read_text().splitlines()))
+        self._reached = self._state()
+        assert self._again(scenario.next)[0] == 0
+        self._finished = self._state()
         return found
 
-    def _lie(self, scenario: Scenario, done: subprocess.CompletedProcess[str], *, ran: bool) -> str:
-        """What is wrong with a run that met an error: what ran must run, 0 must be true."""
-        if not ran and (scenario.before or scenario.entry) and scenario.command[0] == "install":
-            return "what ran before runs no more; "
-        if not ran and done.returncode == 0 and scenario.command[0] == "install":
-            return "exit 0, and it does not run; "
-        return ""
+    def disturb(self, scenario: Scenario, point: Point, fault: str) -> Outcome:
+        """Disturb a run at one point, and see what becomes of it and of the next ones."""
+        assert self._scenario == scenario, "points() comes first"
+        self._reset()
+        with tempfile.NamedTemporaryFile("r") as trace:
+            how = f"inject={point.call}:{fault}:when={point.number}"
+            done = self._strace(trace.name, "-e", how, command=scenario.command)
+            text = Path(trace.name).read_text()
+            hit = done.returncode < 0 or "INJECTED" in text or "--- SIGTERM" in text
+        state = self._state()
+        wrong = self._lie(scenario, done.returncode, state) if "error=" in fault else ""
+        if state not in self._known:
+            self._known[state] = self._follow(scenario)
+        next_ = self._known[state]
+        return Outcome(
+            point, done.returncode, done.stdout + done.stderr, hit, wrong + next_.wrong,
+            next_.left, next_.changed_again,
+        )  # fmt: skip
 
-    def _json(self, command: Sequence[str]) -> tuple[int, dict[str, object], str]:
-        done = self._sandbox.run(*TOOL, *command, "--format", "json")
+    def _lie(self, scenario: Scenario, status: int, state: State) -> str:
+        """What is wrong with a run that met an error: what ran must run, 0 must be true."""
+        ran = (scenario.before or scenario.entry) and not scenario.lost
+        if ran and scenario.command != UNINSTALL and not self._runs():
+            return "what ran before runs no more; "
+        unlike = state.unlike(self._reached) if status == 0 else ""
+        return f"exit 0, but: {unlike}; " if unlike else ""
+
+    def _follow(self, scenario: Scenario) -> Following:
+        """The next run must be right, the one after it change nothing, uninstall leave nothing."""
+        status, data, said = self._again(scenario.next)
+        rows = cast("list[dict[str, object]]", data.get("platforms", []))
+        wrong = ""
+        if status or not rows or not all(row["ok"] for row in rows) or not self._runs():
+            wrong = f"next run: {status} {said[-300:]}; "
+        state = self._state()
+        left = state.besides(self._finished)
+        if lacks := self._finished.besides(state):
+            wrong += f"the next run did not bring: {lacks}; "
+        again, data, said = self._again(scenario.next)
+        wrong += f"second run: {again} {said[-300:]}; " if again else ""
+        changed_again = bool(data.get("changed")) or self._state() != state
+        again, data, said = self._again(UNINSTALL)
+        unlike = self._state().unlike(self._nothing)
+        if again or unlike:
+            wrong += f"uninstall: {again}, {unlike} {said[-300:]}; "
+        return Following(wrong, left, changed_again)
+
+    def _runs(self) -> bool:
+        return self._sandbox.run(str(PROBES / "aarch64"), "one").returncode == 0
+
+    def _state(self) -> State:
+        """Read in one go: this is asked for often."""
+        told = re.sub(rf"{TEMPORARY}[a-z0-9]+", TEMPORARY, self._sandbox.sh(_LOOK).stdout)
+        files, _, rest = told.partition("SUMS\n")
+        sums, _, entries = rest.partition("ENTRIES\n")
+        found = (text.partition("\n")[::2] for text in entries.split("ENTRY ")[1:])
+        return State(
+            tuple((name, form) for name, _, form in (x.partition("\t") for x in files.split("\n"))),
+            sums,
+            tuple((name, parse_entry(name, text).registration.line) for name, text in found),
+        )
+
+    def _again(self, command: Sequence[str]) -> tuple[int, dict[str, object], str]:
+        done = self._sandbox.run(*command, "--format", "json")
         try:
             return done.returncode, json.loads(done.stdout), done.stderr
         except ValueError:
             return done.returncode, {}, done.stdout + done.stderr
 
-    def _strace(self, *options: str, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        """Run a command of the tool under strace, its main process alone."""
-        trace = f"trace={','.join(CALLS)}"
-        quiet = () if "-o" in options else ("-o", "/dev/null")
-        return self._sandbox.run("strace", "-qq", "-e", trace, *quiet, *options, *TOOL, *command)
+    def _strace(
+        self, trace: str, *options: str, command: Sequence[str]
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command under strace, its main process alone."""
+        calls = f"trace={','.join(CALLS)}"
+        return self._sandbox.run("strace", "-qq", "-e", calls, "-o", trace, *options, *command)
 
-    def _reset(self, scenario: Scenario) -> None:
-        """Have the registry and the files as a scenario wants them."""
-        registry = "/proc/sys/fs/binfmt_misc"
-        files = "/etc/binfmt.d /run/binfmt.d /etc/systemd/system /etc/binfmt-setup"
-        # The namespace's own registry: see the fixture, which looks at it.
-        self._sandbox.sh(
-            f"for e in {registry}/*-*; do [ ! -e $e ] || echo -1 > $e; done; rm -rf {files}; "
-            "mkdir -p /etc/systemd/system"
-        )
+    def _prepare(self, scenario: Scenario) -> None:
+        """Make what a scenario wants to stand before, and keep it for each of its runs."""
+        self._scenario = scenario
+        self._lines: tuple[str, ...] = ()
+        self._known: dict[State, Following] = {}
+        self._own("mkdir -p {saved} /etc/systemd/system; rm -rf {saved}/*")
+        self._reset()
+        self._own("mkdir -p /etc/systemd/system")
         if scenario.entry:
-            self._sandbox.run("sh", "-c", f"cat > {registry}/register", stdin=scenario.entry)
+            self._sandbox.run("sh", "-c", f"cat > {REGISTRY}/register", stdin=scenario.entry)
+        self._nothing = self._state()
         for command in scenario.before:
-            done = self._sandbox.run(*TOOL, *command)
+            done = self._sandbox.run(*command)
             assert done.returncode == 0, done.stdout + done.stderr
+        entries = () if scenario.lost else self._state().entries
+        self._lines = tuple(line for _, line in reversed(entries))
+        self._own("cp -a --parents $(ls -d {ours} 2>/dev/null) {saved}")
+        self._reset()
+
+    def _reset(self) -> None:
+        """Have the registry and the files as they were before the command."""
+        self._own(
+            "for e in {registry}/*-*; do [ ! -e $e ] || echo -1 > $e; done; "
+            "rm -rf {ours}; cp -a {saved}/. /"
+        )
+        for line in self._lines:
+            self._sandbox.run("sh", "-c", f"cat > {REGISTRY}/register", stdin=line)
+
+    def _own(self, script: str) -> None:
+        """Change files and entries, where all of them are the namespace's own."""
+        words = {"ours": _OURS, "saved": _SAVED, "registry": REGISTRY}
+        done = self._sandbox.sh(_OWN + script.format(**words))
+        assert done.returncode == 0, done.stderr
 
 
 def _points(lines: Sequence[str]) -> Iterator[Point]:

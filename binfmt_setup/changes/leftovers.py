@@ -11,43 +11,54 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from binfmt_setup.emulators import discard
 from binfmt_setup.emulators.store import STORE, UNFINISHED
 from binfmt_setup.model.binfmt_d import OWN_DIRECTORY, VOLATILE_DIRECTORY
 from binfmt_setup.model.boot_facts import SCRIPT_PATH, UNIT_DIRECTORY, UNIT_STEM
-from binfmt_setup.system.tree import TEMPORARY
+from binfmt_setup.system.locks import store_locked
+from binfmt_setup.system.made_names import TEMPORARY, is_made_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from binfmt_setup.system.host import Host
 
-_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
-_SUFFIX = 8  # such letters at the end of a name, as in tempfile
 
+def remove_leftovers(host: Host, *stores: str) -> None:
+    """Remove what killed runs left, and say so; what cannot be removed stays.
 
-def remove_leftovers(host: Host) -> None:
-    """Remove what killed runs left, and say so; what cannot be removed stays."""
+    Half-unpacked emulators are looked for in the usual place and in these stores.
+    """
     for path in (*_unfinished(host), *_dangling(host)):
         with suppress(OSError):
             host.remove(path)
             host.say(f"removed what a killed run left: {path}")
             if path.rpartition("/")[0].endswith(".wants"):
                 host.remove_empty(path.rpartition("/")[0])
-    for name in host.names(STORE):
-        if _made_up(name, UNFINISHED) and _is_own(host, f"{STORE}/{name}", stat.S_ISDIR):
-            _remove_unpacked(host, f"{STORE}/{name}")
+    above = (path.rpartition("/")[0] for path in _directories(host))
+    for directory in sorted({UNIT_DIRECTORY, *above}):
+        _remove_folders(host, directory, TEMPORARY)
+    for store in sorted({STORE, *filter(None, stores)}):
+        if any(is_made_up(name, UNFINISHED) for name in host.names(store)):
+            with suppress(OSError), store_locked(host, store):
+                _remove_folders(host, store, UNFINISHED)
+            discard.remove_store(host, store)
+
+
+def _remove_folders(host: Host, directory: str, prefix: str) -> None:
+    """Remove directories of such a name that were being filled."""
+    for name in host.names(directory):
+        if is_made_up(name, prefix) and _is_own(host, f"{directory}/{name}", stat.S_ISDIR):
+            with suppress(OSError), host.directory(directory) as held:
+                discard.remove_unfinished(held, name)
+                host.say(f"removed what a killed run left: {directory}/{name}")
 
 
 def _directories(host: Host) -> tuple[str, ...]:
+    """Where files and links are written."""
     wants = (name for name in host.names(UNIT_DIRECTORY) if name.endswith(".wants"))
     own = (OWN_DIRECTORY, VOLATILE_DIRECTORY, SCRIPT_PATH.rpartition("/")[0], UNIT_DIRECTORY)
     return (*own, *(f"{UNIT_DIRECTORY}/{name}" for name in wants))
-
-
-def _made_up(name: str, prefix: str) -> bool:
-    """Whether it is this prefix and eight letters."""
-    suffix = name.removeprefix(prefix)
-    return suffix != name and len(suffix) == _SUFFIX and _LETTERS.issuperset(suffix)
 
 
 def _is_unit(name: str) -> bool:
@@ -64,7 +75,7 @@ def _is_unfinished(name: str) -> bool:
     """
     link, _, process = name.removeprefix(".").rpartition(".")
     earlier = name.startswith(".") and process.isdecimal() and _is_unit(link)
-    return earlier or _made_up(name, TEMPORARY)
+    return earlier or is_made_up(name)
 
 
 def _unfinished(host: Host) -> Iterator[str]:
@@ -93,11 +104,3 @@ def _is_own(host: Host, path: str, *kinds: object) -> bool:
         fits = any(callable(kind) and kind(status.st_mode) for kind in kinds)
         return fits and status.st_uid == os.geteuid()
     return False
-
-
-def _remove_unpacked(host: Host, directory: str) -> None:
-    for name in host.names(directory):
-        with suppress(OSError):
-            host.remove(f"{directory}/{name}")
-    host.remove_empty(directory)
-    host.say(f"removed what a killed run left: {directory}")

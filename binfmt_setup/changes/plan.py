@@ -13,6 +13,7 @@ from binfmt_setup.changes.registrations import (
 )
 from binfmt_setup.changes.steps import BootPlan, ChangeEntry, ChangeFile, Plan, TargetChange
 from binfmt_setup.diagnosis.ownership import owner_of
+from binfmt_setup.emulators import choice
 from binfmt_setup.model.binfmt_d import OWN_DIRECTORY, parse_config
 from binfmt_setup.model.errors import BinfmtSetupError, EnvironmentUnfit, NoEmulator
 from binfmt_setup.model.mountinfo import BINFMT_MISC
@@ -215,8 +216,10 @@ def _stays(facts: HostFacts, handler: Entry, target: Target, request: Request) -
     try:
         return handler.registration == registration_to_write(facts, target, request)
     except NoEmulator:
-        # There is nothing to put in its place. So it stays, unless it was asked for to go.
-        if request.take_over and not owned:
+        # There is nothing to put in its place. So it stays, unless it was asked for to go, or
+        # what was asked for is there and must not be used.
+        refused = request.qemu is not None and choice.is_refused(facts, target)
+        if refused or (request.take_over and not owned):
             raise
         return True
 

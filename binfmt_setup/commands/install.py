@@ -32,16 +32,18 @@ def install(host: Host, request: Request) -> InstallResult:
     facts = standing(host)
     conditions.refuse_wrong_namespace(facts, private=request.private)
     with ExitStack() as held:
+        interrupted = False
         if not request.check:
             conditions.require_root(facts)
-            if held.enter_context(locks.locked(host, private=request.private)):
-                from binfmt_setup.changes.leftovers import remove_leftovers
-
-                remove_leftovers(host)
+            interrupted = held.enter_context(locks.locked(host, private=request.private))
         with ExitStack() as inner:
             ground = _ground(host, facts, request, inner)
             if not request.check:
                 inner.enter_context(Registry(host).locked(alone=request.private))
+                if interrupted and facts.process.own_files:
+                    from binfmt_setup.changes.leftovers import remove_leftovers
+
+                    remove_leftovers(host, request.qemu.store if request.qemu else "")
             results = inner.enter_context(proving(host, request.platforms))
             from binfmt_setup.commands import provision
 

@@ -37,9 +37,9 @@ def uninstall(host: Host, request: Request) -> UninstallResult:
     conditions.require_root(facts)
     private = request.private
     with locks.locked(host, private=private) as interrupted, Registry(host).locked(alone=private):
-        if interrupted:
-            remove_leftovers(host)
         facts = snapshot(host)
+        if interrupted and facts.process.own_files:
+            remove_leftovers(host, *_stores(host, facts))
         mine = facts.live and facts.registry_in_reach
         ended = recovery.finish(host, facts, recovery.steps(facts)) if mine else []
         facts = snapshot(host) if ended else facts
@@ -55,9 +55,13 @@ def uninstall(host: Host, request: Request) -> UninstallResult:
 
 def _kept(host: Host, facts: HostFacts) -> list[store.Stored]:
     """All that --qemu brought, in the usual place and beside what entries point to."""
+    places = sorted({store.STORE, *_stores(host, facts)})
+    return [stored for place in places for stored in store.everything_in(host, place)]
+
+
+def _stores(host: Host, facts: HostFacts) -> set[str]:
     pointed_to = (d for d in store.referenced(facts) if store.stored_at(host, d))
-    places = {store.STORE, *(directory.rpartition("/")[0] for directory in pointed_to)}
-    return [stored for place in sorted(places) for stored in store.everything_in(host, place)]
+    return {directory.rpartition("/")[0] for directory in pointed_to}
 
 
 def _refuse_while_in_use(host: Host, facts: HostFacts, todo: Plan) -> None:

@@ -21,11 +21,13 @@ Severity = Literal["error", "warning", "info"]
 class Fact(Record):
     """What is the case, in fields with types. Each class of the catalogue has one code.
 
-    A class that is derived from one with a code is the same finding seen from elsewhere.
+    A class that is derived from one with a code is the same finding seen from elsewhere. `more`
+    is how many others it stands for that are not told one by one.
     """
 
     code = ""
     sudo_helps = True
+    more = 0
 
     @property
     def severity(self) -> Severity:
@@ -112,6 +114,11 @@ class Finding(Record):
     def code(self) -> str:
         """The stable name under which users find its explanation."""
         return self.fact.code
+
+    @property
+    def omitted(self) -> int:
+        """How many findings of its kind are not told one by one; it stands for them."""
+        return self.fact.more
 
     @property
     def severity(self) -> Severity:

@@ -87,6 +87,8 @@ def _boot_findings(facts: HostFacts, platform: Platform, handler: Entry) -> Iter
     """Where the kernel's state and the files that make the next one contradict each other."""
     if not (facts.process.initial_namespace or facts.boot.running or facts.boot.init == "openrc"):
         return
+    if facts.registry.own and not facts.process.own_files:
+        return  # the files are the host's, and the registry goes with its namespace
     name = platform.name
     problem = persistence_problem(facts, handler.name)
     own = facts.boot.config_of(platform.target.entry_name)
@@ -94,7 +96,7 @@ def _boot_findings(facts: HostFacts, platform: Platform, handler: Entry) -> Iter
         fact = known.EntryShadowedForNow(handler.name, platform.target.entry_name, own.path)
         yield Finding(fact, name, removal(handler), (handler,))
     elif problem:
-        remedy = _made_to_last(facts, platform, problem)
+        remedy = _made_to_last(facts, platform, handler, problem)
         yield Finding(known.NotPersistent(problem), name, remedy, (handler,))
     elif late := order_problem(facts, handler.name):
         install = install_command(facts, platform) if late.lost else None
@@ -102,12 +104,17 @@ def _boot_findings(facts: HostFacts, platform: Platform, handler: Entry) -> Iter
     yield from _differing_config(facts, platform, handler)
 
 
-def _made_to_last(facts: HostFacts, platform: Platform, problem: Lost) -> Remedy | None:
+def _made_to_last(
+    facts: HostFacts, platform: Platform, handler: Entry, problem: Lost
+) -> Remedy | None:
     """What brings an entry back at every boot; nothing does where no init reads binfmt.d."""
     if isinstance(problem, NoInit):
         return None
-    command = remedy_command(problem)
-    return Remedy(command) if command else install_command(facts, platform)
+    if command := remedy_command(problem):
+        return Remedy(command)
+    # What is called otherwise and works is left to its maker unless asked for.
+    theirs = handler.name != platform.target.entry_name
+    return install_command(facts, platform, *(("--take-over",) if theirs else ()))
 
 
 def _reload_command(

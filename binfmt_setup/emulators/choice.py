@@ -105,6 +105,12 @@ def passed_over(facts: HostFacts, target: Target) -> Iterator[Refusal]:
         yield refused
 
 
+def is_refused(facts: HostFacts, target: Target) -> bool:
+    """Whether an emulator is there, and none that may be registered."""
+    found = [refused for refused in passed_over(facts, target) if not isinstance(refused, NoFile)]
+    return bool(found) and choose(facts, target) is None
+
+
 def missing(facts: HostFacts, targets: Sequence[Target]) -> NoEmulator:
     """The error for targets without a usable emulator, with the command that gets one."""
     from binfmt_setup.emulators.package_managers.interface import install_hint

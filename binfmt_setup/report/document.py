@@ -195,7 +195,7 @@ def engine_row(report: EngineReport) -> Json:
 def finding_row(finding: Finding) -> Json:
     """One finding."""
     hint = words.hint(finding)
-    return {
+    row: Json = {
         "code": finding.code,
         "severity": finding.severity,
         "message": words.message(finding),
@@ -204,6 +204,7 @@ def finding_row(finding: Finding) -> Json:
         "remedy": {"command": _command(finding.remedy), "text": hint},
         "platform": finding.platform or None,
     }
+    return {**row, "omitted": finding.omitted} if finding.omitted else row
 
 
 def _command(remedy: Remedy | None) -> list[str] | None:

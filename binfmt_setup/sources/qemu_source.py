@@ -15,7 +15,7 @@ from binfmt_setup.changes.steps import Discard, Outcome, Unpack
 from binfmt_setup.emulators import store
 from binfmt_setup.emulators.store import STORE, Stored
 from binfmt_setup.inspect.snapshot import snapshot
-from binfmt_setup.model.errors import NoEmulator, UsageProblem
+from binfmt_setup.model.errors import EnvironmentUnfit, NoEmulator, UsageProblem
 from binfmt_setup.model.interpreter import EmulatorFacts, Interpreter
 from binfmt_setup.model.records import NOTHING, Record, replace
 from binfmt_setup.model.registration import control_characters
@@ -123,10 +123,17 @@ def bring(host: Host, facts: HostFacts, source: Source, *, write: bool) -> Broug
     """The directory with a source's emulators, unpacked if need be.
 
     Without `write` nothing is unpacked: the source is read, and what would be taken is told.
-    Raises NoEmulator, or OtherProgramFailed when a registry fails.
+    Raises NoEmulator, EnvironmentUnfit where nothing may be kept, or OtherProgramFailed when a
+    registry fails.
     """
     if source.kind == "directory":
         return Brought(source.text, "")
+    if source.store == STORE and not facts.process.own_files:
+        raise EnvironmentUnfit(
+            f"{STORE} belongs to the host, not to this user namespace: nothing is unpacked there",
+            hint="name a place for it: --qemu-store DIR",
+            code="private-namespace",
+        )
     native = facts.kernel.native
     if native is None:
         raise NoEmulator(

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from contextlib import contextmanager, suppress
 from itertools import count
 from typing import IO, TYPE_CHECKING
 
-from binfmt_setup.emulators.discard import remove_directories
+from binfmt_setup.emulators.discard import (
+    remove_directories,
+    remove_unfinished,
+)
 from binfmt_setup.emulators.store import (
     MANIFEST,
     UNFINISHED,
@@ -22,6 +24,7 @@ from binfmt_setup.emulators.store import (
 )
 from binfmt_setup.model.errors import NoEmulator
 from binfmt_setup.system.locks import store_locked
+from binfmt_setup.system.made_names import is_made_up, made_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_KILLED = re.compile(rf"{re.escape(UNFINISHED)}[a-z0-9_]{{8}}")
 
 
 class Unpacking:
@@ -45,7 +47,7 @@ class Unpacking:
     def __init__(self, host: Host, store: int, made: tuple[str, ...]) -> None:
         self._host = host
         self._store = store
-        self._name = _unused_name()
+        self._name = made_up(UNFINISHED)
         os.mkdir(self._name, 0o700, dir_fd=store)
         self._folder = os.open(self._name, _DIRECTORY, dir_fd=store)
         self._names: dict[str, str] = {}
@@ -117,7 +119,7 @@ class Unpacking:
             self._rename(self._name, name)
         else:
             # None that can be trusted. Its files may be pinned, so it moves out of the way.
-            old = _unused_name()
+            old = made_up(UNFINISHED)
             self._rename(name, old)
             self._rename(self._name, name)
             self._sweep(old)
@@ -125,7 +127,7 @@ class Unpacking:
     def _sweep(self, old: str) -> None:
         """Remove what was in the way; what somebody else made of it stays, under the new name."""
         with suppress(OSError):
-            _empty(self._store, old)
+            remove_unfinished(self._store, old)
         with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
             os.unlink(old, dir_fd=self._store)
             return
@@ -139,11 +141,7 @@ class Unpacking:
     def close(self) -> None:
         """Remove what did not get its place."""
         os.close(self._folder)
-        _empty(self._store, self._name)
-
-
-def _unused_name() -> str:
-    return UNFINISHED + os.urandom(4).hex()
+        remove_unfinished(self._store, self._name)
 
 
 def _flush(folder: int) -> None:
@@ -155,25 +153,6 @@ def _flush(folder: int) -> None:
         finally:
             os.close(descriptor)
     os.fsync(folder)
-
-
-def _empty(store: int, name: str) -> None:
-    """Remove a directory that this module made: the files in it, and then itself.
-
-    A link of that name is none of ours, and nothing behind it is touched.
-    """
-    try:
-        folder = os.open(name, _DIRECTORY, dir_fd=store)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    try:
-        if os.stat(folder).st_uid != os.geteuid():
-            return
-        for file in os.listdir(folder):
-            os.unlink(file, dir_fd=folder)
-    finally:
-        os.close(folder)
-    os.rmdir(name, dir_fd=store)
 
 
 @contextmanager
@@ -189,9 +168,11 @@ def unpacking(host: Host, store: str) -> Iterator[Unpacking]:
             made = host.make_directories(store)
             with store_locked(host, store), host.directory(store) as directory:
                 # Of a run that was killed: the lock is ours.
-                for name in filter(_KILLED.fullmatch, os.listdir(directory)):
+                for name in os.listdir(directory):
+                    if not is_made_up(name, UNFINISHED):
+                        continue
                     with suppress(OSError):
-                        _empty(directory, name)
+                        remove_unfinished(directory, name)
                 new = Unpacking(host, directory, made)
                 try:
                     yield new

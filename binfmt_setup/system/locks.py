@@ -41,14 +41,14 @@ def locked(host: Host, *, private: bool) -> Iterator[bool]:
     at work there is a mark in the lock's file, which is gone, too, after a reboot.
 
     A private registry is locked by its own file alone (see `Registry.locked`): whoever shares it
-    shares that file, and its root need not be root of what lies in /run.
+    shares that file, and its root need not be root of what lies in /run. So no mark is kept.
 
     Raises Busy when another run does not end in time, EnvironmentUnfit when there is no
     place for a lock.
     """
     os.umask(0o022)
     if private:
-        yield False
+        yield True
     elif host.live:
         lock = _host_lock(host)
         with held(lock):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from binfmt_setup.model.reading import Absent, Unreadable, not_read
 from binfmt_setup.model.records import Record
+from binfmt_setup.system.made_names import made_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,8 +32,6 @@ _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
-TEMPORARY = ".binfmt-setup-"
-"""How the names of files begin that are being written; eight letters and digits follow."""
 
 
 class Tree(Record):
@@ -273,17 +272,50 @@ class Tree(Record):
         What is left of it after a kill has a name of our own pattern: `leftovers` knows it.
         """
         above, _, name = inside.rpartition("/")
+        if not (self.exists(above or "/") or self.link_target(above)):
+            with suppress(FileExistsError):  # another run was faster
+                self._put_with_directory(above, name, make)
+                return
+        self.make_directories(above)  # raises OSError for a link that leads to nothing
+        temporary = made_up()
+        with self.directory(above or "/") as directory:
+            try:
+                make(temporary, directory)
+                os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary, dir_fd=directory)
+                raise
+            _sync_directory(directory)
+
+    def _put_with_directory(self, inside: str, name: str, make: Callable[[str, int], None]) -> None:
+        """The same for the first file of a directory: they get their place together.
+
+        Whoever finds an empty directory cannot tell whose it is.
+        """
+        above, _, last = inside.rpartition("/")
         made = self.make_directories(above)
-        temporary = TEMPORARY + os.urandom(4).hex()
+        temporary = made_up()
         try:
             with self.directory(above or "/") as directory:
+                os.mkdir(temporary, 0o755, dir_fd=directory)
+                folder = -1
                 try:
-                    make(temporary, directory)
-                    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-                except BaseException:
+                    folder = os.open(temporary, _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+                    make(name, folder)
+                    _sync_directory(folder)
+                    os.rename(temporary, last, src_dir_fd=directory, dst_dir_fd=directory)
+                except BaseException as error:
                     with suppress(OSError):
-                        os.unlink(temporary, dir_fd=directory)
+                        os.unlink(name, dir_fd=folder)
+                    with suppress(OSError):
+                        os.rmdir(temporary, dir_fd=directory)
+                    if isinstance(error, OSError) and error.errno == errno.ENOTEMPTY:
+                        raise FileExistsError(errno.EEXIST, inside) from error
                     raise
+                finally:
+                    if folder >= 0:
+                        os.close(folder)
                 _sync_directory(directory)
         except BaseException:
             for path in reversed(made):

@@ -82,6 +82,7 @@ def test_hostile_files_cost_no_more_than_the_bound(tree: Path) -> None:
     told = [f for f in json.loads(done.stdout)["findings"] if f["code"] == "config-invalid"]
     assert len(told) == PROBLEMS_KEPT + 1
     assert "19,990 more" in told[-1]["message"]
+    assert [finding.get("omitted") for finding in told] == [None] * PROBLEMS_KEPT + [19_990]
 
 
 def test_a_text_that_is_too_long_is_not_taken_for_a_whole_one(tree: Path) -> None:
