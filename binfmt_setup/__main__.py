@@ -26,7 +26,10 @@ def main() -> None:
     except BaseException as end:
         # Python's own KeyboardInterrupt comes before `listen` only, and knows no number.
         status, word = getattr(end, "status", 130), getattr(end, "word", "interrupted")
-        if not (isinstance(end, KeyboardInterrupt) or hasattr(end, "word")):
+        if isinstance(end, OSError | MemoryError) or type(end) is ImportError:
+            # Not even the modules that tell it better could be loaded.
+            status, word = 4, f"binfmt-setup cannot start: {str(end) or 'too little memory'}"
+        elif not (isinstance(end, KeyboardInterrupt) or hasattr(end, "word")):
             raise
         _say(word)
     # It was imported where something was unpacked out of a single file.

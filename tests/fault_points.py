@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -21,10 +24,9 @@ from typing import TYPE_CHECKING, cast
 from binfmt_setup.model.registration import Registration, parse_entry
 from binfmt_setup.model.targets import target_named
 from binfmt_setup.system.made_names import TEMPORARY
-from tests.own_namespace import PROBES
+from tests.foreign_starts import starts
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator, Sequence
 
     from tests.sandbox.conftest import Sandbox
@@ -130,6 +132,12 @@ class Outcome:
         return not (self.wrong or self.left or self.changed_again or self.traceback)
 
 
+def began(status: int, said: str) -> bool:
+    """Whether it was the tool that met the trouble, and not Python before it has run any of it."""
+    python_fell = "Traceback" in said or "Fatal Python error" in said or status == -signal.SIGABRT
+    return not python_fell or "/binfmt_setup/" in said
+
+
 def scenarios(other: Path, archive: Path | None = None) -> tuple[Scenario, ...]:
     """`other` is a directory with another emulator for arm64, `archive` a .deb or .tar with one."""
     qemu = (*ARM64, "--qemu", str(other))
@@ -190,20 +198,39 @@ class Lab:
             done = self._strace(trace.name, "-e", how, command=scenario.command)
             text = Path(trace.name).read_text()
             hit = done.returncode < 0 or "INJECTED" in text or "--- SIGTERM" in text
+        return self._outcome(scenario, point, done, hit=hit, failed="error=" in fault)
+
+    def signalled(self, scenario: Scenario, number: signal.Signals, after: float) -> Outcome:
+        """Send a signal to a run some seconds after its start, and see the same."""
+        self._reset()
+        with subprocess.Popen(
+            [*self._sandbox.inside, *scenario.command], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ) as running:  # fmt: skip
+            time.sleep(after)
+            running.send_signal(number)
+            said = running.communicate()
+        done = subprocess.CompletedProcess(running.args, running.returncode, *said)
+        return self._outcome(scenario, Point("", 0, number.name), done, hit=True, failed=False)
+
+    def _outcome(
+        self, scenario: Scenario, point: Point, done: subprocess.CompletedProcess[str], *,
+        hit: bool, failed: bool,
+    ) -> Outcome:  # fmt: skip
         state = self._state()
-        wrong = self._lie(scenario, done.returncode, state) if "error=" in fault else ""
+        wrong = self._lie(scenario, done.returncode, state) if failed else ""
         if state not in self._known:
             self._known[state] = self._follow(scenario)
-        next_ = self._known[state]
+        follow = self._known[state]
         return Outcome(
-            point, done.returncode, done.stdout + done.stderr, hit, wrong + next_.wrong,
-            next_.left, next_.changed_again,
+            point, done.returncode, done.stdout + done.stderr, hit, wrong + follow.wrong,
+            follow.left, follow.changed_again,
         )  # fmt: skip
 
     def _lie(self, scenario: Scenario, status: int, state: State) -> str:
         """What is wrong with a run that met an error: what ran must run, 0 must be true."""
         ran = (scenario.before or scenario.entry) and not scenario.lost
-        if ran and scenario.command != UNINSTALL and not self._runs():
+        if ran and scenario.command != UNINSTALL and not starts(self._sandbox):
             return "what ran before runs no more; "
         unlike = state.unlike(self._reached) if status == 0 else ""
         return f"exit 0, but: {unlike}; " if unlike else ""
@@ -213,7 +240,7 @@ class Lab:
         status, data, said = self._again(scenario.next)
         rows = cast("list[dict[str, object]]", data.get("platforms", []))
         wrong = ""
-        if status or not rows or not all(row["ok"] for row in rows) or not self._runs():
+        if status or not rows or not all(row["ok"] for row in rows) or not starts(self._sandbox):
             wrong = f"next run: {status} {said[-300:]}; "
         state = self._state()
         left = state.besides(self._finished)
@@ -227,9 +254,6 @@ class Lab:
         if again or unlike:
             wrong += f"uninstall: {again}, {unlike} {said[-300:]}; "
         return Following(wrong, left, changed_again)
-
-    def _runs(self) -> bool:
-        return self._sandbox.run(str(PROBES / "aarch64"), "one").returncode == 0
 
     def _state(self) -> State:
         """Read in one go: this is asked for often."""

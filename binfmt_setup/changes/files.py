@@ -20,9 +20,10 @@ def change_file(host: Host, step: ChangeFile) -> None:
         if step.after is not None:
             host.write_file(step.path, step.after, 0o755 if step.path == SCRIPT_PATH else 0o644)
             return
-        host.remove(step.path)
         if MADE_DIRECTORY in (step.before or ""):
-            host.remove_empty(step.path.rpartition("/")[0])
+            host.remove_with_directory(step.path)
+        else:
+            host.remove(step.path)
     except OSError as error:
         raise explained(error, f"cannot write {step.path}") from error
 

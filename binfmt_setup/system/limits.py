@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 
 from binfmt_setup.model.errors import EnvironmentUnfit
 
 EXHAUSTED = frozenset((errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 """What fork(2), pipe(2) and their like fail with when something is used up."""
+_CODE = "resources-exhausted"
+
+
+def beneath_python(error: Exception) -> EnvironmentUnfit | None:
+    """The typed error where it was not the tool that failed but what Python itself stands on.
+
+    Modules are loaded when they are needed: at any moment one may not be readable any more.
+    """
+    if isinstance(error, MemoryError):
+        error = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+    if isinstance(error, OSError) and error.errno in (*EXHAUSTED, errno.EIO):
+        what = f"cannot read {error.filename}" if error.filename else "this command cannot go on"
+        return exhausted(error, what)
+    if isinstance(error, ImportError) and str(error.path).endswith(".so"):
+        return EnvironmentUnfit(f"cannot load a part of Python: {error}", code=_CODE)
+    return None
 
 
 def exhausted(error: OSError, what: str) -> EnvironmentUnfit:
     """The typed error for a system call that got too little, naming the limit in the way."""
     number = error.errno or errno.EIO
-    cause, hint = _cause(number)
+    cause = hint = ""
+    with suppress(OSError, ImportError):  # the module that knows the limits is one more to load
+        cause, hint = _cause(number)
     return EnvironmentUnfit(
         f"{what}: {os.strerror(number)}" + (f"; {cause}" if cause else ""),
-        hint=hint, code="resources-exhausted",
+        hint=hint, code=_CODE,
     )  # fmt: skip
 
 

@@ -329,6 +329,28 @@ class Tree(Record):
             os.unlink(name, dir_fd=directory)
             _sync_directory(directory)
 
+    def remove_with_directory(self, inside: str) -> None:
+        """Remove a file, and with it its directory where nothing else lies there; raises OSError.
+
+        The directory gives up its name first: no kill leaves it behind, empty and nobody's.
+        """
+        where, _, name = inside.rpartition("/")
+        above, _, last = where.rpartition("/")
+        if self.names(where) != (name,):
+            self.remove(inside)
+            return
+        temporary = TEMPORARY + os.urandom(4).hex()
+        with self.directory(where) as folder, self.directory(above or "/") as directory:
+            os.rename(last, temporary, src_dir_fd=directory, dst_dir_fd=directory)
+            try:
+                os.unlink(name, dir_fd=folder)
+                os.rmdir(temporary, dir_fd=directory)
+            except OSError as error:
+                os.rename(temporary, last, src_dir_fd=directory, dst_dir_fd=directory)
+                if error.errno != errno.ENOTEMPTY:  # somebody puts a file there right now
+                    raise
+            _sync_directory(directory)
+
     def remove_empty(self, inside: str) -> None:
         """Remove a directory if nothing is in it."""
         above, _, name = inside.rpartition("/")

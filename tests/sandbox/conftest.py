@@ -32,7 +32,7 @@ _READY = "echo ready && exec cat >/dev/null"
 _HOLD = f"mount -t tmpfs none /run && {_READY}"
 # A namespace that owns its files as a container does: /etc and the packages' binfmt.d.
 _HOLD_SYSTEM = (
-    "mount -t tmpfs none /run && mkdir /run/etc && "
+    "mount -t tmpfs -o mode=755 none /run && mkdir /run/etc && "
     "cp -a /etc/os-release /etc/passwd /etc/group /etc/ld.so.cache /etc/alternatives /run/etc && "
     "mount -t tmpfs none /etc && cp -a /run/etc/. /etc && rm -r /run/etc && "
     f"mkdir -p /etc/systemd/system && mount -t tmpfs none /usr/lib/binfmt.d && {_READY}"

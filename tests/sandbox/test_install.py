@@ -19,6 +19,7 @@ from binfmt_setup.model.registration import Registration
 from binfmt_setup.model.registry_facts import SWAP_PREFIX
 from binfmt_setup.model.request import Request
 from binfmt_setup.model.targets import TARGETS, container_platforms, parse_platform, target_named
+from tests.foreign_starts import starting
 from tests.own_namespace import PROBES
 
 if TYPE_CHECKING:
@@ -222,33 +223,12 @@ def test_a_foreign_program_starts_at_every_moment_of_a_replacement(
     registry.json("install", "arm64", *HERE)
     other = tmp_path / "other"
     shutil.copytree(emulators, other)
-    code = (
-        "import os, sys\n"
-        "done = failed = 0\n"
-        f"probe = {str(PROBES / 'aarch64')!r}\n"
-        "null = [(os.POSIX_SPAWN_OPEN, n, '/dev/null', os.O_RDWR, 0) for n in (0, 1, 2)]\n"
-        f"while not os.path.exists({str(tmp_path / 'stop')!r}):\n"
-        "    try:\n"
-        "        pid = os.posix_spawn(probe, ['x'], {}, file_actions=null)\n"
-        "        failed += os.waitpid(pid, 0)[1] != 0\n"
-        "    except OSError:\n"
-        "        failed += 1\n"
-        "    done += 1\n"
-        "print(done, failed)\n"
-    )
-    with subprocess.Popen(
-        [*registry.inside, sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
-    ) as starter:
-        try:
-            for directory in (emulators, other) * 4:
-                data = registry.json("install", "arm64", *HERE, "--qemu", str(directory))
-                assert [row["kind"] for row in rows(data, "actions")] == ["replace"]
-        finally:
-            (tmp_path / "stop").touch()
-        assert starter.stdout is not None
-        done, failed = map(int, starter.stdout.read().split())
-    assert done > 100
-    assert failed == 0
+    with starting(registry) as starts:
+        for directory in (emulators, other) * 4:
+            data = registry.json("install", "arm64", *HERE, "--qemu", str(directory))
+            assert [row["kind"] for row in rows(data, "actions")] == ["replace"]
+    assert starts.done > 100
+    assert starts.failed == 0
 
 
 def test_an_upgraded_emulator_is_pinned_anew(registry: Sandbox, emulators: Path) -> None:
