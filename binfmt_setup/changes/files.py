@@ -34,8 +34,7 @@ def change_link(host: Host, step: ChangeLink) -> None:
         if step.after is not None:
             host.link(step.path, step.after)
             return
-        host.remove(step.path)
-        host.remove_empty(step.path.rpartition("/")[0])
+        host.remove_with_directory(step.path)
     except OSError as error:
         raise explained(error, f"cannot write {step.path}") from error
 

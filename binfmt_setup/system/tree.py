@@ -32,6 +32,8 @@ _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+_NOT_MOVED = (errno.EBUSY, errno.EXDEV)
+"""Renaming a directory: of a mount point, and of one from an image's layer (overlayfs)."""
 
 
 class Tree(Record):
@@ -336,12 +338,19 @@ class Tree(Record):
         """
         where, _, name = inside.rpartition("/")
         above, _, last = where.rpartition("/")
-        if self.names(where) != (name,):
+        if self.names(where) != (name,) or self.link_target(where):
             self.remove(inside)
             return
-        temporary = TEMPORARY + os.urandom(4).hex()
+        temporary = made_up()
         with self.directory(where) as folder, self.directory(above or "/") as directory:
-            os.rename(last, temporary, src_dir_fd=directory, dst_dir_fd=directory)
+            try:
+                os.rename(last, temporary, src_dir_fd=directory, dst_dir_fd=directory)
+            except OSError as error:
+                if error.errno not in _NOT_MOVED:
+                    raise
+                self.remove(inside)
+                self.remove_empty(where)
+                return
             try:
                 os.unlink(name, dir_fd=folder)
                 os.rmdir(temporary, dir_fd=directory)
