@@ -180,6 +180,9 @@ class Lab:
     def points(self, scenario: Scenario) -> list[Point]:
         """Every changing call of a scenario's command, in order; the lab is ready for it then."""
         self._prepare(scenario)
+        # Once before: what Python compiles and keeps at first would be counted, and only then.
+        self._sandbox.run(*scenario.command)
+        self._reset()
         with tempfile.NamedTemporaryFile("r") as trace:
             done = self._strace(trace.name, "-y", command=scenario.command)
             assert done.returncode == 0, done.stdout + done.stderr
