@@ -124,3 +124,20 @@ def test_an_entry_that_looks_like_ours_and_was_never_made_by_us_stays(
     )
     said, _ = in_bare(host, script)
     assert "qemu-aarch64" in said.partition("left\n")[2].split()
+
+
+def test_nothing_is_unpacked_to_the_hosts_store(host: Sandbox, archives: tuple[Path, Path]) -> None:
+    files = host.sh(TREE).stdout
+    install = f"install arm64 --no-persist --qemu {archives[0]}"
+    said, after = in_bare(host, f"{tool(install)} --format json || echo $?")
+    assert said.endswith("4\n")
+    assert "--qemu-store DIR" in said
+    assert after == files
+
+
+def test_what_ends_with_its_namespace_is_not_lost_at_a_reboot(host: Sandbox) -> None:
+    """Also where the host, whose files show, has a systemd that runs."""
+    host.sh("mkdir -p /run/systemd/system")
+    said, _ = in_bare(host, f"{tool('install arm64 --no-persist')} --format json")
+    assert "not-persistent" not in said
+    assert "private-namespace" in said

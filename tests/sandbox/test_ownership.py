@@ -152,6 +152,34 @@ def test_what_binfmt_support_did_to_our_entry_is_seen_and_cured(
     assert system.entries()["qemu-aarch64"].registration == theirs
 
 
+def test_what_is_called_otherwise_and_works_is_made_to_last_as_the_hint_says(
+    system: Sandbox,
+) -> None:
+    system.sh("mkdir /run/openrc")
+    system.register(Registration("foo-arm64", INTERPRETER, "OF", ARM64.magic, ARM64.mask))
+    assert changes(system) == [False, False, False]
+    checked = system.json("check", "arm64")
+    rows = cast("list[dict[str, list[dict[str, object]]]]", checked["platforms"])
+    lost = [finding for finding in rows[0]["findings"] if finding["code"] == "not-persistent"]
+    command = ["binfmt-setup", "install", "--take-over", "--private", "linux/arm64"]
+    assert [cast("dict[str, object]", finding["remedy"])["command"] for finding in lost] == [
+        command
+    ]
+    assert changes(system, "--take-over") == [True, False, False]
+    assert owners(system) == {"qemu-aarch64": "binfmt-setup", "foo-arm64": "unknown"}
+
+
+def test_an_emulator_that_must_not_be_used_is_told_where_another_one_works(
+    system: Sandbox, emulators: Path
+) -> None:
+    system.json("install", "arm64", "--private")
+    emulators.chmod(0o777)
+    refused = system.json("install", "arm64", "--private", "--qemu", str(emulators), status=5)
+    codes = [error["code"] for error in cast("list[dict[str, str]]", refused["errors"])]
+    assert codes == ["interpreter-writable"]
+    assert refused["changed"] is False
+
+
 @pytest.mark.parametrize("lost", [True, False])
 def test_what_the_distribution_brought_since_is_loaded_when_ours_goes(
     system: Sandbox, *, lost: bool

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.emulator_sources import HERE, NEW, OLD, kinds, rows
 from tests.own_namespace import PROBES
 from tests.packing import Item, docker_save, tar, write
@@ -243,3 +245,18 @@ def test_an_image_that_changes_its_emulator_in_every_layer(
     assert str(entry["disk_version"]).startswith("93.0.1")
     (directory,) = (tmp_path / "store/qemu").iterdir()
     assert files_in(directory) == {"qemu-aarch64"}
+
+
+@pytest.mark.parametrize("command", ["install", "uninstall"])
+def test_what_a_killed_run_left_in_a_store_is_removed(
+    system: Sandbox, archives: tuple[Path, Path], kept: tuple[str, ...], command: str
+) -> None:
+    """Also where nothing is unpacked: the source is known, or it is all to go."""
+    install = ("install", "arm64", "--private", "--qemu", str(archives[0]), *kept)
+    system.json(*install)
+    left = Path(kept[1]) / ".new-0a1b2c3d"
+    left.mkdir()
+    (left / "0-qemu-aarch64").write_text("x")
+    again = system.json(*(install if command == "install" else ("uninstall", "--private")))
+    assert again["changed"] is (command == "uninstall")
+    assert not left.exists()

@@ -138,6 +138,8 @@ def ours(tree: Path) -> list[Path]:
         tree / "etc/binfmt.d/.binfmt-setup-ab_12xyz", system / ".binfmt-setup-01234567",
         system / "basic.target.wants/.binfmt-setup.service.4242",
         system / "opt.mount.wants/binfmt-setup-opt.service",
+        system / ".binfmt-setup-abcdefgh/binfmt-setup.service",
+        tree / "etc/.binfmt-setup-0a1b2c3d/x",
         store / "0-qemu-s390x", store / "1-qemu-arm",
     ]  # fmt: skip
 

@@ -1,0 +1,57 @@
+"""What fails beneath the tool, in Python itself, is told as what it is and never as a defect."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+from binfmt_setup.system.limits import beneath_python
+from tests.own_namespace import TOP
+
+UNREADABLE = """
+import builtins, errno, sys
+real = builtins.__import__
+def broken(name, *rest):
+    if name == sys.argv[1]:
+        raise {error}
+    return real(name, *rest)
+builtins.__import__ = broken
+sys.argv = ["binfmt-setup", "status", "--root", "/nowhere"]
+from binfmt_setup.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.EMFILE, os.strerror(errno.EMFILE), "/a.py"), OSError(errno.EIO, "x"),
+     MemoryError(), ImportError("cannot map", name="select", path="/lib/select.so")],
+)  # fmt: skip
+def test_the_environment_is_told(error: Exception) -> None:
+    found = beneath_python(error)
+    assert found is not None
+    assert (found.code, found.exit_code) == ("resources-exhausted", 4)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOENT, "x"), ValueError("x"), ModuleNotFoundError("x", name="x"),
+     ImportError("cannot import name", name="x", path="/a.py")],
+)  # fmt: skip
+def test_a_defect_stays_one(error: Exception) -> None:
+    assert beneath_python(error) is None
+
+
+@pytest.mark.parametrize("module", ["binfmt_setup.cli", "binfmt_setup.inspect.snapshot"])
+@pytest.mark.parametrize("error", ["OSError(errno.EMFILE, 'no more', name)", "MemoryError()"])
+def test_a_module_that_cannot_be_loaded_ends_no_run_in_a_traceback(module: str, error: str) -> None:
+    code = UNREADABLE.replace("{error}", error).replace("sys.argv[1]", repr(module))
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 4, done.stderr
