@@ -17,6 +17,7 @@ from binfmt_setup.boot import units
 from binfmt_setup.model.registration import Registration
 from binfmt_setup.model.targets import target_named
 from tests.foreign_starts import starting
+from tests.own_namespace import TOP
 from tests.sandbox.conftest import REGISTRY, held_system
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 ARM64 = target_named("aarch64")
 INSTALL = (sys.executable, "-m", "binfmt_setup", "install", "arm64", "--private")
-SCRIPT = units.template_directory() / "register"
+SCRIPT = TOP / "systemd" / "register"
 SYSTEMD_BINFMT = "/usr/lib/systemd/systemd-binfmt"
 PAUSE = 0.05
 """Between two swaps, for those that are done at once: so that starts fall in between."""
