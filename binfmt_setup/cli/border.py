@@ -16,7 +16,6 @@ from binfmt_setup.cli.reader import Call
 from binfmt_setup.cli.signals import Ended
 from binfmt_setup.model.errors import BinfmtSetupError, ExitCode
 from binfmt_setup.model.records import Record
-from binfmt_setup.system.limits import beneath_python
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,6 +47,8 @@ def answered(reading: Callable[[], Call | Answer], arguments: Sequence[str]) -> 
     except BinfmtSetupError as error:
         answer = _failure(error, wanted)
     except Exception as error:
+        from binfmt_setup.system.limits import beneath_python
+
         unfit = beneath_python(error)
         if unfit is None:
             return _defect(error)
