@@ -41,9 +41,10 @@ def unshare(flags: int) -> None:
     _call("unshare", flags)
 
 
-def mount(source: str, target: str, fs_type: str, flags: int = 0) -> None:
-    """mount(2), without data."""
-    _call("mount", os.fsencode(source), os.fsencode(target), os.fsencode(fs_type), flags, None)
+def mount(source: str, target: str, fs_type: str, flags: int = 0, data: str = "") -> None:
+    """mount(2); `data` are the file system's own options."""
+    own = os.fsencode(data) if data else None
+    _call("mount", os.fsencode(source), os.fsencode(target), os.fsencode(fs_type), flags, own)
 
 
 def unmount(target: str) -> None:

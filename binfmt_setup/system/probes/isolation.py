@@ -58,22 +58,22 @@ def isolate(root: str, names: tuple[str, ...], found: Callable[[list[str]], None
     `found` is told of the new namespaces while there are rights to set them up with. Raises
     CannotIsolate.
     """
-    as_root = os.geteuid() == 0 and _knows_nobody()
+    as_root = os.geteuid() == 0 and knows_nobody()
     refused: OSError | None = None
     for user in (False, True) if as_root else (True, False):
         try:
-            words = [*_apart(user=user), *_prepared(root, names, user=user)]
+            words = [*apart(user=user), *_prepared(root, names, user=user)]
             os.chroot(root)
         except OSError as error:
             refused = refused or error
             continue
         os.chdir("/")
         found(words)
-        return [*words, "chroot", *_without_rights(become_nobody=as_root and not user), "limits"]
+        return [*words, "chroot", *without_rights(become_nobody=as_root and not user), "limits"]
     raise CannotIsolate(refused or OSError())
 
 
-def _knows_nobody() -> bool:
+def knows_nobody() -> bool:
     """Whether this user namespace has a user that is nobody."""
     return all(_maps(f"/proc/self/{kind}", NOBODY) for kind in ("uid_map", "gid_map"))
 
@@ -89,7 +89,7 @@ def _maps(path: str, number: int) -> bool:
     return any(row[0] <= number < row[0] + row[2] for row in rows if row)
 
 
-def _apart(*, user: bool) -> list[str]:
+def apart(*, user: bool) -> list[str]:
     """Get namespaces of one's own, as many as one may have. Raises OSError without `user`'s."""
     base = syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS if user else 0
     names = [name for name, _ in _APART]
@@ -160,7 +160,7 @@ def _copied(root: str, names: tuple[str, ...]) -> list[str]:
     return ["mount"]
 
 
-def _without_rights(*, become_nobody: bool) -> list[str]:
+def without_rights(*, become_nobody: bool) -> list[str]:
     """Give up users, groups and capabilities; what was had.
 
     In a user namespace of its own the process is called nobody, but outside it is who it was.

@@ -1,0 +1,95 @@
+"""The programs of the workout, which lie compressed in the package, and where they can run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from binfmt_setup.model.errors import EnvironmentUnfit
+from binfmt_setup.system.probes.isolation import NOBODY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "data", "workout")
+NEEDED_BYTES = 64 * 1024 * 1024
+"""What exercises may write at once; most of the large file is a hole."""
+PLACES = ("/var/tmp", "/tmp")  # noqa: S108 - what is made there has a random name, and is one's own
+
+
+def available(program: str) -> bool:
+    """Whether the package has a workout for this probe's target."""
+    return os.path.isfile(os.path.join(FOLDER, f"{program}.xz"))
+
+
+@contextmanager
+def laid_out(programs: Sequence[str], environment: Mapping[str, str]) -> Iterator[str]:
+    """A root directory with these programs and a scratch folder, for the time of the block.
+
+    On a real file system, as that is what builds use. Raises EnvironmentUnfit without space, or
+    where programs may not be run.
+    """
+    place = _place(environment)
+    try:
+        root = tempfile.mkdtemp(prefix="binfmt-setup-workout-", dir=place)
+    except OSError as error:
+        raise _no_place(place, error.strerror or str(error)) from error
+    try:
+        _fill(root, programs)
+        yield root
+    except OSError as error:
+        raise _no_place(place, error.strerror or str(error)) from error
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _place(environment: Mapping[str, str]) -> str:
+    """The directory for it, which is big enough and lets programs run."""
+    asked = environment.get("TMPDIR", "")
+    place = next((p for p in ((asked,) if asked else PLACES) if os.path.isdir(p)), asked or PLACES[0])
+    try:
+        about = os.statvfs(place)
+    except OSError as error:
+        raise _no_place(place, error.strerror or str(error)) from error
+    if about.f_flag & os.ST_NOEXEC:
+        raise _no_place(place, "its file system is mounted noexec")
+    if about.f_bavail * about.f_frsize < NEEDED_BYTES:
+        raise _no_place(place, f"less than {NEEDED_BYTES >> 20} MiB are free")
+    return place
+
+
+def _no_place(place: str, why: str) -> EnvironmentUnfit:
+    return EnvironmentUnfit(
+        f"the workout has no place in {place}: {why}", code="no-scratch",
+        hint="name a directory with 64 MiB that may run programs: TMPDIR=DIR binfmt-setup …",
+    )  # fmt: skip
+
+
+def _fill(root: str, programs: Sequence[str]) -> None:
+    import lzma
+
+    for name in programs:
+        for part in (name, f"{name}-pie"):
+            packed = os.path.join(FOLDER, f"{part}.xz")
+            if not os.path.isfile(packed):
+                continue
+            with open(packed, "rb") as file, open(os.path.join(root, part), "wb") as program:
+                program.write(lzma.decompress(file.read()))
+                os.fchmod(program.fileno(), 0o555)
+    for name in ("scratch", "proc", "dev"):
+        os.mkdir(os.path.join(root, name), 0o755)
+    os.chmod(os.path.join(root, "scratch"), 0o700)
+    if os.geteuid() == 0:
+        _give_away(os.path.join(root, "scratch"))
+    os.chmod(root, 0o755)
+
+
+def _give_away(path: str) -> None:
+    """Let nobody write there, if there is somebody who is nobody."""
+    try:
+        os.chown(path, NOBODY, NOBODY)
+    except OSError:
+        os.chmod(path, 0o700)

@@ -1,0 +1,68 @@
+"""What became of exercises, natively and emulated. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from binfmt_setup.model.records import NOTHING, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Answer = Literal["ok", "fail", "unsupported"]
+Outcome = Literal["ok", "fail", "unsupported", "host"]
+"""`unsupported`: refused in a way that programs know. `host`: the control cannot do it either."""
+
+
+class Done(Record):
+    """What became of one exercise; `detail` is what it said, or how it ended."""
+
+    exercise: str
+    answer: Answer
+    detail: str = ""
+
+
+class Session(Record):
+    """All that one program did; `not_run` is why it did nothing."""
+
+    program: str
+    done: tuple[Done, ...] = ()
+    not_run: str = ""
+    isolation: tuple[str, ...] = ()
+
+
+class Judged(Record):
+    """One exercise beside its control."""
+
+    exercise: str
+    outcome: Outcome
+    detail: str = ""
+    native: str = ""
+
+
+class WorkoutReport(Record):
+    """What one emulator can do for one platform, and how much slower it is.
+
+    `speed` has a factor for each kind of work: 4.0 is four times slower than native. `source` is
+    what --qemu said, where this was a candidate. `worse_than_serving` are exercises that fail
+    with a candidate, but not with the emulator that serves now.
+    """
+
+    platform: str
+    target: str
+    emulator: str = ""
+    version: str = ""
+    source: str = ""
+    not_run: str = ""
+    judged: tuple[Judged, ...] = ()
+    speed: Mapping[str, float] = NOTHING
+    isolation: tuple[str, ...] = ()
+
+    def those(self, outcome: Outcome) -> tuple[Judged, ...]:
+        """The exercises with this outcome."""
+        return tuple(each for each in self.judged if each.outcome == outcome)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it fails at something that this host can do, or could not be run at all."""
+        return bool(self.not_run or self.those("fail"))

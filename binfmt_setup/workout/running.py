@@ -1,0 +1,119 @@
+"""Having exercises run: the stage is forked, and its answers are heard as they come."""
+
+from __future__ import annotations
+
+import errno
+import marshal
+import os
+import signal
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from binfmt_setup.model.errors import EnvironmentUnfit
+from binfmt_setup.system.pipes import readable
+from binfmt_setup.workout import programs as laid
+from binfmt_setup.workout.results import Done, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from binfmt_setup.workout.stage import Job
+
+_SILENCE = 60.0  # seconds without a word after which the stage is given up
+_REFUSED = {
+    errno.EPERM: "neither root nor user namespaces are to be had",
+    errno.ENOSPC: "no more namespaces are allowed",
+    errno.ENOEXEC: "nothing on this host runs the program",
+    errno.ENOENT: "the interpreter is not to be found in another root directory: flag F is missing",
+}
+
+
+def run_workouts(
+    programs: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    only: frozenset[str] = frozenset(),
+    measure: bool = True,
+    progress: Callable[[str], None] = lambda _: None,
+) -> dict[str, Session]:
+    """What these programs can do, by name.
+
+    Where they cannot be isolated, or started, their sessions say `not_run`. Raises
+    EnvironmentUnfit where there is no place for them.
+    """
+    known = [name for name in dict.fromkeys(programs) if laid.available(name)]
+    missing = {
+        name: Session(name, not_run="the package has no workout for it")
+        for name in programs
+        if name not in known
+    }
+    found = {}
+    for name in known:  # one after the other: a program that does not start stops no other
+        with laid.laid_out([name], environment) as root:
+            from binfmt_setup.workout import stage
+
+            job = stage.Job(root, [name], only, measure=measure)
+            found[name] = _session(name, job, progress)
+    return missing | found
+
+
+def _session(name: str, job: Job, progress: Callable[[str], None]) -> Session:
+    """Run one program's exercises in a stage, and hear what becomes of them."""
+    from binfmt_setup.workout import stage
+
+    done: list[Done] = []
+    isolation: tuple[str, ...] = ()
+    number = stage.count(job)
+    for kind, said in _answers(job):
+        if kind == "done":
+            _, exercise, answer, detail = said
+            done.append(Done(exercise, answer, detail))
+            progress(f"{name}: {len(done)} of {number} exercises, {exercise}")
+        elif kind == "isolation":
+            isolation = tuple(said)
+        elif kind == "end":
+            break
+        else:
+            return Session(name, not_run=_REFUSED.get(said, os.strerror(said)), isolation=isolation)
+    order = {exercise: place for place, exercise in enumerate(job.exercises(name))}
+    done.sort(key=lambda each: order.get(each.exercise, len(order)))
+    return Session(name, tuple(done), isolation=isolation)
+
+
+def _answers(job: Job) -> Iterator[tuple[str, Any]]:
+    """What the stage says, word by word, until it has ended."""
+    from binfmt_setup.workout import stage
+
+    reader, writer = os.pipe()
+    process = os.fork()
+    if process == 0:
+        os.close(reader)
+        stage.perform(job, writer)
+    os.close(writer)
+    try:
+        while True:
+            size = int.from_bytes(_heard(reader, 4), "little")
+            yield marshal.loads(_heard(reader, size))  # noqa: S302 - a fork of this process
+    finally:
+        os.close(reader)
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(process, 0)
+
+
+def _heard(reader: int, size: int) -> bytes:
+    """So many bytes; raises EnvironmentUnfit when they do not come."""
+    said, end = b"", time.monotonic() + _SILENCE
+    while len(said) < size and readable(reader, end - time.monotonic()):
+        chunk = os.read(reader, size - len(said))
+        if not chunk:
+            break
+        said += chunk
+    if len(said) < size or not size:
+        raise EnvironmentUnfit(
+            "the process that runs the workout died", hint="was it killed for lack of memory?"
+        )
+    return said

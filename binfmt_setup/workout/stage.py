@@ -1,0 +1,275 @@
+"""The process that has exercises run: it isolates itself, starts them, and tells what they said.
+
+It forks once more: the child is the first process of a pid namespace, and all that exercises
+start ends with it. That one runs a few at a time, each with a limit of its own, so one that hangs
+fails alone. What failed is tried again by itself, as a busy machine may have been too slow.
+"""
+
+from __future__ import annotations
+
+import errno
+import marshal
+import os
+import select
+import signal
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from binfmt_setup.system import syscalls
+from binfmt_setup.system.probes import isolation
+from binfmt_setup.workout import sandbox
+from binfmt_setup.workout.exercises import PIE, REPEATS, SPEEDS, exercises_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+SECONDS = 10.0
+"""What one exercise may take; most take milliseconds."""
+_TRIES = 3
+_AT_ONCE = 4
+_SLICE = 20.0  # milliseconds
+_OUTPUT_LIMIT = 4096
+_SIGNALS = tuple(
+    sorted({*range(1, 65)} - {signal.SIGKILL, signal.SIGSTOP, 32, 33, 34})
+)
+
+
+class Job:
+    """What to run: programs by name, all their exercises or some, and whether to measure."""
+
+    def __init__(
+        self, root: str, programs: Sequence[str], only: frozenset[str], *, measure: bool
+    ) -> None:
+        self.root = root
+        self.programs = tuple(programs)
+        self.only = only
+        self.measure = measure
+
+    def exercises(self, program: str) -> list[str]:
+        """The exercises of a program that are wanted."""
+        return [e for e in exercises_of(program) if not self.only or e in self.only]
+
+
+def count(job: Job) -> int:
+    """How many exercises there are to run, for who shows progress."""
+    each = len(SPEEDS) if job.measure else 0
+    return sum(len(job.exercises(program)) + each for program in job.programs)
+
+
+def perform(job: Job, writer: int) -> NoReturn:
+    """Be the stage; it leaves with os._exit whatever happens."""
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        syscalls.end_with_parent(signal.SIGKILL)
+        proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        as_root = os.geteuid() == 0 and isolation.knows_nobody()
+        words = sandbox.leave_the_host(as_root=as_root)
+        child = os.fork()
+        if child == 0:
+            _inside(job, writer, proc, words, as_root=as_root and "user" not in words)
+        os.waitpid(child, 0)
+    except isolation.CannotIsolate as error:
+        _tell(writer, ("refused", error.error.errno or errno.EPERM))
+    except OSError as error:
+        _tell(writer, ("failed", error.errno or errno.EIO))
+    finally:
+        os._exit(0)
+
+
+def _inside(job: Job, writer: int, proc: int, words: list[str], *, as_root: bool) -> NoReturn:
+    """Be the first process in there."""
+    try:
+        sandbox.furnish(job.root)
+        had = sandbox.enter(job.root, become_nobody=as_root, proc=proc)
+        syscalls.end_with_parent(signal.SIGKILL)  # becoming nobody forgets it
+        _tell(writer, ("isolation", [*words, *had]))
+        _Runner(job, writer).run()
+    except OSError as error:
+        _tell(writer, ("failed", error.errno or errno.EIO))
+    finally:
+        os._exit(0)
+
+
+def _tell(writer: int, answer: object) -> None:
+    """Write one answer, its length in front."""
+    data = marshal.dumps(answer)
+    left = memoryview(len(data).to_bytes(4, "little") + data)
+    while left:
+        left = left[os.write(writer, left) :]
+
+
+class _Running:
+    """An exercise that was started."""
+
+    def __init__(self, task: _Task, pid: int, output: int, scratch: str) -> None:
+        self.task = task
+        self.pid = pid
+        self.output = output
+        self.scratch = scratch
+        self.text = b""
+        self.until = time.monotonic() + SECONDS
+
+
+class _Task:
+    """An exercise of a program, and how often it was tried."""
+
+    def __init__(self, program: str, exercise: str) -> None:
+        self.program = program
+        self.exercise = exercise
+        self.tries = 0
+        self.left = REPEATS if exercise in PIE else 1
+
+
+class _Runner:
+    """Runs tasks, a few at a time; what failed again by itself; what measures by itself, last."""
+
+    def __init__(self, job: Job, writer: int) -> None:
+        self._job = job
+        self._writer = writer
+        self._running: dict[int, _Running] = {}
+        self._poll = select.poll()
+        self._number = 0
+
+    def run(self) -> None:
+        """Run all, and tell of each what became of it."""
+        tasks = [_Task(p, e) for p in self._job.programs for e in self._job.exercises(p)]
+        failed: list[_Task] = []
+        self._all(tasks, min(_AT_ONCE, len(os.sched_getaffinity(0))), failed)
+        while failed:
+            again, failed = failed, []
+            self._all(again, 1, failed)
+        if self._job.measure:
+            speeds = [_Task(p, f"speed-{s}") for p in self._job.programs for s in SPEEDS]
+            self._all(speeds, 1, [])
+        _tell(self._writer, ("end", ""))
+
+    def _all(self, tasks: Sequence[_Task], at_once: int, failed: list[_Task]) -> None:
+        waiting = list(reversed(tasks))
+        while waiting or self._running:
+            while waiting and len(self._running) < at_once:
+                self._start(waiting.pop())
+            for task, answer, detail in self._ended():
+                task.tries += 1
+                task.left -= answer == "ok"
+                if answer == "ok" and task.left > 0:
+                    waiting.append(task)
+                elif answer == "fail" and task.tries < _TRIES and task.left == 1:
+                    failed.append(task)
+                else:
+                    _tell(self._writer, ("done", (task.program, task.exercise, answer, detail)))
+
+    def _start(self, task: _Task) -> None:
+        self._number += 1
+        scratch = f"/scratch/{self._number}"
+        os.mkdir(scratch, 0o700)
+        output, write_out = os.pipe()
+        path = f"/{task.program}-pie" if task.exercise in PIE else f"/{task.program}"
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, path, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, write_out, 1),
+            (os.POSIX_SPAWN_DUP2, write_out, 2),
+        ]
+        try:
+            pid = os.posix_spawn(
+                path, [path, task.exercise, scratch], {}, file_actions=actions, setpgroup=0,
+                setsigdef=_SIGNALS,
+            )  # fmt: skip
+        except OSError as error:
+            os.close(output)
+            raise _NotStarted(task, error) from error
+        finally:
+            os.close(write_out)
+        self._running[output] = _Running(task, pid, output, scratch)
+        self._poll.register(output, select.POLLIN)
+
+    def _ended(self) -> list[tuple[_Task, str, str]]:
+        """Those that came to their end, with their answers; it waits a moment for some."""
+        for output, _ in self._poll.poll(_SLICE):
+            self._hear(self._running[output])
+        gone = self._reaped()
+        found = []
+        for each in list(self._running.values()):
+            late = time.monotonic() > each.until
+            if each.pid in gone or late:
+                if each.pid in gone:
+                    self._hear(each)
+                found.append((each.task, *self._over(each, gone.get(each.pid))))
+        return found
+
+    def _hear(self, each: _Running) -> None:
+        poll = select.poll()
+        poll.register(each.output, select.POLLIN)
+        while poll.poll(0):
+            chunk = os.read(each.output, _OUTPUT_LIMIT)
+            each.text = (each.text + chunk)[-_OUTPUT_LIMIT:]
+            if not chunk:
+                with suppress(KeyError):
+                    self._poll.unregister(each.output)
+                return
+
+    def _reaped(self) -> dict[int, int]:
+        """The status of each process that has ended; orphans are ours to reap as well."""
+        gone: dict[int, int] = {}
+        with suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    break
+                gone[pid] = status
+        return gone
+
+    def _over(self, each: _Running, status: int | None) -> tuple[str, str]:
+        """What became of one that has ended, or whose time is over; nothing of it stays."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(each.pid, signal.SIGKILL)
+        if status is None:
+            os.waitpid(each.pid, 0)
+        with suppress(KeyError):
+            self._poll.unregister(each.output)
+        os.close(each.output)
+        del self._running[each.output]
+        _remove(each.scratch)
+        return answer_of(each.task.exercise, each.text.decode("utf-8", "replace"), status)
+
+
+class _NotStarted(OSError):
+    """The kernel does not start the program: nothing that follows would be started either."""
+
+    def __init__(self, task: _Task, error: OSError) -> None:
+        super().__init__(error.errno, f"{task.program}: {error.strerror}")
+
+
+def answer_of(exercise: str, text: str, status: int | None) -> tuple[str, str]:
+    """What an exercise said, or how it ended without a word."""
+    for line in reversed(text.splitlines()):
+        name, _, rest = line.partition(" ")
+        answer, _, detail = rest.partition(" ")
+        if name == exercise and answer in ("ok", "fail", "unsupported"):
+            return answer, detail.strip()
+    if status is None:
+        return "fail", f"no end within {SECONDS:g} s"
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        named = number in set(signal.Signals)
+        return "fail", f"killed by {signal.Signals(number).name if named else f'signal {number}'}"
+    last = text.strip().splitlines()[-1:] or ["nothing was printed"]
+    return "fail", f"exit status {os.WEXITSTATUS(status)}: {last[0][:200]}"
+
+
+def _remove(folder: str) -> None:
+    """Remove a scratch folder and what an exercise left in it."""
+    for where, folders, files in os.walk(folder, topdown=False):
+        for name in files:
+            with suppress(OSError):
+                os.unlink(os.path.join(where, name))
+        for name in folders:
+            with suppress(OSError):
+                path = os.path.join(where, name)
+                os.unlink(path) if os.path.islink(path) else os.rmdir(path)
+    with suppress(OSError):
+        os.rmdir(folder)

@@ -1,0 +1,124 @@
+"""The compilers of Debian 12 that build what the package ships for other processors.
+
+scripts/build-probes and scripts/build-workout stand on it. The same compiler gives the same bytes
+in any folder.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BUILT_WITH = "BUILT-WITH"
+CHECKSUMS = "SHA256SUMS"
+
+
+class BuildError(Exception):
+    """A program could not be built, or is not what it has to be."""
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """A compiler and a linker, and the Debian packages that hold them."""
+
+    compiler: str
+    linker: str
+    compiler_package: str
+    linker_package: str
+
+    def is_installed(self) -> bool:
+        """Tell whether both programs can be run here."""
+        return bool(shutil.which(self.compiler) and shutil.which(self.linker))
+
+    def record(self) -> str:
+        """Name the packages with their full versions, as BUILT-WITH does."""
+        packages = (self.compiler_package, self.linker_package)
+        return " ".join(f"{package} {installed_version(package)}" for package in packages)
+
+    def is_the_one(self, recorded: str) -> bool:
+        """Tell whether BUILT-WITH means exactly what is installed here."""
+        try:
+            return self.record() == recorded
+        except BuildError:  # Not installed as a Debian package.
+            return False
+
+
+def gcc_of_debian(triplet: str) -> Toolchain:
+    """Return Debian's GCC 12 for a Linux target, as host or as cross compiler."""
+    dashed = triplet.replace("_", "-")
+    native = triplet == "x86_64-linux-gnu"
+    package = "gcc-12" if native else f"gcc-12-{dashed}"
+    return Toolchain(f"{triplet}-gcc-12", f"{triplet}-ld", package, f"binutils-{dashed}")
+
+
+def gcc_for_metal(package: str) -> Toolchain:
+    """Return Debian's GCC for a target without an operating system."""
+    prefix = package if package.endswith("-elf") else f"{package}-elf"
+    return Toolchain(f"{prefix}-gcc", f"{prefix}-ld", f"gcc-{package}", f"binutils-{package}")
+
+
+# Clang where its linker knows the target: one compiler for most of the table. GCC for the
+# rest, and for x86, where it is what a machine that builds Debian packages has anyway.
+CLANG = Toolchain("clang-19", "ld.lld-19", "clang-19", "lld-19")
+ALPHA = gcc_of_debian("alpha-linux-gnu")
+HPPA = gcc_of_debian("hppa-linux-gnu")
+M68K = gcc_of_debian("m68k-linux-gnu")
+OR1K = gcc_for_metal("or1k-elf")
+SH4 = gcc_of_debian("sh4-linux-gnu")
+SPARC64 = gcc_of_debian("sparc64-linux-gnu")
+X86 = gcc_of_debian("x86_64-linux-gnu")
+XTENSA = gcc_for_metal("xtensa-lx106")
+
+def run(command: Sequence[str], folder: Path) -> None:
+    """Run a compiler or linker in a folder, under the same conditions everywhere."""
+    path = os.environ.get("PATH", os.defpath)
+    environment = {"PATH": path, "LC_ALL": "C", "TMPDIR": str(folder)}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        detail = (done.stderr or done.stdout).strip() or f"exit status {done.returncode}"
+        raise BuildError(f"{shlex.join(command)}\n{detail}")
+
+
+@functools.cache
+def installed_version(package: str) -> str:
+    """Ask dpkg for the version of a package."""
+    question = ["dpkg-query", "-W", "-f", "${Version}", package]
+    try:
+        done = subprocess.run(question, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise BuildError(f"no version to record: {package} is no Debian package here") from error
+    return done.stdout.strip()
+
+
+def write_file(path: Path, content: bytes, mode: int) -> None:
+    """Replace a file in one step, so that no reader ever sees a part of it."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_records(folder: Path) -> dict[str, str]:
+    """Read BUILT-WITH: which packages made which probe."""
+    path = folder / BUILT_WITH
+    if not path.exists():
+        return {}
+    lines = path.read_text(encoding="ascii").splitlines()
+    return {name: record for name, _, record in (line.partition(" ") for line in lines)}
