@@ -79,6 +79,7 @@ SPARC64 = gcc_of_debian("sparc64-linux-gnu")
 X86 = gcc_of_debian("x86_64-linux-gnu")
 XTENSA = gcc_for_metal("xtensa-lx106")
 
+
 def run(command: Sequence[str], folder: Path) -> None:
     """Run a compiler or linker in a folder, under the same conditions everywhere."""
     path = os.environ.get("PATH", os.defpath)

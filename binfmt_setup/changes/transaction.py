@@ -51,6 +51,9 @@ if TYPE_CHECKING:
     from binfmt_setup.system.host import Host
     from binfmt_setup.system.probes import ProbeResult
 
+    Examiner = Callable[[Sequence[Candidate], Sequence[str]], Mapping[str, str]]
+    """Tells, by probe, why candidates are not to serve; and is told which probes run today."""
+
 _RELOAD_SECONDS = 60.0
 _UNIT_SECONDS = 120.0
 
@@ -65,9 +68,10 @@ class Transaction:
     time.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the last two are for whoever has something to do
         self, host: Host, plan: Plan, facts: HostFacts,
-        found: Mapping[str, ProbeResult] = NOTHING, meanwhile: Callable[[], None] = lambda: None,
+        found: Mapping[str, ProbeResult] = NOTHING, meanwhile: Callable[[], None] = lambda: None, *,
+        examine: Examiner | None = None,
     ) -> None:  # fmt: skip
         self.outcomes: list[Outcome] = []
         self.probes = dict(found)
@@ -75,6 +79,7 @@ class Transaction:
         self._host, self._plan, self._facts = host, plan, facts
         self._registry = Registry(host)
         self._meanwhile = meanwhile
+        self._examine = examine
         self._before = dict(found)
         self._stale: set[str] = set()
         self._tried: Mapping[str, ProbeResult] = NOTHING
@@ -124,6 +129,20 @@ class Transaction:
                 work.state = "rolled back"
                 self._tell_failure(work, f"does not work and was not used ({why})")
         self._tried = {name: result for name, result in seen.items() if result.ok}
+        self._examine_closely([work for work in works if work.state == "planned"], candidates)
+
+    def _examine_closely(self, works: Sequence[Work], candidates: Sequence[Candidate]) -> None:
+        """Let nobody else meet an emulator at which programs fail, where that was asked for."""
+        left = {p for work in works for p in work.probes}
+        wanted = [c for c in candidates if left.intersection(c.probes)]
+        if self._examine is None or not wanted:
+            return
+        serving = [p for c in wanted for p in c.probes if self._before[p].ok]
+        unfit = self._examine(wanted, serving)
+        for work in works:
+            if why := "; ".join(unfit[p] for p in work.probes if p in unfit):
+                work.state = "rolled back"
+                self._tell_failure(work, f"was not used ({why})")
 
     def begin(self) -> None:
         """Write what can be proven: new entries, and those that cover a replacement."""

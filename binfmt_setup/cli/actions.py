@@ -37,6 +37,7 @@ def install(  # noqa: PLR0913 - one parameter is one option
     private: options.Private = False,
     hold: options.Hold = False,
     config: options.Config = "",
+    deep: options.DeepInstall = False,
     root: options.Root = "/",
     format_: options.AnyFormat = Format.text,
     verbose: options.Verbose = False,
@@ -61,7 +62,7 @@ def install(  # noqa: PLR0913 - one parameter is one option
         Words(platforms or (), qemu, qemu_store, qemu_sha256, config, brings_qemu=True),
         Request(
             check=check or diff, persist=not no_persist, private=private, credentials=rights,
-            install_qemu=install_qemu, take_over=take_over, hold=hold,
+            install_qemu=install_qemu, take_over=take_over, hold=hold, deep=deep,
         ),
     )  # fmt: skip
     result = do_install(host, request)
@@ -75,6 +76,9 @@ def check(  # noqa: PLR0913 - one parameter is one option
     strict: options.Strict = False,
     engine: options.Engine = "",
     security: options.Security = False,
+    deep: options.Deep = False,
+    qemu: options.Candidates = None,
+    qemu_sha256: options.QemuSha256 = "",
     quiet: options.Quiet = False,
     config: options.Config = "",
     root: options.Root = "/",
@@ -86,8 +90,16 @@ def check(  # noqa: PLR0913 - one parameter is one option
     Without a platform: those of the wish list, or where there is none all that are registered
     on this host, now or at the next boot. With --engine, builds for them with container engines,
     too, and leaves nothing behind.
+    With --deep, exercises their emulators, or with --qemu others, and says what fails.
     """
     host = host_at(root, verbose=verbose)
+    _require_deep(host, deep=deep, candidates=bool(qemu or qemu_sha256), other=security)
+    if qemu:
+        from binfmt_setup.commands.deep import compare
+        from binfmt_setup.commands.request import Words, requested
+
+        wished = requested(host, Words(platforms or (), config=config)).platforms
+        return answer_of(compare(host, wished, qemu, qemu_sha256), format_, quiet=quiet)
     if security:
         from binfmt_setup.commands.look import check_security
 
@@ -102,11 +114,28 @@ def check(  # noqa: PLR0913 - one parameter is one option
 
     request = requested(host, Words(platforms or (), config=config), Request(strict=strict))
     result = do_check(
-        host, request, versions=format_ == CheckFormat.json,
+        host, request, versions=deep or format_ == CheckFormat.json,
         engines=_engine_calls(host, engine) if engine else None,
         meanwhile=lambda: import_format(format_),
     )  # fmt: skip
+    if deep:
+        from binfmt_setup.commands.deep import deep_check
+
+        result = deep_check(host, result)
     return answer_of(result, format_, quiet=quiet)
+
+
+def _require_deep(host: Host, *, deep: bool, candidates: bool, other: bool) -> None:
+    """What --deep goes with, and what goes with it alone; raises UsageProblem."""
+    if candidates and not deep:
+        raise UsageProblem(
+            "--qemu belongs to --deep: it exercises emulators that are not registered",
+            hint="add --deep, or use install --qemu",
+        )
+    if deep and other:
+        raise UsageProblem("--deep and --security exclude each other", hint="run one of them")
+    if deep and not host.live:
+        raise UsageProblem("--deep and --root exclude each other", hint="files run nothing")
 
 
 def status(

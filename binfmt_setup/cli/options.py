@@ -94,6 +94,19 @@ Engine = Annotated[
 Security = Annotated[
     bool, typer.Option("--security", help="Can the entries be trusted? Runs no probe.")
 ]
+Deep = Annotated[
+    bool, typer.Option("--deep", help="Exercise each emulator: what can it do of what builds do?")
+]
+DeepInstall = Annotated[
+    bool, typer.Option("--deep", help="Exercise a new emulator before it serves anybody.")
+]
+Candidates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--qemu", metavar="SOURCE", show_default=False,
+        help="With --deep: exercise QEMU from here, without registering it; may be repeated.",
+    ),
+]  # fmt: skip
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the verdict.")]
 File = Annotated[
     str, typer.Argument(metavar="FILE", help="A program, or a file that should be one.")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from binfmt_setup.boot.survival import NoInit
+    from binfmt_setup.changes.transaction import Examiner
     from binfmt_setup.commands.ground import Ground
     from binfmt_setup.diagnosis.verdict import Verdict
     from binfmt_setup.model.facts import HostFacts
@@ -88,9 +89,17 @@ def provide(
         reading.facts,
         reading.found,
         partial(next, _imports_of_what_judges(), None),
+        examine=_examiner(host) if request.deep else None,
     )
     work.carry_out()
     return Done(reading, request, tuple(around), work)
+
+
+def _examiner(host: Host) -> Examiner:
+    """What exercises new emulators before they serve anybody."""
+    from binfmt_setup.commands.deep import unfit_candidates
+
+    return partial(unfit_candidates, host)
 
 
 def _read(

@@ -47,7 +47,8 @@ class Request(Record):
     `scope` tells how `platforms` came about: exactly these were "named", or "all" was, or nothing
     was said and they are the "usual" ones. `check`: only tell what would be done. `credentials`:
     with the C flag or without it; None: as it was chosen before. `take_over`: replace what others
-    registered, even where it would do. `strict`: a warning makes the answer a no.
+    registered, even where it would do. `deep`: exercise a new emulator
+    first. `strict`: a warning makes the answer a no.
     """
 
     platforms: tuple[Platform, ...] = ()
@@ -60,6 +61,7 @@ class Request(Record):
     install_qemu: bool = False
     take_over: bool = False
     hold: bool = False
+    deep: bool = False
     force: bool = False
     strict: bool = False
 

@@ -22,6 +22,7 @@ from binfmt_setup.report.result import (
     TYPES,
     ChangeResult,
     CheckResult,
+    DeepResult,
     ExplainResult,
     Result,
     UnitResult,
@@ -60,6 +61,10 @@ def document(result: Result) -> Json:
     }
     if isinstance(result, CheckResult) and result.engines:
         data["engines"] = [engine_row(report) for report in result.engines]
+    if isinstance(result, DeepResult):
+        from binfmt_setup.report.workout_json import workout_row
+
+        data["workouts"] = [workout_row(report) for report in result.workouts]
     if isinstance(result, ExplainResult):
         data["explanation"] = _explanation(result)
     if isinstance(result, UnitResult) and result.text:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from binfmt_setup.engines.answers import EngineReport
     from binfmt_setup.explain.explanation import Explanation
     from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.workout.results import WorkoutReport
 
 
 class Result(Record):
@@ -65,6 +66,27 @@ class SecurityResult(CheckResult):
 
     def _reached(self) -> ExitCode:
         return ExitCode.OK if self.verdict.clean(strict=True) else ExitCode.ANSWER_IS_NO
+
+
+class DeepResult(CheckResult):
+    """What emulators can do of what builds ask: `check --deep`.
+
+    `compared` says that they were candidates, which nobody registered: then they are all that
+    the answer is about.
+    """
+
+    workouts: tuple[WorkoutReport, ...] = ()
+    compared: bool = False
+
+    def _reached(self) -> ExitCode:
+        platforms: dict[str, list[bool]] = {}
+        for report in self.workouts:
+            platforms.setdefault(report.platform, []).append(report.failed)
+        # Of several candidates one is enough; without any there is one report a platform.
+        fit = all(not all(failed) for failed in platforms.values())
+        if self.compared:
+            return ExitCode.OK if fit and platforms else ExitCode.ANSWER_IS_NO
+        return super()._reached() if fit else ExitCode.ANSWER_IS_NO
 
 
 class StatusResult(Result):

@@ -9,9 +9,11 @@ from binfmt_setup.model.escaping import visible
 from binfmt_setup.model.targets import parse_platform, target_of_entry
 from binfmt_setup.report import words
 from binfmt_setup.report.check_rows import host_rows, platform_rows, why_unproven
+from binfmt_setup.report.lines import marked, table, wrapped
 from binfmt_setup.report.result import (
     ChangeResult,
     CheckResult,
+    DeepResult,
     InstallResult,
     Result,
     SecurityResult,
@@ -28,9 +30,6 @@ if TYPE_CHECKING:
     from binfmt_setup.engines.answers import EngineReport
     from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.model.facts import HostFacts
-
-_COLUMNS = 80
-
 
 _NOT_PROBED = "not probed"
 
@@ -51,6 +50,10 @@ def text_report(result: Result, style: Style, *, diff: bool = False, quiet: bool
         lines += _fact_lines(result, style)
         engines = result.engines if isinstance(result, CheckResult) else ()
         lines += [line for report in engines for line in _engine_lines(report, style)]
+        if isinstance(result, DeepResult):
+            from binfmt_setup.report.workout_text import workout_lines
+
+            lines += workout_lines(result, style)
         lines += _finding_lines(result.verdict, style)
     lines += [line for error in result.errors for line in error_lines(error, style)]
     return "\n".join([*lines, *_verdict_lines(result, style)]) + "\n"
@@ -61,36 +64,10 @@ def _tells_facts(result: ChangeResult) -> bool:
     return isinstance(result, InstallResult) and not result.check
 
 
-def wrapped(text: str, first: str, rest: str) -> Iterator[str]:
-    """Words in lines of 80 columns, the first line begun with `first`, others with `rest`.
-
-    Paths are never broken, so that they can be copied.
-    """
-    shown = visible(text)
-    if shown and len(first) + len(shown) <= _COLUMNS:
-        return iter([(first + shown).rstrip()])
-    import textwrap
-
-    return iter(
-        textwrap.wrap(
-            shown, _COLUMNS, initial_indent=first, subsequent_indent=rest,
-            break_long_words=False, break_on_hyphens=False,
-        )
-    )  # fmt: skip
-
-
-def _marked(style: Style, kind: str, text: str, indent: int = 2) -> Iterator[str]:
-    """A wrapped line behind its sign, which is put in last: colours have no width."""
-    sign = style.mark(kind)
-    width = len(Style(unicode=style.unicode).mark(kind)) + 1
-    for number, line in enumerate(wrapped(text, " " * width, " " * max(width, indent))):
-        yield sign + line[width - 1 :] if number == 0 else line
-
-
 def error_lines(error: BinfmtSetupError, style: Style) -> Iterator[str]:
     """What stopped a command, and what to do about it."""
     first, *rest = error.message.split("\n")
-    yield from _marked(style, "bad", first)
+    yield from marked(style, "bad", first)
     for line in rest:  # what another program said, as it said it
         yield f"  {visible(line)}"
     if error.hint:
@@ -104,7 +81,7 @@ def _fact_lines(result: Result, style: Style) -> Iterator[str]:
         seen = "1 entry and its interpreter" if count == 1 else counted(count, "entry")
         unmounted = result.facts.registry.mount.state != "mounted"
         seen = "no entry: binfmt_misc is not mounted" if unmounted else seen
-        yield from _marked(style, "note", f"looked at {seen}")
+        yield from marked(style, "note", f"looked at {seen}")
         return
     states = result.verdict.platforms
     emulated = any(state.ran and state.how == "emulated" for state in states)
@@ -112,10 +89,10 @@ def _fact_lines(result: Result, style: Style) -> Iterator[str]:
     if len(states) == 1 and isinstance(result, CheckResult):
         rows += platform_rows(result.facts, states[0])
         for row in rows:
-            yield from _marked(style, row.mark, f"{row.topic:<9} {row.words}", 14)
+            yield from marked(style, row.mark, f"{row.topic:<9} {row.words}", 14)
         return
     for row in rows:
-        yield from _marked(style, row.mark, row.words)
+        yield from marked(style, row.mark, row.words)
     shown: dict[tuple[str, str, str], list[str]] = {}
     for state in states:
         kind = "good" if state.ok else "note" if state.unproven else "bad"
@@ -125,9 +102,9 @@ def _fact_lines(result: Result, style: Style) -> Iterator[str]:
     labels = {key: words.in_short(names) for key, names in shown.items()}
     width = max((len(label) for label in labels.values()), default=0)
     for (_, kind, how), label in zip(shown, labels.values(), strict=True):
-        yield from _marked(style, kind, f"{label:<{width}}  {how}", width + 4)
+        yield from marked(style, kind, f"{label:<{width}}  {how}", width + 4)
     if isinstance(result, InstallResult) and (said := _by_package(result)):
-        yield from _marked(style, "note", said)
+        yield from marked(style, "note", said)
 
 
 def _by_package(result: InstallResult) -> str:
@@ -161,7 +138,7 @@ def _engine_lines(report: EngineReport, style: Style) -> Iterator[str]:
         return
     who = f"{report.name} {report.version}" + (f" ({report.details})" if report.details else "")
     one = ", in one index" if len(report.index) > 1 and report.index >= report.built else ""
-    yield from _marked(style, "good", f"{who} built {', '.join(sorted(report.built))}{one}")
+    yield from marked(style, "good", f"{who} built {', '.join(sorted(report.built))}{one}")
 
 
 def _how(state: PlatformState) -> str:
@@ -195,7 +172,7 @@ def _finding_lines(verdict: Verdict, style: Style) -> Iterator[str]:
         messages = {words.words_of(finding.fact).message for finding in found}
         said = template if len(messages) > 1 else messages.pop()
         line = f"{names}: {said}" if names else said
-        yield from _marked(style, kinds[severity], f"{line} [{code}]")
+        yield from marked(style, kinds[severity], f"{line} [{code}]")
         seen = words.evidence(found[0])
         if seen and severity != "info":
             more = f" (and {len(found) - 1} like it)" if len(found) > 1 else ""
@@ -255,7 +232,7 @@ def _status_lines(result: StatusResult, style: Style) -> Iterator[str]:
 
     facts = result.facts
     for row in host_rows(facts, emulated=any(s.ok for s in result.verdict.platforms)):
-        yield from _marked(style, row.mark, row.words)
+        yield from marked(style, row.mark, row.words)
     probed = {s.handler.name: s for s in result.verdict.platforms if s.handler}
     rows = [("ENTRY", "FLAGS", "QEMU", "REBOOT", "OWNER", "PROBE")]
     for entry in facts.registry.entries:
@@ -273,7 +250,7 @@ def _status_lines(result: StatusResult, style: Style) -> Iterator[str]:
             _probe_word(state, unprobed=unprobed),
         ))  # fmt: skip
     if facts.registry.entries:
-        yield from _table(rows)
+        yield from table(rows)
         yield from _interpreter_lines(facts)
         yield from _source_lines(facts)
         yield from _unprobed_lines(rows, style)
@@ -313,7 +290,7 @@ def _unprobed_lines(rows: Sequence[tuple[str, ...]], style: Style) -> Iterator[s
     """The entries that nobody can prove, as there is no probe for them."""
     names = [row[0] for row in rows if row[-1] == _NOT_PROBED]
     if names:
-        yield from _marked(style, "note", f"registered, not probed: {', '.join(names)}")
+        yield from marked(style, "note", f"registered, not probed: {', '.join(names)}")
 
 
 def _source_lines(facts: HostFacts) -> Iterator[str]:
@@ -325,11 +302,3 @@ def _source_lines(facts: HostFacts) -> Iterator[str]:
             yield visible(path)
             yield f"    from {visible(file.source)}"
             yield f"    sha256 {file.digest or 'unknown: cannot be read'}"
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Columns aligned to their widest cell, the last one left as it is."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    for row in rows:
-        cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)]
-        yield "  ".join([*cells, row[-1]]).rstrip()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.report.result import (
     ChangeResult,
+    DeepResult,
     InstallResult,
     Result,
     SecurityResult,
@@ -58,6 +59,8 @@ def platform_verdict(result: Result) -> tuple[str, bool]:
     if isinstance(result, SecurityResult):
         found = [f for f in result.verdict.findings if f.severity != "info"]
         return _security_words(found), not found
+    if isinstance(result, DeepResult) and not result.errors:
+        return _workout_words(result), result.exit_code == 0
     states = result.verdict.platforms
     working = [state.platform.name for state in states if state.ok]
     failing = [state.platform.name for state in states if not (state.ok or state.unproven)]
@@ -76,6 +79,25 @@ def platform_verdict(result: Result) -> tuple[str, bool]:
     if install:
         text += "; changed" if install.changed else "; nothing changed"
     return text, good
+
+
+def _workout_words(result: DeepResult) -> str:
+    """What emulators can do, as far as they were asked; a platform that does not run at all."""
+    dead = [s.platform.name for s in result.verdict.platforms if not (s.ok or s.unproven)]
+    if dead:
+        return f"does not work: {', '.join(dead)}"
+    done = [report for report in result.workouts if not report.not_run]
+    if not done:
+        return "nothing was exercised"
+    failing = [report for report in done if report.failed]
+    if not failing:
+        names = dict.fromkeys(report.platform for report in done)
+        return f"nothing that this host can do fails: {', '.join(names)}"
+    return "; ".join(
+        f"{r.platform}{f' with {r.source}' if r.source else ''} fails at "
+        f"{len(r.those('fail'))} of {len(r.judged)} exercises"
+        for r in failing
+    )
 
 
 def _security_words(found: Sequence[Finding]) -> str:

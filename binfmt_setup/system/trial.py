@@ -66,10 +66,26 @@ def _in_namespace(
     host: Host, candidates: Sequence[Candidate], meanwhile: Callable[[], None]
 ) -> Mapping[str, ProbeResult] | None:
     """The results in a namespace of their own; None where this kernel gives none."""
+    said = in_private_registry(host, candidates, _be_stage, TIME_LIMIT + GRACE, meanwhile)
+    probes = [probe for one in candidates for probe in one.probes]
+    return None if said is None else understood(said, probes)
+
+
+def in_private_registry(
+    host: Host, candidates: Sequence[Candidate], work: Callable[[Sequence[str], int], NoReturn],
+    seconds: float, meanwhile: Callable[[], None] = lambda: None,
+) -> bytes | None:  # fmt: skip
+    """What `work` answers where these alone are registered, and nobody else meets them.
+
+    It is told the probes of those that the kernel took, and says its answer to a descriptor. None
+    where this kernel has no registry of one's own.
+    """
     entered, say_entered = os.pipe()
     may_go, let_go = os.pipe()
     child, answer = forked(
-        lambda tell: _inside(host, candidates, tell, Gate(say_entered, may_go), (entered, let_go))
+        lambda tell: work(
+            _inside(host, candidates, tell, Gate(say_entered, may_go), (entered, let_go)), tell
+        )
     )
     for descriptor in (say_entered, may_go):
         os.close(descriptor)
@@ -86,13 +102,16 @@ def _in_namespace(
             os.close(entered)
             os.close(let_go)
         meanwhile()
-        said = heard(answer, TIME_LIMIT + GRACE)
+        said = heard(answer, seconds)
         answered = True
     finally:
         end(child, answer, asked=not answered)
-    if said == _NO_NAMESPACE:
-        return None
-    return understood(said, [probe for one in candidates for probe in one.probes])
+    return None if said == _NO_NAMESPACE else said
+
+
+def _be_stage(names: Sequence[str], tell: int) -> NoReturn:
+    """Run the probes of these names, and tell what became of them."""
+    perform(Job(tuple(filter(available, names))), tell)
 
 
 def _map_everybody(host: Host, process: int) -> None:
@@ -126,11 +145,11 @@ class Gate:
 
 def _inside(
     host: Host, candidates: Sequence[Candidate], tell: int, gate: Gate, theirs: Sequence[int]
-) -> NoReturn:
-    """What the child does: register in a registry of its own, then be the stage there.
+) -> Sequence[str]:
+    """What the child does first: register in a registry of its own; the probes of what it took.
 
     A candidate that the kernel refuses here is refused by the host's registry as well, which
-    tells why. It leaves with os._exit whatever happens.
+    tells why. It leaves with os._exit where there is no such registry.
     """
     names: list[str] = []
     try:
@@ -148,7 +167,7 @@ def _inside(
     if registry is None:
         say(tell, _NO_NAMESPACE)
         os._exit(0)
-    perform(Job(tuple(filter(available, names))), tell)
+    return names
 
 
 def _registered(registry: Registry, candidates: Sequence[Candidate]) -> list[str]:

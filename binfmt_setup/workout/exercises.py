@@ -69,13 +69,14 @@ PIE = ("heap-pie", "heap-pie-small")
 REPEATS = 5
 """How often those are run: where the kernel puts them differs each time."""
 SPEEDS = ("integers", "floats", "calls", "starts", "memory")
-VITAL = frozenset(
-    "heap mprotect map-file-shared map-shared-fork page-size map-loader threads atomic-add "
-    "atomic-compare futex-lock fork-threads exit-status exec-errors script signal-user "
-    "signal-masks signal-child segv-recover jit-one-mapping jit-by-turns directory large-file "
-    "statx epoll poll clock uname tcp unix-sockets integers unaligned floats "
-    "level-neon level-lsx level-sse2".split()
-)
+VITAL = frozenset({
+    "heap", "mprotect", "map-file-shared", "map-shared-fork", "page-size", "map-loader",
+    "threads", "atomic-add", "atomic-compare", "futex-lock", "fork-threads", "exit-status",
+    "exec-errors", "script", "signal-user", "signal-masks", "signal-child", "segv-recover",
+    "jit-one-mapping", "jit-by-turns", "directory", "large-file", "statx", "epoll", "poll",
+    "clock", "uname", "tcp", "unix-sockets", "integers", "unaligned", "floats", "level-neon",
+    "level-lsx", "level-sse2",
+})  # fmt: skip
 """What ordinary programs need: an emulator that fails at it is not put into service."""
 
 

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Answer = Literal["ok", "fail", "unsupported"]
+ANSWERS: Mapping[str, Answer] = {"ok": "ok", "fail": "fail", "unsupported": "unsupported"}
+"""By the word that a program prints."""
 Outcome = Literal["ok", "fail", "unsupported", "host"]
 """`unsupported`: refused in a way that programs know. `host`: the control cannot do it either."""
 
@@ -44,8 +46,7 @@ class WorkoutReport(Record):
     """What one emulator can do for one platform, and how much slower it is.
 
     `speed` has a factor for each kind of work: 4.0 is four times slower than native. `source` is
-    what --qemu said, where this was a candidate. `worse_than_serving` are exercises that fail
-    with a candidate, but not with the emulator that serves now.
+    what --qemu said, where this was a candidate, and `best` the one to take of several.
     """
 
     platform: str
@@ -57,6 +58,7 @@ class WorkoutReport(Record):
     judged: tuple[Judged, ...] = ()
     speed: Mapping[str, float] = NOTHING
     isolation: tuple[str, ...] = ()
+    best: bool = False
 
     def those(self, outcome: Outcome) -> tuple[Judged, ...]:
         """The exercises with this outcome."""
@@ -64,5 +66,5 @@ class WorkoutReport(Record):
 
     @property
     def failed(self) -> bool:
-        """Whether it fails at something that this host can do, or could not be run at all."""
-        return bool(self.not_run or self.those("fail"))
+        """Whether it fails at something that this host can do."""
+        return bool(self.those("fail"))

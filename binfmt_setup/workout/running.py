@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.system.pipes import readable
 from binfmt_setup.workout import programs as laid
-from binfmt_setup.workout.results import Done, Session
+from binfmt_setup.workout.results import ANSWERS, Done, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from typing import Any
 
     from binfmt_setup.workout.stage import Job
 
@@ -66,24 +65,22 @@ def _session(name: str, job: Job, progress: Callable[[str], None]) -> Session:
     done: list[Done] = []
     isolation: tuple[str, ...] = ()
     number = stage.count(job)
-    for kind, said in _answers(job):
-        if kind == "done":
-            _, exercise, answer, detail = said
-            done.append(Done(exercise, answer, detail))
-            progress(f"{name}: {len(done)} of {number} exercises, {exercise}")
-        elif kind == "isolation":
-            isolation = tuple(said)
-        elif kind == "end":
-            break
-        else:
+    for said in _answers(job):
+        if isinstance(said, int):
             return Session(name, not_run=_REFUSED.get(said, os.strerror(said)), isolation=isolation)
+        if isinstance(said, tuple):
+            isolation = said
+            continue
+        exercise, answer, detail = said
+        done.append(Done(exercise, ANSWERS[answer], detail))
+        progress(f"{name}: {len(done)} of {number} exercises, {exercise}")
     order = {exercise: place for place, exercise in enumerate(job.exercises(name))}
     done.sort(key=lambda each: order.get(each.exercise, len(order)))
     return Session(name, tuple(done), isolation=isolation)
 
 
-def _answers(job: Job) -> Iterator[tuple[str, Any]]:
-    """What the stage says, word by word, until it has ended."""
+def _answers(job: Job) -> Iterator[list[str] | tuple[str, ...] | int]:
+    """What the stage says: a list for each exercise, how it is kept, or the errno that ended it."""
     from binfmt_setup.workout import stage
 
     reader, writer = os.pipe()
@@ -95,7 +92,10 @@ def _answers(job: Job) -> Iterator[tuple[str, Any]]:
     try:
         while True:
             size = int.from_bytes(_heard(reader, 4), "little")
-            yield marshal.loads(_heard(reader, size))  # noqa: S302 - a fork of this process
+            said = marshal.loads(_heard(reader, size))  # noqa: S302 - a fork of this process
+            if said is None:
+                return
+            yield said
     finally:
         os.close(reader)
         with suppress(ProcessLookupError):

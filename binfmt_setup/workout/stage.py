@@ -31,9 +31,7 @@ _TRIES = 3
 _AT_ONCE = 4
 _SLICE = 20.0  # milliseconds
 _OUTPUT_LIMIT = 4096
-_SIGNALS = tuple(
-    sorted({*range(1, 65)} - {signal.SIGKILL, signal.SIGSTOP, 32, 33, 34})
-)
+_SIGNALS = tuple(sorted({*range(1, 65)} - {signal.SIGKILL, signal.SIGSTOP, 32, 33, 34}))
 
 
 class Job:
@@ -74,9 +72,9 @@ def perform(job: Job, writer: int) -> NoReturn:
             _inside(job, writer, proc, words, as_root=as_root and "user" not in words)
         os.waitpid(child, 0)
     except isolation.CannotIsolate as error:
-        _tell(writer, ("refused", error.error.errno or errno.EPERM))
+        _tell(writer, error.error.errno or errno.EPERM)
     except OSError as error:
-        _tell(writer, ("failed", error.errno or errno.EIO))
+        _tell(writer, error.errno or errno.EIO)
     finally:
         os._exit(0)
 
@@ -87,15 +85,15 @@ def _inside(job: Job, writer: int, proc: int, words: list[str], *, as_root: bool
         sandbox.furnish(job.root)
         had = sandbox.enter(job.root, become_nobody=as_root, proc=proc)
         syscalls.end_with_parent(signal.SIGKILL)  # becoming nobody forgets it
-        _tell(writer, ("isolation", [*words, *had]))
+        _tell(writer, (*words, *had))
         _Runner(job, writer).run()
     except OSError as error:
-        _tell(writer, ("failed", error.errno or errno.EIO))
+        _tell(writer, error.errno or errno.EIO)
     finally:
         os._exit(0)
 
 
-def _tell(writer: int, answer: object) -> None:
+def _tell(writer: int, answer: list[str] | tuple[str, ...] | int | None) -> None:
     """Write one answer, its length in front."""
     data = marshal.dumps(answer)
     left = memoryview(len(data).to_bytes(4, "little") + data)
@@ -146,7 +144,7 @@ class _Runner:
         if self._job.measure:
             speeds = [_Task(p, f"speed-{s}") for p in self._job.programs for s in SPEEDS]
             self._all(speeds, 1, [])
-        _tell(self._writer, ("end", ""))
+        _tell(self._writer, None)
 
     def _all(self, tasks: Sequence[_Task], at_once: int, failed: list[_Task]) -> None:
         waiting = list(reversed(tasks))
@@ -161,7 +159,7 @@ class _Runner:
                 elif answer == "fail" and task.tries < _TRIES and task.left == 1:
                     failed.append(task)
                 else:
-                    _tell(self._writer, ("done", (task.program, task.exercise, answer, detail)))
+                    _tell(self._writer, [task.exercise, answer, detail])
 
     def _start(self, task: _Task) -> None:
         self._number += 1

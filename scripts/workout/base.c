@@ -220,17 +220,39 @@ void leave(int status)
 		CALL(__NR_exit_group, status);
 }
 
+/* The numbers of errors differ between architectures; their names do not. */
+static const char *error_name(long value)
+{
+	static const struct {
+		int number;
+		const char *name;
+	} names[] = {
+		{ENOSYS, "ENOSYS"}, {EINVAL, "EINVAL"}, {ENOENT, "ENOENT"}, {EPERM, "EPERM"},
+		{EACCES, "EACCES"}, {ENOMEM, "ENOMEM"}, {EFAULT, "EFAULT"}, {EAGAIN, "EAGAIN"},
+		{ETIMEDOUT, "ETIMEDOUT"}, {EOPNOTSUPP, "EOPNOTSUPP"}, {EBADF, "EBADF"},
+		{EEXIST, "EEXIST"}, {EIO, "EIO"}, {EOVERFLOW, "EOVERFLOW"}, {EINTR, "EINTR"},
+		{ENOEXEC, "ENOEXEC"}, {ENOTDIR, "ENOTDIR"}, {ECHILD, "ECHILD"},
+	};
+
+	for (int i = 0; i < COUNT(names); i++)
+		if (value == -names[i].number)
+			return names[i].name;
+	return NULL;
+}
+
 /* The whole line in one write, below PIPE_BUF: threads do not mix theirs. */
 void result(const char *status, const char *detail, long value)
 {
 	char line[256], *end = line;
-	const char *parts[] = {name, " ", status, " ", detail, ": ", value < 0 ? "-" : ""};
-	int most = *detail ? COUNT(parts) : 3;
+	const char *error = error_name(value);
+	const char *parts[] = {name, " ", status, " ", detail, ": ", error ? error :
+			       value < 0 ? "-" : ""};
+	int most = !*detail ? 3 : value ? COUNT(parts) : 5;
 
 	for (int i = 0; i < most; i++)
 		for (const char *from = parts[i]; *from && end < line + 200; )
 			*end++ = *from++;
-	if (*detail)
+	if (*detail && value && !error)
 		end = put_number(end, value < 0 ? -(unsigned long)value : (unsigned long)value);
 	*end++ = '\n';
 	CALL(__NR_write, 1, line, end - line);

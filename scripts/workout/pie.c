@@ -71,7 +71,7 @@ __attribute__((noreturn, used, visibility("hidden"))) void pie_main(long *stack)
 	} else {
 		static const unsigned powers[] = {1, 10, 100, 1000, 10000, 100000};
 
-		end = put(end, " fail KiB that the heap grew by: ");
+		end = put(end, " fail the heap grew by less; KiB: ");
 		for (; place > 0 && grown < powers[place]; place--)
 			;
 		for (; place >= 0; place--) {

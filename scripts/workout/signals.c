@@ -320,8 +320,8 @@ static void every_signal(void)
 			continue;
 		caught = 0;
 		expect(handle(number, note, 0) == 0, "no handler for", number);
-		expect(send(getpid(), number) == 0, "it cannot be sent:", number);
-		expect(caught == number, "it did not come:", number);
+		expect(send(getpid(), number) == 0, "it cannot be sent", number);
+		expect(caught == number, "it did not come", number);
 	}
 }
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.report import words
 from binfmt_setup.report.formats.interface import OutputFormat
-from binfmt_setup.report.result import CheckResult
+from binfmt_setup.report.result import CheckResult, DeepResult
 from binfmt_setup.report.verdict_words import verdict_words
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class JUnit(OutputFormat):
         for state in result.verdict.platforms:
             _platform(suite, result, state)
         _engines(suite, result)
+        _workouts(suite, result)
         _errors(suite, result)
         _host(suite, result)
         findings = result.verdict.all_findings
@@ -95,6 +96,20 @@ def _engines(suite: Element, result: Result) -> None:
             _add(case, "error", message=report.error.code).text = _xml(report.error.message)
         elif report.output:
             _add(case, "system-out").text = _xml(report.output)
+
+
+def _workouts(suite: Element, result: Result) -> None:
+    """An exercise of an emulator; what the host cannot do either, and refusals, are skipped."""
+    for report in result.workouts if isinstance(result, DeepResult) else ():
+        who = report.platform + (f" with {report.source}" if report.source else "")
+        if report.not_run:
+            _add(_case(suite, "workout", who), "skipped", message=report.not_run)
+        for each in report.judged:
+            case = _case(suite, "workout", f"{who}: {each.exercise}")
+            if each.outcome == "fail":
+                _add(case, "failure", message=each.detail)
+            elif each.outcome != "ok":
+                _add(case, "skipped", message=f"{each.outcome}: {each.detail}")
 
 
 def _errors(suite: Element, result: Result) -> None:

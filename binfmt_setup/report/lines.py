@@ -1,0 +1,47 @@
+"""Lines of 80 columns: wrapped words, words behind a sign, and tables."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from binfmt_setup.model.escaping import visible
+from binfmt_setup.report.style import Style
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_COLUMNS = 80
+
+
+def wrapped(text: str, first: str, rest: str) -> Iterator[str]:
+    """Words in lines of 80 columns, the first line begun with `first`, others with `rest`.
+
+    Paths are never broken, so that they can be copied.
+    """
+    shown = visible(text)
+    if shown and len(first) + len(shown) <= _COLUMNS:
+        return iter([(first + shown).rstrip()])
+
+    return iter(
+        textwrap.wrap(
+            shown, _COLUMNS, initial_indent=first, subsequent_indent=rest,
+            break_long_words=False, break_on_hyphens=False,
+        )
+    )  # fmt: skip
+
+
+def marked(style: Style, kind: str, text: str, indent: int = 2) -> Iterator[str]:
+    """A wrapped line behind its sign, which is put in last: colours have no width."""
+    sign = style.mark(kind)
+    width = len(Style(unicode=style.unicode).mark(kind)) + 1
+    for number, line in enumerate(wrapped(text, " " * width, " " * max(width, indent))):
+        yield sign + line[width - 1 :] if number == 0 else line
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Columns aligned to their widest cell, the last one left as it is."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    for row in rows:
+        cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)]
+        yield "  ".join([*cells, row[-1]]).rstrip()

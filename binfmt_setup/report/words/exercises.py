@@ -1,0 +1,29 @@
+"""Who meets what each exercise does, in words, and where it was reported or changed.
+
+They lie in data/exercises.txt, a line each: the exercise, who meets it when it fails, and the
+report or the change in QEMU; `-` where none is known: it is the ground that others stand on.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+_FILE = Path(__file__).parents[2] / "data" / "exercises.txt"
+
+
+@cache
+def _rows() -> dict[str, tuple[str, str]]:
+    rows = (line.split(" | ") for line in _FILE.read_text("utf-8").splitlines())
+    return {name: (who, report) for name, who, report in rows}
+
+
+def meaning(exercise: str) -> str:
+    """Who meets it when this exercise fails, or is refused."""
+    return _rows().get(exercise, ("", ""))[0]
+
+
+def reported(exercise: str) -> str:
+    """Where it was reported or changed; empty where nothing is known."""
+    report = _rows().get(exercise, ("", ""))[1]
+    return "" if report == "-" else report

@@ -1,0 +1,144 @@
+"""The workout: its programs, what becomes of exercises, and the verdict beside the control."""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from binfmt_setup.model.errors import EnvironmentUnfit
+from binfmt_setup.model.targets import TARGETS
+from binfmt_setup.report.words import exercises as words
+from binfmt_setup.workout import exercises, programs
+from binfmt_setup.workout.judging import best, judged, speed_factors, unfit
+from binfmt_setup.workout.results import Done, Judged, Session, WorkoutReport
+from binfmt_setup.workout.stage import answer_of
+
+FOLDER = Path(programs.FOLDER)
+PACKED = sorted(FOLDER.glob("*.xz"))
+MOST_BYTES = 800 * 1024
+NATIVE = os.uname().machine
+
+
+def test_programs_are_those_of_the_checksums_and_small() -> None:
+    lines = (FOLDER / "SHA256SUMS").read_text().splitlines()
+    listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    found = {p.stem: hashlib.sha256(lzma.decompress(p.read_bytes())).hexdigest() for p in PACKED}
+    assert found == listed
+    assert sum(path.stat().st_size for path in PACKED) < MOST_BYTES
+
+
+def test_each_program_is_one_of_a_probe_and_all_container_platforms_have_one() -> None:
+    probes = {platform.probe for target in TARGETS for platform in target.platforms}
+    names = {path.stem.removesuffix("-pie") for path in PACKED}
+    assert names <= probes
+    assert {p.stem.removesuffix("-pie") for p in PACKED if p.stem.endswith("-pie")} == set(
+        exercises.WITH_PIE
+    )
+    assert {"aarch64", "arm-v6", "arm-v7", "ppc64le", "riscv64", "s390x", "loongarch64"} <= names
+
+
+def test_the_catalogue_names_what_the_program_has(tmp_path: Path) -> None:
+    name = {"x86_64": "x86_64", "aarch64": "aarch64"}.get(NATIVE)
+    if name is None:
+        pytest.skip("the workout of this machine's architecture is not known here")
+    program = tmp_path / "workout"
+    program.write_bytes(lzma.decompress((FOLDER / f"{name}.xz").read_bytes()))
+    program.chmod(0o755)
+    said = subprocess.run([program, "--list"], capture_output=True, text=True, check=False).stdout
+    known = {*exercises.exercises_of(name), *(f"speed-{kind}" for kind in exercises.SPEEDS)}
+    assert set(said.split()) == known - set(exercises.PIE)
+
+
+def test_every_exercise_says_who_meets_it() -> None:
+    names = {each for name in (p.stem for p in PACKED) for each in exercises.exercises_of(name)}
+    assert not [name for name in names if not words.meaning(name)]
+    assert names >= exercises.VITAL
+    assert words.reported("jit-two-mappings")
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "answer"),
+    [
+        ("heap ok\n", 0, ("ok", "")),
+        ("heap fail too little: 5\n", 0, ("fail", "too little: 5")),
+        ("qemu: something\nheap unsupported x: ENOSYS\n", 0, ("unsupported", "x: ENOSYS")),
+        ("heap ok\n", None, ("ok", "")),
+        ("", None, ("fail", "no end within 10 s")),
+        ("", 11, ("fail", "killed by SIGSEGV")),
+        ("", 40, ("fail", "killed by signal 40")),
+        ("oops\n", 256, ("fail", "exit status 1: oops")),
+        ("heap perhaps\n", 0, ("fail", "exit status 0: heap perhaps")),
+        ("other ok\n", 0, ("fail", "exit status 0: other ok")),
+    ],
+)
+def test_what_an_exercise_said(text: str, status: int | None, answer: tuple[str, str]) -> None:
+    assert answer_of("heap", text, status) == answer
+
+
+CONTROL = Session(
+    "x86_64",
+    (
+        Done("heap", "ok"), Done("terminal", "unsupported", "no /dev/ptmx"), Done("xattr", "ok"),
+        Done("speed-integers", "ok", "microseconds: 100"),
+        Done("speed-floats", "ok", "microseconds: 10"),
+    ),
+)  # fmt: skip
+
+
+def test_the_native_run_is_the_control() -> None:
+    session = Session(
+        "aarch64",
+        (
+            Done("heap", "fail", "x"), Done("terminal", "fail", "y"),
+            Done("xattr", "unsupported", "z"), Done("level-neon", "fail", "killed by SIGILL"),
+            Done("speed-integers", "ok", "microseconds: 420"), Done("speed-floats", "fail", "no"),
+        ),
+    )  # fmt: skip
+    found = judged(session, CONTROL)
+    assert [(each.exercise, each.outcome) for each in found] == [
+        ("heap", "fail"), ("terminal", "host"), ("xattr", "unsupported"), ("level-neon", "fail"),
+    ]  # fmt: skip
+    assert dict(speed_factors(session, CONTROL)) == {"integers": 4.2}
+
+
+def report(source: str, *failing: str, fine: str = "", not_run: str = "") -> WorkoutReport:
+    bad = tuple(Judged(name, "fail") for name in failing)
+    good = tuple(Judged(name, "ok") for name in fine.split())
+    return WorkoutReport(
+        "linux/arm64", "aarch64", source=source, judged=bad + good, not_run=not_run
+    )
+
+
+def test_the_best_of_several_fails_least_and_at_nothing_that_all_need() -> None:
+    vital, two, three = report("a", "heap"), report("b", "rseq", "vdso"), report("c", "a", "b", "c")
+    dead = report("d", not_run="no emulator")
+    assert best([vital, two, three, dead]) is two
+    assert best([vital, three]) is three
+    assert best([dead]) is None
+
+
+def test_what_keeps_an_emulator_from_serving() -> None:
+    assert unfit(report("a", "spawn-error", "heap"), None) == ("heap",)
+    serving = report("b", "spawn-error", fine="xattr")
+    assert unfit(report("a", "spawn-error", "xattr"), serving) == ("xattr",)
+
+
+def test_no_place_for_it(tmp_path: Path) -> None:
+    gone = str(tmp_path / "none")
+    with pytest.raises(EnvironmentUnfit) as stopped:  # noqa: SIM117 - the first is what is tested
+        with programs.laid_out(["aarch64"], {"TMPDIR": gone}):
+            pass
+    assert stopped.value.code == "no-scratch"
+    assert gone in stopped.value.message
+
+
+def test_what_was_laid_out_is_gone_afterwards(tmp_path: Path) -> None:
+    with programs.laid_out(["aarch64"], {"TMPDIR": str(tmp_path)}) as root:
+        names = {path.name for path in Path(root).iterdir()}
+        assert names == {"aarch64", "aarch64-pie", "scratch", "proc", "dev"}
+    assert not list(tmp_path.iterdir())
