@@ -164,7 +164,7 @@ def _emulators(
 ) -> list[Emulator]:
     """What would be registered from a source, for each platform."""
     from binfmt_setup.changes.registrations import wished_registration
-        from binfmt_setup.commands.run import callers_qemu
+    from binfmt_setup.commands.run import callers_qemu
     from binfmt_setup.emulators import choice
     from binfmt_setup.inspect import snapshot
     from binfmt_setup.model.targets import targets_of
@@ -191,7 +191,6 @@ def _private(
     host: Host, candidates: Sequence[Candidate], *, measure: bool = True
 ) -> dict[str, Session] | None:
     """What candidates' programs can do; None without a registry of one's own."""
-
     from binfmt_setup.system.probes.stage import say
     from binfmt_setup.system.trial import in_private_registry
 

@@ -19,7 +19,6 @@ from binfmt_setup.report.result import (
     SecurityResult,
     StatusResult,
 )
-from binfmt_setup.report.style import Style
 from binfmt_setup.report.verdict_words import counted, verdict_words
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from binfmt_setup.engines.answers import EngineReport
     from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.report.style import Style
 
 _NOT_PROBED = "not probed"
 

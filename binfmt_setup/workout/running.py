@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from binfmt_setup.workout.stage import Job
 
-_SILENCE = 60.0  # seconds without a word after which the stage is given up
+_SILENCE = 300.0  # seconds without a word after which the stage is given up: it tries thrice
 _REFUSED = {
     errno.EPERM: "neither root nor user namespaces are to be had",
     errno.ENOSPC: "no more namespaces are allowed",
@@ -54,7 +54,10 @@ def run_workouts(
             from binfmt_setup.workout import stage
 
             job = stage.Job(root, [name], only, measure=measure)
-            found[name] = _session(name, job, progress)
+            try:
+                found[name] = _session(name, job, progress)
+            except EnvironmentUnfit as error:
+                found[name] = Session(name, not_run=error.message)
     return missing | found
 
 

@@ -121,6 +121,12 @@ class _Task:
         self.exercise = exercise
         self.tries = 0
         self.left = REPEATS if exercise in PIE else 1
+        self.hung = 0
+
+    @property
+    def late(self) -> bool:
+        """Whether it had no end twice: it will not have one."""
+        return self.hung > 1
 
 
 class _Runner:
@@ -156,7 +162,7 @@ class _Runner:
                 task.left -= answer == "ok"
                 if answer == "ok" and task.left > 0:
                     waiting.append(task)
-                elif answer == "fail" and task.tries < _TRIES and task.left == 1:
+                elif answer == "fail" and task.tries < _TRIES and not task.late:
                     failed.append(task)
                 else:
                     _tell(self._writer, [task.exercise, answer, detail])
@@ -226,6 +232,7 @@ class _Runner:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(each.pid, signal.SIGKILL)
         if status is None:
+            each.task.hung += 1
             os.waitpid(each.pid, 0)
         with suppress(KeyError):
             self._poll.unregister(each.output)

@@ -37,6 +37,7 @@ from binfmt_setup.report.formats.interface import FORMATS, OutputFormat, Showing
 from binfmt_setup.report.formats.json import JsonFormat
 from binfmt_setup.report.result import (
     CheckResult,
+    DeepResult,
     ExplainResult,
     InstallResult,
     Result,
@@ -48,6 +49,7 @@ from binfmt_setup.report.result import (
     stopped,
 )
 from binfmt_setup.report.style import Style
+from binfmt_setup.workout.results import Judged, WorkoutReport
 from tests.report_schema import assert_fits
 
 if TYPE_CHECKING:
@@ -91,6 +93,18 @@ ENGINES = (
     EngineReport("docker", version=EVIL, output=EVIL, built=frozenset({ARM64.name})),
     EngineReport("podman", error=ERROR),
 )
+FINE = WorkoutReport(
+    ARM64.name, "aarch64", f"/{EVIL}", EVIL, EVIL, judged=(Judged("heap", "ok"),),
+    speed={"integers": 1.0, "starts": 40.25}, best=True,
+)  # fmt: skip
+POOR = replace(
+    FINE, best=False,
+    judged=(
+        Judged("heap", "fail", EVIL, "ok"), Judged("rseq", "unsupported", EVIL),
+        Judged("terminal", "host", EVIL),
+    ),
+)  # fmt: skip
+NOTHING_RAN = WorkoutReport(ARM64.name, "aarch64", not_run=EVIL)
 ANY: dict[str, Result] = {
     "check: works": CheckResult(HOST, Verdict((WORKS,))),
     "check: fails": CheckResult(HOST, Verdict((FAILS,))),
@@ -104,6 +118,12 @@ ANY: dict[str, Result] = {
     "check: nothing at all": CheckResult(HOST, Verdict()),
     "check: engines": CheckResult(HOST, Verdict((WORKS,)), (ERROR,), engines=ENGINES),
     "check: stopped": stopped("check", HOST, judge(HOST, (), {}), ERROR, check=False),
+    "deep: fine": DeepResult(HOST, Verdict((WORKS,)), workouts=(FINE,)),
+    "deep: fails": DeepResult(HOST, Verdict((WORKS,)), workouts=(POOR,)),
+    "deep: does not run": DeepResult(HOST, Verdict((FAILS,))),
+    "deep: compared": DeepResult(HOST, workouts=(POOR, FINE, NOTHING_RAN), compared=True),
+    "deep: compared, all fail": DeepResult(HOST, workouts=(POOR, POOR), compared=True),
+    "deep: nothing ran": DeepResult(HOST, errors=(ERROR,), workouts=(NOTHING_RAN,), compared=True),
     "security: fine": SecurityResult(CLEAN, security_verdict(CLEAN)),
     "security: not fine": SecurityResult(HOST, security_verdict(HOST)),
 }

@@ -1,0 +1,179 @@
+"""`check --deep` for real: exercises emulated and native, candidates, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from binfmt_setup.workout import running
+from binfmt_setup.workout.exercises import KINDS
+from tests.report_schema import assert_fits
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Mapping
+
+    from tests.sandbox.conftest import Sandbox
+
+QEMU = "/usr/bin"
+BROKEN = "jit-two-mappings"  # with QEMU before 8.1
+NATIVE = {"x86_64": "x86_64", "aarch64": "aarch64"}.get(os.uname().machine, "")
+FEW = "heap threads spawn-error exec-self tcp ptrace terminal"
+# All exercises of one platform take seconds; here it is about what becomes of their answers.
+_DRIVER = f"""
+import sys
+from binfmt_setup.workout import exercises
+exercises.KINDS = {{"memory": "{FEW}"}}
+exercises.LEVELS = {{}}
+from binfmt_setup.__main__ import main
+main()
+"""
+
+
+def deep(sandbox: Sandbox, place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the tool with a few exercises; its scratch space in a folder that is empty afterwards."""
+    command = shlex.join([sys.executable, "-c", _DRIVER, *words])
+    done = sandbox.sh(f"cd {shlex.quote(str(Path.cwd()))} && TMPDIR={place} {command}")
+    assert not list(place.iterdir())
+    return done
+
+
+def rows(document: Mapping[str, object]) -> list[Mapping[str, object]]:
+    return cast("list[Mapping[str, object]]", document["workouts"])
+
+
+def outcomes(row: Mapping[str, object]) -> dict[str, str]:
+    exercises = cast("list[dict[str, str]]", row["exercises"])
+    return {each["name"]: each["outcome"] for each in exercises}
+
+
+def test_no_exercise_fails_natively() -> None:
+    if not NATIVE:
+        pytest.skip("no workout is known for this machine")
+    session = running.run_workouts([NATIVE], environment={}, measure=False)[NATIVE]
+    if session.not_run:
+        pytest.skip(f"this machine does not let it run: {session.not_run}")
+    assert [done for done in session.done if done.answer == "fail"] == []
+    assert len(session.done) > sum(len(text.split()) for text in KINDS.values()) - 10
+    assert {"chroot", "no-capabilities", "pid", "mount"} <= set(session.isolation)
+
+
+def test_what_serves_is_exercised_beside_native(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.mount()
+    assert sandbox.tool("install", "arm64", "--private", "--no-persist").returncode == 0
+    done = deep(sandbox, tmp_path, "check", "--deep", "linux/arm64", "--format", "json")
+    assert done.returncode == 1, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert_fits(found)
+    (row,) = rows(found)
+    seen = outcomes(row)
+    assert set(seen) == set(FEW.split())
+    assert seen["threads"] == seen["heap"] == seen["tcp"] == seen["exec-self"] == "ok"
+    assert seen["spawn-error"] == "fail"
+    assert seen["ptrace"] == "unsupported"
+    assert set(cast("dict[str, float]", row["speed"])) == {
+        "integers", "floats", "calls", "starts", "memory",
+    }  # fmt: skip
+
+
+def test_candidates_are_compared_and_nobody_registers_them(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    sandbox.mount()
+    words = ("check", "--deep", "arm64", "--qemu", QEMU, "--qemu", f"{QEMU}/", "--format", "junit")
+    done = deep(sandbox, tmp_path, *words)
+    assert done.returncode == 1, done.stderr
+    suite = ET.fromstring(done.stdout)  # noqa: S314 - our own
+    cases = list(suite.iter("testcase"))
+    failing = {case.get("name") for case in cases if case.find("failure") is not None}
+    assert f"linux/arm64 with {QEMU}: spawn-error" in failing
+    assert sandbox.entries() == {}
+
+
+def test_a_source_without_an_emulator_is_said(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.mount()
+    place = tmp_path / "scratch"
+    place.mkdir()
+    done = deep(sandbox, place, "check", "--deep", "arm64", "--qemu", str(tmp_path))
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "no usable emulator" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--qemu", QEMU),
+        ("--deep", "--security"),
+        ("--deep", "--root", "/etc"),
+    ],
+)
+def test_what_does_not_go_together(sandbox: Sandbox, words: tuple[str, ...]) -> None:
+    assert sandbox.tool("check", "arm64", *words).returncode == 2
+
+
+def test_no_place_to_run_programs(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.mount()
+    place = tmp_path / "noexec"
+    place.mkdir()
+    done = sandbox.sh(
+        f"mount -t tmpfs -o noexec none {place} && cd {Path.cwd()} && "
+        f"TMPDIR={place} {sys.executable} -m binfmt_setup check --deep arm64 --qemu {QEMU}"
+    )
+    assert done.returncode == 4
+    assert "noexec" in done.stderr + done.stdout
+
+
+def test_one_that_hangs_fails_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The stage's limit, made short: what sleeps longer fails, the others go on."""
+    if not NATIVE:
+        pytest.skip("no workout is known for this machine")
+    from binfmt_setup.workout import stage
+
+    monkeypatch.setattr(stage, "SECONDS", 0.0)
+    monkeypatch.setattr(stage, "_TRIES", 1)
+    few = frozenset({"signal-restart", "heap"})
+    session = running.run_workouts([NATIVE], environment={}, only=few, measure=False)[NATIVE]
+    if session.not_run:
+        pytest.skip(f"this machine does not let it run: {session.not_run}")
+    said = {done.exercise: done.answer for done in session.done}
+    assert set(said) == few
+    assert said["signal-restart"] == "fail"
+    assert capsys.readouterr().err == ""
+
+
+def test_a_new_emulator_is_exercised_before_it_serves(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.mount()
+    install = ("install", "arm64", "--private", "--no-persist", "--deep")
+    done = deep(sandbox, tmp_path, *install)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "qemu-aarch64" in sandbox.entries()
+
+
+def test_one_that_fails_at_what_all_need_never_serves(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.mount()
+    needed = _DRIVER.replace(
+        "exercises.LEVELS", "exercises.VITAL = {'spawn-error'}\nexercises.LEVELS"
+    )
+    words = [
+        sys.executable,
+        "-c",
+        needed,
+        "install",
+        "arm64",
+        "--private",
+        "--no-persist",
+        "--deep",
+    ]
+    done = sandbox.run("env", f"TMPDIR={tmp_path}", *words)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "fails at spawn-error" in " ".join(done.stdout.split())
+    assert sandbox.entries() == {}
