@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import EnvironmentUnfit
+from binfmt_setup.system import packaged
 from binfmt_setup.system.probes.isolation import NOBODY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "data", "workout")
 NEEDED_BYTES = 64 * 1024 * 1024
 """What exercises may write at once; most of the large file is a hole."""
 PLACES = ("/var/tmp", "/tmp")  # noqa: S108 - what is made there has a random name, and is one's own
@@ -22,7 +22,14 @@ PLACES = ("/var/tmp", "/tmp")  # noqa: S108 - what is made there has a random na
 
 def available(program: str) -> bool:
     """Whether the package has a workout for this probe's target."""
-    return os.path.isfile(os.path.join(FOLDER, f"{program}.xz"))
+    return bool(_packed(program))
+
+
+def _packed(part: str) -> bytes:
+    """A program as it lies in the package; nothing where there is none."""
+    with suppress(OSError):
+        return packaged.content("data", "workout", f"{part}.xz")
+    return b""
 
 
 @contextmanager
@@ -75,11 +82,10 @@ def _fill(root: str, programs: Sequence[str]) -> None:
 
     for name in programs:
         for part in (name, f"{name}-pie"):
-            packed = os.path.join(FOLDER, f"{part}.xz")
-            if not os.path.isfile(packed):
+            if not (packed := _packed(part)):
                 continue
-            with open(packed, "rb") as file, open(os.path.join(root, part), "wb") as program:
-                program.write(lzma.decompress(file.read()))
+            with open(os.path.join(root, part), "wb") as program:
+                program.write(lzma.decompress(packed))
                 os.fchmod(program.fileno(), 0o555)
     for name in ("scratch", "proc", "dev"):
         os.mkdir(os.path.join(root, name), 0o755)

@@ -274,5 +274,5 @@ def test_every_kind_of_result_is_rendered() -> None:
     kinds = {type(result) for result in (*ANY.values(), *TEXT_AND_JSON.values())}
     assert kinds == {
         CheckResult, SecurityResult, StatusResult, InstallResult, UninstallResult, UnitResult,
-        ExplainResult, RunResult,
+        ExplainResult, RunResult, DeepResult,
     }  # fmt: skip

@@ -17,8 +17,9 @@ from binfmt_setup.workout import exercises, programs
 from binfmt_setup.workout.judging import best, judged, speed_factors, unfit
 from binfmt_setup.workout.results import Done, Judged, Session, WorkoutReport
 from binfmt_setup.workout.stage import answer_of
+from tests.own_namespace import TOP
 
-FOLDER = Path(programs.FOLDER)
+FOLDER = TOP / "binfmt_setup" / "data" / "workout"
 PACKED = sorted(FOLDER.glob("*.xz"))
 MOST_BYTES = 800 * 1024
 NATIVE = os.uname().machine

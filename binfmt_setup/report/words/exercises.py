@@ -7,14 +7,16 @@ report or the change in QEMU; `-` where none is known: it is the ground that oth
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
-_FILE = Path(__file__).parents[2] / "data" / "exercises.txt"
+from binfmt_setup.system import packaged
 
 
 @cache
 def _rows() -> dict[str, tuple[str, str]]:
-    rows = (line.split(" | ") for line in _FILE.read_text("utf-8").splitlines())
+    rows = (
+        line.split(" | ")
+        for line in packaged.content("data", "exercises.txt").decode().splitlines()
+    )
     return {name: (who, report) for name, who, report in rows}
 
 
