@@ -1,4 +1,4 @@
-"""The exercises by their kinds, in the order in which scripts/workout/ has them. Pure."""
+"""The exercises by their kinds, in the order in which scripts/exercises/ has them. Pure."""
 
 from __future__ import annotations
 
