@@ -8,29 +8,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from binfmt_setup.explain.reasoning import explain
-from binfmt_setup.explain.specimen import Specimen, look_at
+from binfmt_setup.explain.specimen import Specimen, in_path, look_at
+from binfmt_setup.inspect.natives import with_natives
 from binfmt_setup.inspect.snapshot import snapshot
 from binfmt_setup.model.errors import BinfmtSetupError, PrivilegesMissing, UsageProblem
 from binfmt_setup.report.result import ExplainResult
 from binfmt_setup.system.host import Host
 
 if TYPE_CHECKING:
-    from binfmt_setup.model.targets import Target
+    from binfmt_setup.explain.explanation import Explanation
+    from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.targets import Platform
     from binfmt_setup.system.probes import ProbeResult
 
 
 def explained(host: Host, file: str, chroot: str = "") -> ExplainResult:
     """Look at FILE and at the host, and say what becomes of it.
 
-    With `chroot` FILE is looked for in that tree first, then on the host. Raises
-    UsageProblem when there is no such file, PrivilegesMissing when it may not be read.
+    A name without a slash is looked up in PATH, as a shell does. With `chroot` FILE is one of that
+    tree, and never the host's. Raises UsageProblem when there is no such file, PrivilegesMissing
+    when it may not be read.
     """
-    facts = snapshot(host)
+    facts = with_natives(host, snapshot(host), {})
     tree = Host(Path(chroot).resolve()) if chroot else host
-    path, where = _placed(host, tree, file)
-    first = look_at(where, path)
+    return ExplainResult(facts, seen=seen_by(host, facts, tree, file))
+
+
+def seen_by(host: Host, facts: HostFacts, tree: Host, file: str) -> Explanation:
+    """The explanation for a file of a tree, with what is known of the host that runs it."""
+    path = _placed(tree, file)
+    first = look_at(tree, path)
     if first.kind == "missing":
-        raise UsageProblem(f"{file}: no such file", hint="name a file that shall run")
+        where = f" in {tree.root}" if tree is not host else ""
+        raise UsageProblem(f"{file}: no such file{where}", hint="name a file that shall run")
     if first.kind == "unreadable":
         raise PrivilegesMissing(f"{file} may not be read", hint="run it with sudo")
 
@@ -39,36 +49,34 @@ def explained(host: Host, file: str, chroot: str = "") -> ExplainResult:
 
     seen = explain(
         facts, path, look=look, look_on_host=lambda wanted: look_at(host, wanted),
-        prove=partial(_prove, host), tree=str(tree.root),
+        prove=partial(_prove, host), find=partial(in_path, tree), tree=str(tree.root),
     )  # fmt: skip
     if seen.failure is not None and seen.failure.code == "unreadable":
         raise PrivilegesMissing(seen.failure.message, hint="run it with sudo")
-    return ExplainResult(facts, seen=seen)
+    return seen
 
 
-def _placed(host: Host, tree: Host, file: str) -> tuple[str, Host]:
-    """FILE as its tree names it, and the host that has it.
+def _placed(tree: Host, file: str) -> str:
+    """FILE as its tree names it.
 
-    A path that leads into the tree is shortened to what it is called in there.
+    A path that leads into the tree from outside is shortened to what it is called in there.
     """
+    if file and "/" not in file and (found := in_path(tree, file)):
+        return found
     typed = os.path.abspath(file)  # noqa: PTH100 - resolve() would follow the last link
     directory, name = os.path.split(typed)
     real = os.path.join(os.path.realpath(directory), name)  # noqa: PTH118 - one language
-    for place in (tree, host):
-        root = str(place.root).rstrip("/") + "/"
-        inside = [path[len(root) - 1 :] for path in (typed, real) if path.startswith(root)]
-        for path in [*inside, typed]:
-            if look_at(place, path).kind != "missing":
-                return path, place
-    return file, tree
+    root = str(tree.root).rstrip("/") + "/"
+    inside = [path[len(root) - 1 :] for path in (typed, real) if path.startswith(root)]
+    there = (path for path in [*inside, typed] if look_at(tree, path).kind != "missing")
+    return next(there, file)
 
 
-def _prove(host: Host, target: Target) -> ProbeResult | None:
-    """What the probe of a target did; None where probes cannot run."""
-    name = target.platforms[0].probe
+def _prove(host: Host, platform: Platform) -> ProbeResult | None:
+    """What the probe of a platform did; None where probes cannot run."""
     try:
-        with host.prove([name]) as results:
-            found = results().get(name)
+        with host.prove([platform.probe]) as results:
+            found = results().get(platform.probe)
             return None if found is None or found.not_run else found
     except BinfmtSetupError:
         return None

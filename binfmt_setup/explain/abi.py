@@ -9,7 +9,6 @@ ends in `ElfDetails.problem`.
 from __future__ import annotations
 
 import io
-import struct
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from binfmt_setup.model.records import Record
@@ -26,12 +25,11 @@ BYTES_LIMIT = 4 * 1024 * 1024
 """Bytes read of one file at most; program headers and attributes need a few thousand."""
 READS_LIMIT = 20_000
 """Reads of one file at most: a header that makes pyelftools go in circles ends here."""
-_TABLE_LIMIT = 2048  # program or section headers looked at; the kernel loads 65536 bytes of them
-_PATH_LIMIT = 4096  # PATH_MAX, the kernel's limit for PT_INTERP (fs/binfmt_elf.c)
+_TABLE_LIMIT = 2048  # section headers looked at
 _ET_EXEC, _ET_DYN = 2, 3
 _TYPES = {
     0: "no type",
-    1: "object file",
+    1: "object file or kernel module",
     _ET_EXEC: "program",
     4: "core dump",
 }
@@ -49,14 +47,11 @@ _MACHINES = {
 class ElfDetails(Record):
     """What an ELF file says beyond its header.
 
-    `attributes` are (name, value) pairs of .ARM.attributes or .riscv.attributes. `loader`
-    is PT_INTERP, empty for a static program. `ends` is the byte behind the last that a
-    loadable segment wants from the file. `problem` says why reading stopped early.
+    `attributes` are (name, value) pairs of .ARM.attributes or .riscv.attributes; `problem` says
+    why reading stopped early.
     """
 
     attributes: tuple[tuple[str, str], ...] = ()
-    loader: str = ""
-    ends: int = 0
     problem: str = ""
 
 
@@ -194,68 +189,21 @@ _DECODERS: dict[int, Callable[[ElfFacts], Iterator[str]]] = {
 }  # fmt: skip
 
 
-def kernel_refusal(elf: ElfFacts) -> str:
-    """Why the kernel's own ELF loader turns a header of its machine down; "" if it does not.
-
-    The checks of load_elf_binary() and load_elf_phdrs() (fs/binfmt_elf.c), which all end
-    in ENOEXEC.
-    """
-    if elf.elf_type not in (_ET_EXEC, _ET_DYN):
-        return f"it is no program but {_article(type_words(elf))}"
-    at, wanted = (54, 56) if elf.bits == 64 else (42, 32)
-    size, count = _numbers(elf, "HH", at)
-    if size != wanted:
-        return f"its program headers are {size} bytes each where {wanted} are right"
-    if not 0 < count * size <= 65536:
-        return f"it has {count} program headers"
-    return ""
-
-
-def _article(words: str) -> str:
-    return f"an {words}" if words[:1] in "aeio" else f"a {words}"
-
-
-def has_entry_point(elf: ElfFacts) -> bool:
-    """Whether there is an address at which it starts; most shared libraries have none."""
-    (entry,) = _numbers(elf, "Q" if elf.bits == 64 else "I", 24)
-    return bool(entry)
-
-
-def _numbers(elf: ElfFacts, form: str, at: int) -> tuple[int, ...]:
-    """Numbers of the header, in the file's own byte order."""
-    return struct.unpack_from(("<" if elf.order == "little" else ">") + form, elf.header, at)
-
-
 def read_details(file: BinaryIO, size: int) -> ElfDetails:
-    """Program headers and attributes of an ELF file, within the budget; never raises."""
+    """The attributes of an ELF file, within the budget; never raises."""
     from elftools.elf.elffile import ELFFile
 
     stream = BoundedStream(file, size)
-    loader, ends, problem = "", 0, ""
+    problem = ""
     attributes: tuple[tuple[str, str], ...] = ()
     try:
         elf = ELFFile(cast("IO[bytes]", stream))
-        loader, ends = _segments(elf, stream)
         attributes = _attributes(elf)
     except Exception as error:
         # pyelftools raises a dozen kinds, from AssertionError to UnicodeDecodeError, for
         # headers that lead nowhere; which one says nothing to anybody.
         problem = str(error) if isinstance(error, BudgetSpent) else "its headers lead nowhere"
-    return ElfDetails(attributes, loader, ends, problem)
-
-
-def _segments(elf: ELFFile, stream: BoundedStream) -> tuple[str, int]:
-    """The first PT_INTERP, which is the one the kernel takes, and where loading ends."""
-    loader, ends = "", 0
-    for index in range(min(elf.num_segments(), _TABLE_LIMIT)):
-        header = elf.get_segment(index).header
-        if header["p_type"] == "PT_INTERP" and not loader:
-            stream.seek(header["p_offset"])
-            raw = stream.read(min(header["p_filesz"], _PATH_LIMIT))
-            loader = raw.partition(b"\0")[0].decode("utf-8", "surrogateescape")
-        elif header["p_type"] == "PT_LOAD":
-            ends = max(ends, header["p_offset"] + header["p_filesz"])
-    return loader, ends
+    return ElfDetails(attributes, problem)
 
 
 def _attributes(elf: ELFFile) -> tuple[tuple[str, str], ...]:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shlex
 from typing import TYPE_CHECKING
 
 from binfmt_setup.diagnosis.failed_probes import install
 from binfmt_setup.diagnosis.ownership import owner_of
-from binfmt_setup.explain.abi import kernel_refusal, machine_words
+from binfmt_setup.explain.abi import machine_words
 from binfmt_setup.explain.explanation import Failure
+from binfmt_setup.explain.loading import is_for, kernel_refusal
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.reading import Absent
 from binfmt_setup.model.records import replace
 
 if TYPE_CHECKING:
     from binfmt_setup.explain.explanation import Explanation
+    from binfmt_setup.explain.loading import Loading
     from binfmt_setup.explain.specimen import Specimen
+    from binfmt_setup.model.elf import ElfFacts
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Entry
     from binfmt_setup.model.targets import Platform, Target
+    from binfmt_setup.system.probes import ProbeResult
 
 SAID = {
     "ENOEXEC": "exec format error",
@@ -49,36 +55,73 @@ def format_words(found: Specimen) -> str:
     for start, words in _FORMATS:
         if found.head.startswith(start):
             return words
+    if found.boots:
+        return found.boots
     if found.starts_as_elf:
         return "an ELF header that makes no sense" if found.size >= 64 else "a cut-off ELF header"
     printable = all(byte >= 32 or byte in b"\t\n\r\f" for byte in found.head)
     return "text without a `#!` line" if printable else "data of an unknown kind"
 
 
+def errno_name(number: int) -> str:
+    """The name of an errno; empty for none."""
+    return errno.errorcode.get(number, str(number)) if number else ""
+
+
+def said(name: str) -> str:
+    """What an engine prints for an errno."""
+    return SAID.get(name) or os.strerror(getattr(errno, name, errno.EIO)).lower()
+
+
 def unhandled(facts: HostFacts, found: Specimen, *, is_first: bool) -> Failure:
     """Why nothing takes a file, as the failure with which it ends."""
     what = "it" if is_first else found.path
-    elf = found.elf
+    elf, native = found.elf, facts.kernel.native
+    own = found.as_one_of(native) if native else None
     if elf is None:
         return Failure("no-program", f"{what} is {format_words(found)}", "ENOEXEC")
-    refusal = kernel_refusal(elf)
-    if elf.elf_type not in (2, 3) or (
-        facts.kernel.native and elf.target == facts.kernel.native and refusal
-    ):
-        return Failure("no-program", refusal.replace("it ", f"{what} ", 1), "ENOEXEC")
-    words = f"no entry is there for {machine_words(elf.machine)} programs"
+    if own is not None and native is not None and is_for(own, native):
+        loading: Loading | None = own
+    else:
+        loading = found.loading
+    refused = kernel_refusal(loading) if loading else None
+    if refused is not None and refused.cut:
+        return Failure("cut-off", f"{what} is cut off: {refused.words}", refused.errno)
+    if refused is not None and (loading is own or elf.elf_type not in (2, 3)):
+        words = refused.words.replace("it ", f"{what} ", 1)
+        return Failure("no-program", words, refused.errno)
+    kind = f"{machine_words(elf.machine)} programs{_abi_words(elf)}"
     if facts.live and facts.registry.mount.state != "mounted":
-        words = f"binfmt_misc is not mounted, so nothing runs {machine_words(elf.machine)} programs"
+        words = f"binfmt_misc is not mounted, so nothing runs {kind}"
         return Failure("not-mounted", words, "ENOEXEC")
     if facts.registry.enabled is False:
         return Failure("globally-disabled", "binfmt_misc is switched off", "ENOEXEC")
-    return Failure("entry-missing", words, "ENOEXEC")
+    return Failure("entry-missing", f"no entry takes {kind}", "ENOEXEC")
 
 
-def advised(facts: HostFacts, seen: Explanation) -> Explanation:
-    """The explanation with what it leads to."""
+def _abi_words(elf: ElfFacts) -> str:
+    """Which of two classes of one machine it is, where that is the surprise."""
+    abi = {(183, 32): "ILP32", (62, 32): "x32"}.get((elf.machine, elf.bits))
+    return f" of the 32-bit ABI {abi}" if abi else ""
+
+
+def unseen(facts: HostFacts, found: Specimen, result: ProbeResult | None) -> Failure:
+    """Why a file does not run where entries cannot be seen; without a probe nobody can tell."""
+    failure = unhandled(facts, found, is_first=True)
+    if failure.code not in ("entry-missing", "not-mounted"):
+        return failure
+    if result is None and failure.code == "entry-missing":
+        return Failure("unreadable", "what is registered may not be read, and no probe could run")
+    if result is not None and result.errno != errno.ENOEXEC:
+        words = f"an entry not visible from here takes it, and its probe fails: {result.why()}"
+        return Failure("emulator-fails", words, errno_name(result.errno))
+    return failure
+
+
+def advised(facts: HostFacts, seen: Explanation, probed: ProbeResult | None) -> Explanation:
+    """The explanation with what it leads to; `probed` is what a probe of the same target did."""
     seen = replace(seen, failure=_sharper(facts, seen))
-    seen = replace(seen, container=_container(facts, seen))
+    seen = replace(seen, container=_container(facts, seen, probed))
     return replace(seen, hints=tuple(dict.fromkeys(_hints(facts, seen))))
 
 
@@ -99,21 +142,27 @@ def _sharper(facts: HostFacts, seen: Explanation) -> Failure | None:
     )
 
 
-def _container(facts: HostFacts, seen: Explanation) -> str:
+def _container(facts: HostFacts, seen: Explanation, probed: ProbeResult | None) -> str:
     """What an engine would print for the program in a container of its own.
 
     Without --chroot the container is taken to hold all that the program needs, and nothing
     of this host: that is the case that surprises people.
     """
     failure, handler = seen.failure, seen.handler
-    from_tree = seen.tree != "/" or (failure is not None and failure.code != "loader-missing")
-    if from_tree and failure is not None:
+    here = failure is not None and failure.code in ("loader-missing", "loader-unusable")
+    if failure is not None and (seen.tree != "/" or not here):
         if failure.code in ("missing", "unreadable", "noexec"):
             return ""
-        return SAID[failure.errno] if failure.errno else "the program starts and fails at once"
-    if handler is None or seen.tree != "/":
+        return said(failure.errno) if failure.errno else _FAILS
+    if handler is None or seen.tree != "/" or (probed is not None and probed.ok):
         return "runs"
-    return _out_of_reach(facts, handler) or "runs"
+    words = _out_of_reach(facts, handler)
+    if words or probed is None or probed.native:
+        return words or "runs"
+    return said(errno_name(probed.errno)) if probed.errno else _FAILS
+
+
+_FAILS = "the program starts and fails at once"
 
 
 def _out_of_reach(facts: HostFacts, handler: Entry) -> str:
@@ -121,9 +170,13 @@ def _out_of_reach(facts: HostFacts, handler: Entry) -> str:
     if "F" not in handler.flags:
         return f"{SAID['ENOENT']}: {handler.interpreter} is not in the container"
     file = facts.emulators.file_at(handler.interpreter)
-    if file is not None and file.elf is not None and not file.elf.static:
-        return f"{SAID['ENOENT']}: {handler.interpreter} is dynamically linked"
-    return ""
+    if file is None:
+        return ""
+    if file.elf is None:
+        return f"{SAID['ENOENT']}: {handler.interpreter} is a script, whose shell F does not hold"
+    return (
+        "" if file.elf.static else f"{SAID['ENOENT']}: {handler.interpreter} is dynamically linked"
+    )
 
 
 def _hints(facts: HostFacts, seen: Explanation) -> list[str]:
@@ -168,6 +221,9 @@ def _remedies(facts: HostFacts, seen: Explanation, failure: Failure) -> list[str
         "not-mounted": [emulate or _run(facts, "binfmt-setup install")],
         "flag-f-missing": [emulate],
         "interpreter-dynamic": [emulate],
+        "interpreter-script": [emulate],
+        "second-interpreter": [emulate],
+        "emulator-fails": [emulate],
         "entry-disabled": [_run(facts, f"echo 1 > {BINFMT_MISC}/{off}")],
         "globally-disabled": [
             _run(facts, f"echo 1 > {BINFMT_MISC}/status"),
@@ -239,12 +295,12 @@ def _platform(facts: HostFacts, seen: Explanation) -> Platform | None:
     elves = (step.found.elf for step in seen.steps[:taken])
     elf = next((elf for elf in elves if elf is not None), None)
     target = elf.target if elf else None
-    return _variant(seen, target) if target and target != facts.kernel.native else None
+    return variant(seen.found, target) if target and target != facts.kernel.native else None
 
 
-def _variant(seen: Explanation, target: Target) -> Platform:
+def variant(found: Specimen, target: Target) -> Platform:
     """Of a target's variants the oldest that runs the program; all share one entry."""
-    details = seen.found.details
+    details = found.details
     wanted = dict(details.attributes).get("architecture", "") if details else ""
     for platform in target.platforms:
         if platform.variant.suffix and wanted.startswith(platform.variant.suffix):

@@ -15,7 +15,8 @@ Cause = Literal[
     "missing", "unreadable", "not-a-file", "link-loop", "not-executable", "noexec",
     "no-program", "cut-off", "no-entry-point", "carriage-return", "script-interpreter-missing",
     "entry-missing", "entry-disabled", "globally-disabled", "not-mounted", "flag-f-missing",
-    "interpreter-dynamic", "loader-missing", "loop",
+    "interpreter-dynamic", "interpreter-script", "second-interpreter", "emulator-fails",
+    "loader-missing", "loader-unusable", "loop",
 ]  # fmt: skip
 """Why a file does not run; stable, each with its paragraph in docs/explain.md."""
 
@@ -50,6 +51,11 @@ class Step(Record):
     def handler(self) -> Entry | None:
         """The entry that gets the file."""
         return next((c.entry for c in self.candidates if c.state == "handler"), None)
+
+    @property
+    def handler_name(self) -> str:
+        """Its name; empty without one."""
+        return self.handler.name if self.handler else ""
 
 
 class Failure(Record):

@@ -3,7 +3,7 @@
 Pure: facts of the host and a way to look at files go in, an `Explanation` comes out. It
 follows exec_binprm() (fs/exec.c): entries are asked first, the newest first; then `#!`;
 then the kernel's own ELF loader; and whatever names an interpreter starts it all again
-for that file.
+for that file. Where an entry or a relative of this machine decides, a probe has the last word.
 """
 
 from __future__ import annotations
@@ -14,22 +14,32 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.diagnosis.ownership import left_by
 from binfmt_setup.explain import advice
-from binfmt_setup.explain.abi import has_entry_point, kernel_refusal
-from binfmt_setup.explain.explanation import Candidate, Cause, Explanation, Failure, NearMiss, Step
+from binfmt_setup.explain.explanation import Cause, Explanation, Failure, Step
+from binfmt_setup.explain.loading import is_for, kernel_refusal, qemu_refusal
+from binfmt_setup.explain.matching import cut_off, next_file, no_start, step_of, unusable
 from binfmt_setup.explain.rights import rights_words
+from binfmt_setup.explain.scripts import program_of_env
+from binfmt_setup.model.reading import Unreadable
+from binfmt_setup.model.targets import target_named
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from binfmt_setup.explain.loading import Loading
+    from binfmt_setup.explain.scripts import Script
     from binfmt_setup.explain.specimen import Specimen
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Entry
-    from binfmt_setup.model.targets import Target
+    from binfmt_setup.model.targets import Platform, Target
     from binfmt_setup.system.probes import ProbeResult
 
 MAX_REWRITES = 5
 """Interpreters of interpreters that the kernel follows: one more is ELOOP (exec_binprm)."""
+_MAX_STARTS = 5  # programs that start each other, as env(1) does
 
 Look = Callable[[str], "Specimen"]
-Prove = Callable[["Target"], "ProbeResult | None"]
+Prove = Callable[["Platform"], "ProbeResult | None"]
+Find = Callable[[str], str]
 
 
 @dataclass
@@ -40,42 +50,69 @@ class _Walk:
     look: Look
     look_on_host: Look
     prove: Prove
+    find: Find
     tree: str
     steps: list[Step] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     loader: str = ""
     loader_there: bool = False
+    probed: ProbeResult | None = None
+    starts: int = 0
 
     def follow(self, path: str) -> Failure | None:
-        """Take every step; what stops it, or None at a good end."""
-        pinned = False
+        """Take every step of one execve; what stops it, or None at a good end."""
+        pinned = opened = False
+        first = len(self.steps)
         for _ in range(MAX_REWRITES + 1):
             found = (self.look_on_host if pinned else self.look)(path)
-            refused = self._refused(found, pinned=pinned)
+            refused = self._refused(found, pinned=pinned, first=len(self.steps) == first)
             if refused is not None:
                 self.steps.append(Step(found, "nothing"))
                 return refused
             if pinned and found.kind != "file":
                 self.notes.append(_gone(self.facts, path, self.steps[-1].handler))
-                return self._guest_problem()
-            step = _step(self.facts, found)
+                return self._guest_problem(first)
+            step = step_of(self.facts, found)
             self.steps.append(step)
-            if step.handler is not None:
-                path, pinned = step.handler.interpreter, "F" in step.handler.flags
-            elif step.by == "script" and found.script:
-                path, pinned = found.script.interpreter, False
-            elif step.by == "kernel":
-                return self._loader_problem(found) or self._guest_problem()
-            else:
-                return self._unhandled(found)
+            if step.by not in ("entry", "script"):
+                return self._end(found, first)
+            path, pinned = next_file(step)
+            if opened:
+                return self._second_rewrite(step, path, pinned=pinned)
+            opened = step.handler is not None and "O" in step.handler.flags
         return Failure("loop", _loop_words(self.steps), "ELOOP")
 
-    def _refused(self, found: Specimen, *, pinned: bool) -> Failure | None:
+    def _end(self, found: Specimen, first: int) -> Failure | None:
+        """What becomes of it when the kernel's own loader is all that is left."""
+        if self.steps[-1].by == "nothing":
+            return self._unhandled(found, first)
+        native = self.facts.kernel.native
+        loading = found.as_one_of(native) if native else None
+        return (
+            self._loader_problem(found, loading, native, first)
+            or self._script_problem(first)
+            or self._guest_problem(first)
+        )
+
+    def _second_rewrite(self, step: Step, path: str, *, pinned: bool) -> Failure:
+        """The kernel holds the first file open for its interpreter, and gives up at a second."""
+        refused = self._refused((self.look_on_host if pinned else self.look)(path), pinned=pinned)
+        if refused is not None:
+            return refused
+        entry = next(s.handler for s in self.steps if s.handler is not None)
+        what = "a script" if step.by == "script" else f"run by entry {step.handler_name}"
+        words = (
+            f"entry {entry.name} has the program opened for its interpreter (flag O), and "
+            f"{step.found.path} is {what} in turn"
+        )
+        return Failure("second-interpreter", words, "ENOEXEC")
+
+    def _refused(self, found: Specimen, *, pinned: bool, first: bool = False) -> Failure | None:
         """What keeps the kernel from opening a file for execution (do_open_execat)."""
         if pinned:
             return None
         if found.kind == "missing":
-            return self._missing(found)
+            return self._missing(found, first=first)
         what = found.path if self.steps else "it"
         reasons: dict[str, tuple[Cause, str]] = {
             "link-loop": ("link-loop", "is a symbolic link that leads to itself"),
@@ -88,63 +125,135 @@ class _Walk:
         if found.noexec:
             reasons["file"] = "noexec", "lies on a mount with the option noexec"
         elif not found.executable:
-            reasons["file"] = "not-executable", "has no executable bit"
+            reasons["file"] = "not-executable", "has no executable bit for this user"
         if found.kind not in reasons:
             return None
         code, words = reasons[found.kind]
         return Failure(code, f"{what} {words}", "ELOOP" if code == "link-loop" else "EACCES")
 
-    def _missing(self, found: Specimen) -> Failure:
-        """An interpreter that is not where the step before wants it."""
-        before = self.steps[-1] if self.steps else None
-        where = f" in {self.tree}" if self.tree != "/" else ""
+    def _missing(self, found: Specimen, *, first: bool) -> Failure:
+        """A file, or an interpreter, that is not where the step before wants it."""
+        before = None if first or not self.steps else self.steps[-1]
+        where = self._where
         if before is None:
-            return Failure("missing", f"there is no {found.path}{where}", "ENOENT")
+            return Failure("missing", f"there is no {found.path}{where}", found.errno)
         if before.handler is not None:
             words = f"entry {before.handler.name} has no F flag, and {found.path} is not there"
-            return Failure("flag-f-missing", words + where, "ENOENT")
+            return Failure("flag-f-missing", words + where, found.errno)
         if found.path.endswith("\r"):
             words = "its first line ends with CR LF, as on Windows: the CR counts as a part of"
-            return Failure("carriage-return", f"{words} the interpreter's name", "ENOENT")
+            return Failure("carriage-return", f"{words} the interpreter's name", found.errno)
         words = f"its interpreter {found.path} (from the `#!` line) is not there"
-        return Failure("script-interpreter-missing", words + where, "ENOENT")
+        return Failure("script-interpreter-missing", words + where, found.errno)
 
-    def _loader_problem(self, found: Specimen) -> Failure | None:
-        """What stops a program of this machine: a cut-off file, or no loader."""
-        if found.cut_off:
-            return _cut_off(found)
-        loader = found.details.loader if found.details else ""
-        if not loader:
-            return _no_start(found)
-        there = self._loader_is_there(loader, ours=found is self.steps[0].found)
-        if there:
+    @property
+    def _where(self) -> str:
+        return f" in {self.tree}" if self.tree != "/" else ""
+
+    def _loader_problem(
+        self, found: Specimen, loading: Loading | None, target: Target | None, first: int
+    ) -> Failure | None:
+        """What stops a program of this machine: a cut-off file, or its loader."""
+        if loading is None or loading.ends > found.size:
+            return cut_off(found)
+        if loading.loader is None:
+            return no_start(loading)
+        there = self._seen_loader(loading.loader, ours=found is self.steps[0].found)
+        broken = unusable(there, target)
+        if broken is None:
             return None
-        where = f" in {self.tree}" if self.tree != "/" else ""
-        if any(step.handler for step in self.steps):
-            words = f"{found.path} is dynamically linked, and its loader {loader} is not there"
-            return Failure("interpreter-dynamic", words + where, "ENOENT")
+        words, number = broken
+        if any(step.handler for step in self.steps[first:]):
+            words = f"{found.path} is dynamically linked, and its loader {loading.loader} {words}"
+            return Failure("interpreter-dynamic", words + self._where, number)
         what = "its loader" if len(self.steps) == 1 else f"the loader of {found.path},"
-        return Failure("loader-missing", f"{what} {loader} is not there{where}", "ENOENT")
+        code: Cause = "loader-missing" if there.kind == "missing" else "loader-unusable"
+        return Failure(code, f"{what} {loading.loader} {words}{self._where}", number)
 
-    def _guest_problem(self) -> Failure | None:
-        """What stops an emulated program once its emulator runs."""
-        emulated = (s for s in self.steps if s.handler is not None and s.found.starts_as_elf)
+    def _script_problem(self, first: int) -> Failure | None:
+        """What stops a script, or the script that stands for an emulator, once its shell runs."""
+        for number, step in enumerate(self.steps[first:], first):
+            if step.by != "script" or step.found.script is None:
+                continue
+            handler = self.steps[number - 1].handler if number > first else None
+            if handler is not None and self.look(step.found.path).kind != "file":
+                words = f"{step.found.path} is a script: its shell opens it by its path, which"
+                return Failure("interpreter-script", f"{words} is not there{self._where}")
+            if (problem := self._argument_problem(step.found.script)) is not None:
+                return problem
+        return None
+
+    def _argument_problem(self, script: Script) -> Failure | None:
+        """What an interpreter makes of the one argument that the kernel hands over."""
+        if script.stumbles:
+            words = "its first line ends with CR LF, as on Windows: the CR counts as a part of"
+            return Failure("carriage-return", f"{words} what {script.interpreter} is given")
+        name = program_of_env(script.argument) if script.is_env else None
+        if name is None:
+            return None
+        path = name if "/" in name else self.find(name)
+        if not path:
+            split = "" if " " not in name else ", which is one name without env -S"
+            words = f"{script.interpreter} finds no {name} in PATH{self._where}{split}"
+            return Failure("script-interpreter-missing", words)
+        self.starts += 1
+        if self.starts > _MAX_STARTS:
+            return Failure("loop", "more than five programs start each other")
+        failure = self.follow(path)
+        return None if failure is None else Failure(failure.code, failure.message)
+
+    def _guest_problem(self, first: int) -> Failure | None:
+        """What stops an emulated program once its emulator runs; its probe decides about that."""
+        emulated = (s for s in self.steps[first:] if s.handler and s.found.starts_as_elf)
         step = next(emulated, None)
         if step is None or step.handler is None:
             return None
-        found = step.found
-        if found.cut_off or found.elf is None:
-            return _cut_off(found)
-        loader = found.details.loader if found.details else ""
-        if not loader:
-            return _no_start(found)
-        if self._loader_is_there(loader, ours=True) or self._in_prefix(found, loader):
+        return self._emulator_problem(step) or self._guest_file_problem(step.found, step.handler)
+
+    def _guest_file_problem(self, found: Specimen, handler: Entry) -> Failure | None:
+        loading, qemu = found.loading, "qemu" in handler.interpreter
+        if loading is None:
+            return cut_off(found) if found.cut_off or qemu else None
+        refused = qemu_refusal(loading) if qemu else loading.problem
+        if found.cut_off or (refused is not None and refused.cut):
+            return cut_off(found)
+        if refused is not None:
+            return Failure("no-program", refused.words)
+        if loading.loader is None:
+            return no_start(loading)
+        return self._guest_loader_problem(found, loading.loader, needs_it=qemu)
+
+    def _guest_loader_problem(
+        self, found: Specimen, loader: str, *, needs_it: bool
+    ) -> Failure | None:
+        there = self._seen_loader(loader, ours=True)
+        if there.kind == "file" or self._in_prefix(found, loader):
             return None
-        if "qemu" not in step.handler.interpreter:
+        if not needs_it:
             self.notes.append(f"its loader {loader} is not there; its interpreter may not need it")
             return None
-        where = f" in {self.tree}" if self.tree != "/" else ""
-        return Failure("loader-missing", f"its loader {loader} is not there{where}")
+        return Failure("loader-missing", f"its loader {loader} is not there{self._where}")
+
+    def _emulator_problem(self, step: Step) -> Failure | None:
+        """A probe of the same target that the same entry takes has the last word on it."""
+        target = step.found.elf.target if step.found.elf else None
+        platform = advice.variant(step.found, target) if target else None
+        if platform is None or self.facts.registry.handler(platform.header) is not step.handler:
+            return None
+        result = self.probed = self.prove(platform)
+        if result is None or result.ok or not step.handler:
+            return None
+        if result.errno and not ("F" in step.handler.flags and self._alone(step.handler)):
+            return None  # no more is said than that an empty root has not what it needs
+        words = f"{step.handler.interpreter} does not run the probe of {platform}: {result.why()}"
+        if result.arguments_shifted:
+            words = f"kernel and {step.handler.interpreter} disagree about the P flag"
+        return Failure("emulator-fails", words, advice.errno_name(result.errno))
+
+    def _alone(self, handler: Entry) -> bool:
+        """Whether an interpreter needs nothing but itself."""
+        file = self.facts.emulators.file_at(handler.interpreter)
+        return file is not None and file.elf is not None and file.elf.static
 
     def _in_prefix(self, found: Specimen, loader: str) -> bool:
         """Whether a loader lies where Debian's QEMU looks before it looks in the tree."""
@@ -155,141 +264,80 @@ class _Walk:
         self.notes.append(f"its loader is found below {prefix}, where Debian's QEMU looks")
         return True
 
-    def _loader_is_there(self, loader: str, *, ours: bool) -> bool:
-        there = self.look(loader).kind == "file"
+    def _seen_loader(self, loader: str, *, ours: bool) -> Specimen:
+        found = self.look(loader)
         if ours:
-            self.loader, self.loader_there = loader, there
-        return there
+            self.loader, self.loader_there = loader, found.kind == "file"
+        return found
 
-    def _unhandled(self, found: Specimen) -> Failure | None:
+    def _unhandled(self, found: Specimen, first: int) -> Failure | None:
         """No entry and no loader of the kernel's for a file; None when it runs all the same."""
         facts, elf = self.facts, found.elf
-        if found.details and found.details.loader:
-            self._loader_is_there(found.details.loader, ours=found is self.steps[0].found)
+        if found.loader:
+            self._seen_loader(found.loader, ours=found is self.steps[0].found)
+        for relative in _relatives(facts):
+            loading = found.as_one_of(relative)
+            fits = loading and is_for(loading, relative) and not kernel_refusal(loading)
+            if fits and self._runs_itself(relative):
+                self.steps[-1] = Step(found, "kernel")
+                return self._loader_problem(found, loading, relative, first)
         target = elf.target if elf else None
-        relative = (
-            facts.kernel.native is not None
-            and target
-            and target.name in facts.kernel.native.runs_also
-        )
-        blind = facts.registry.mount.state != "mounted"
-        if target is not None and (relative or blind) and facts.live:
-            result = self.prove(target)
-            if result is not None and result.ok:
-                self.notes.append(_proven(result, target))
-                return self._guest_of_unseen(found, native=result.native)
-        return advice.unhandled(facts, found, is_first=len(self.steps) == 1)
+        if target is None or not facts.live or not _blind(facts):
+            return advice.unhandled(facts, found, is_first=first == len(self.steps) - 1)
+        result = self.probed = self.prove(advice.variant(found, target))
+        if result is not None and result.ok:
+            self.notes.append(f"an entry not visible from here runs {target.name}: a probe did")
+            problem = self._loader_problem(found, found.loading, target, first)
+            return Failure(problem.code, problem.message) if problem else None
+        return advice.unseen(facts, found, result)
 
-    def _guest_of_unseen(self, found: Specimen, *, native: bool) -> Failure | None:
-        """A program that something runs, though no entry for it is to be seen."""
-        if native:
-            self.steps[-1] = Step(found, "kernel")
-        problem = self._loader_problem(found)
-        if problem is not None and not native:
-            return Failure(problem.code, problem.message)
-        return problem
+    def _runs_itself(self, relative: Target) -> bool:
+        """Whether this kernel runs a relative of its machine, entries or not."""
+        if relative.name in self.facts.kernel.behind_entries:
+            return True
+        result = self.prove(relative.platforms[0]) if self.facts.live else None
+        if result is None or not result.ok or not result.native:
+            return False
+        self.notes.append(f"this kernel runs {relative.name} programs by itself: a probe did")
+        return True
 
 
-def explain(  # noqa: PLR0913 - two trees and a judge are what it takes
+def explain(  # noqa: PLR0913 - two trees, a judge and PATH are what it takes
     facts: HostFacts,
     path: str,
     *,
     look: Look,
     look_on_host: Look,
     prove: Prove,
+    find: Find = lambda _: "",
     tree: str = "/",
 ) -> Explanation:
     """What becomes of the program at `path` when `tree` is the root directory.
 
     `look` reads a file of the tree, `look_on_host` one of the host, where interpreters
-    with the F flag come from; `prove` runs a target's probe, or gives None.
+    with the F flag come from; `prove` runs a platform's probe, or gives None; `find` looks a name
+    up in PATH, in the tree.
     """
-    walk = _Walk(facts, look, look_on_host, prove, tree)
+    walk = _Walk(facts, look, look_on_host, prove, find, tree)
     failure = walk.follow(path)
     notes = (*walk.notes, *rights_words(walk.steps))
     seen = Explanation(
         path, tree, tuple(walk.steps), failure, notes, walk.loader, walk.loader_there
     )
-    return advice.advised(facts, seen)
+    return advice.advised(facts, seen, walk.probed)
 
 
-def _step(facts: HostFacts, found: Specimen) -> Step:
-    """What the kernel does with one file; entries come before everything else."""
-    candidates = tuple(_candidates(facts, found))
-    if any(candidate.state == "handler" for candidate in candidates):
-        return Step(found, "entry", candidates)
-    if found.script is not None:
-        return Step(found, "script", candidates)
-    elf, native = found.elf, facts.kernel.native
-    if elf is not None and native is not None and elf.machine == native.machine:
-        same = elf.bits == native.bits and elf.order == native.order
-        if same and not kernel_refusal(elf):
-            return Step(found, "kernel", candidates)
-    return Step(found, "nothing", candidates, None if candidates else nearest(facts, found))
+def _blind(facts: HostFacts) -> bool:
+    """Whether there may be entries that cannot be seen."""
+    registry = facts.registry
+    unread = registry.listing is not None or bool(registry.unread)
+    return registry.mount.state != "mounted" or unread or isinstance(registry.enabled, Unreadable)
 
 
-def _candidates(facts: HostFacts, found: Specimen) -> list[Candidate]:
-    """The entries that match, in the order in which the kernel asks them."""
-    taken = False
-    result = []
-    for entry in facts.registry.entries:
-        if not entry.registration.matches(found.head, found.path):
-            continue
-        live = entry.enabled and facts.registry.enabled is not False
-        if not live:
-            result.append(Candidate(entry, "disabled"))
-        else:
-            result.append(Candidate(entry, "shadowed" if taken else "handler"))
-            taken = True
-    return result
-
-
-def nearest(facts: HostFacts, found: Specimen) -> NearMiss | None:
-    """The entry for ELF programs that misses a file by the fewest bytes.
-
-    One for the file's own target comes first: that it does not match is news.
-    """
-    if not found.starts_as_elf:
-        return None
-    target = found.elf.target if found.elf else None
-    own = target.entry_name if target else ""
-    misses = [
-        miss for entry in facts.registry.entries if (miss := _miss(entry, found.head)) is not None
-    ]  # fmt: skip
-    return min(
-        misses, key=lambda m: (not m.entry.name.startswith(own or "\0"), m.differing), default=None
-    )
-
-
-def _miss(entry: Entry, head: bytes) -> NearMiss | None:
-    registration = entry.registration
-    if registration.magic[:4] != b"\x7fELF" or registration.offset:
-        return None
-    mask = registration.mask or b"\xff" * len(registration.magic)
-    padded = head[: len(mask)].ljust(len(mask), b"\0")
-    differing = [
-        at
-        for at, (has, wants, bits) in enumerate(zip(padded, registration.magic, mask, strict=True))
-        if (has ^ wants) & bits
-    ]
-    if not differing:
-        return None
-    at = differing[0]
-    return NearMiss(entry, at, padded[at], registration.magic[at], mask[at], len(differing))
-
-
-def _cut_off(found: Specimen) -> Failure:
-    wanted = found.details.ends if found.details else 0
-    if wanted > found.size:
-        return Failure("cut-off", f"it is cut off: {found.size} of {wanted} bytes are there")
-    return Failure("cut-off", f"it is cut off: {found.size} bytes are no whole ELF header")
-
-
-def _no_start(found: Specimen) -> Failure | None:
-    """A static program needs nothing more than a place to start at."""
-    if found.elf is None or has_entry_point(found.elf):
-        return None
-    return Failure("no-entry-point", "it is a shared library: it has no entry point")
+def _relatives(facts: HostFacts) -> Iterator[Target]:
+    """The other targets whose programs this machine's kernel may run itself."""
+    native = facts.kernel.native
+    return (target_named(name) for name in native.runs_also) if native else iter(())
 
 
 def _gone(facts: HostFacts, path: str, entry: Entry | None) -> str:
@@ -302,9 +350,3 @@ def _loop_words(steps: list[Step]) -> str:
     if last.handler is not None and last.handler.interpreter == last.found.path:
         return f"entry {last.handler.name} catches its own interpreter, {last.found.path}"
     return f"more than {MAX_REWRITES} interpreters call each other"
-
-
-def _proven(result: ProbeResult, target: Target) -> str:
-    if result.native:
-        return f"this kernel runs {target.name} programs by itself: a probe did"
-    return f"an entry not visible from here runs {target.name} programs: a probe did"

@@ -1,7 +1,8 @@
 """One file as the kernel would look at it, read in bounds whatever it is.
 
-The kernel decides by the first 256 bytes. Of an ELF file pyelftools reads more, within
-the budget of `abi.BoundedStream`; nothing but a regular file is ever opened.
+The kernel decides by the first 256 bytes. Of an ELF file its program headers are read, and by
+pyelftools, within the budget of `abi.BoundedStream`, its attributes; nothing but a regular file is
+ever opened.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ import os
 import stat
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
-from binfmt_setup.explain.abi import ElfDetails, read_details
+from binfmt_setup.explain.abi import BoundedStream, ElfDetails, read_details
+from binfmt_setup.explain.loading import ELF, Loading, load
+from binfmt_setup.explain.scripts import WINDOW, Script, script_of
 from binfmt_setup.model.elf import HEADER_BYTES, ElfFacts, identify
 from binfmt_setup.model.records import Record, replace
 
 if TYPE_CHECKING:
-    from binfmt_setup.system.host import Host
+    from collections.abc import Mapping
 
-WINDOW = 256
-"""Bytes of a program that decide what runs it: BINPRM_BUF_SIZE in the kernel."""
+    from binfmt_setup.model.targets import ByteOrder, Target
+    from binfmt_setup.system.host import Host
 
 Kind = Literal[
     "file", "missing", "unreadable", "directory", "device", "fifo", "socket", "link-loop"
@@ -33,13 +36,9 @@ _KINDS: dict[int, Kind] = {
     stat.S_IFSOCK: "socket",
     stat.S_IFLNK: "link-loop",
 }
-
-
-class Script(Record):
-    """What `#!` asks for: an interpreter and at most one argument."""
-
-    interpreter: str
-    argument: str = ""
+_NONE: Mapping[tuple[int, str], Loading] = {}
+_ORDERS: tuple[ByteOrder, ...] = ("little", "big")
+_LAYOUTS = tuple((bits, order) for bits in (64, 32) for order in _ORDERS)
 
 
 class SetId(Record):
@@ -52,9 +51,12 @@ class SetId(Record):
 class Specimen(Record):
     """What is known of a file that shall run.
 
-    `head` is what the kernel looks at, shorter for a short file; `elf` and `details` are
-    there for ELF files only. `executable` is the mode's word, `noexec` the mount's, as is `nosuid`
-    about `rights`.
+    `head` is what the kernel looks at, shorter for a short file; `elf` and `details` are there
+    for ELF files only, and for those that start like one what a loader of each class and byte
+    order would read of it (`loadings`). `executable` is the mode's word, `noexec` the mount's, as
+    is `nosuid` about `rights`.
+    `errno` is the name of the error with which it cannot even be looked at; `boots` says what
+    kind of system starts it, where one does before there is a kernel.
     """
 
     path: str
@@ -67,6 +69,9 @@ class Specimen(Record):
     noexec: bool = False
     rights: SetId | None = None
     nosuid: bool = False
+    loadings: Mapping[tuple[int, str], Loading] = _NONE
+    errno: str = "ENOENT"
+    boots: str = ""
 
     @property
     def script(self) -> Script | None:
@@ -76,33 +81,50 @@ class Specimen(Record):
     @property
     def starts_as_elf(self) -> bool:
         """Whether it has an ELF file's first four bytes, be it whole or not."""
-        return self.head[:4] == b"\x7fELF"
+        return self.head[:4] == ELF
+
+    @property
+    def loading(self) -> Loading | None:
+        """What a loader reads of it that believes what its header says."""
+        return self.loadings.get((self.elf.bits, self.elf.order)) if self.elf else None
+
+    @property
+    def loader(self) -> str:
+        """The program that loads it (PT_INTERP); empty for a static one, and for no program."""
+        return (self.loading.loader or "") if self.loading else ""
 
     @property
     def cut_off(self) -> bool:
-        """Whether it ends before its own header or before what its segments want loaded."""
-        wanted = self.details.ends if self.details else 0
-        return self.starts_as_elf and (self.size < wanted or (self.elf is None and self.size < 64))
+        """Whether it ends before its own headers or before what its segments want loaded."""
+        found = self.loading
+        if found is None:
+            return self.starts_as_elf and self.size < 64
+        return self.size < found.ends or bool(found.problem and found.problem.cut)
+
+    def as_one_of(self, target: Target) -> Loading | None:
+        """What a kernel reads of it that runs this target's programs."""
+        return self.loadings.get((target.bits, target.order))
 
 
 def look_at(host: Host, path: str) -> Specimen:
     """Read what decides about a file of a host; answers for everything, raises nothing."""
     try:
-        status = host.looked_up(path)
+        status = host.looked_up(path or ".")
     except OSError as error:
-        return Specimen(path, _kind_of_error(error.errno))
+        return _not_there(path, error)
     except ValueError:  # a NUL byte, or what no file system can name
         return Specimen(path, "missing")
     kind = _KINDS.get(stat.S_IFMT(status.st_mode), "file")
     if kind != "file":
         return Specimen(path, kind)
-    executable, noexec = bool(status.st_mode & 0o111), host.mount_has(path, os.ST_NOEXEC)
+    noexec = host.mount_has(path, os.ST_NOEXEC)
     rights = _rights(status)
+    executable = bool(status.st_mode & 0o111) and (noexec or host.lets_execute(path))
     try:
         with host.opened(path) as file:
             found = examined(path, file, status.st_size)
     except OSError as error:
-        found = Specimen(path, _kind_of_error(error.errno), status.st_size)
+        found = replace(_not_there(path, error), size=status.st_size)
     nosuid = rights is not None and host.mount_has(path, os.ST_NOSUID)
     return replace(found, executable=executable, noexec=noexec, rights=rights, nosuid=nosuid)
 
@@ -115,40 +137,63 @@ def _rights(status: os.stat_result) -> SetId | None:
     return None if user is None and group is None else SetId(user, group)
 
 
+def _not_there(path: str, error: OSError) -> Specimen:
+    number = error.errno or errno.EIO
+    kind: Kind = "unreadable"
+    if number == errno.ELOOP:
+        kind = "link-loop"
+    elif number in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+        kind = "missing"
+    return Specimen(path, kind, errno=errno.errorcode.get(number, str(number)))
+
+
 def examined(path: str, file: BinaryIO, size: int) -> Specimen:
     """What the content of a file says; raises OSError when it cannot be read."""
     start = file.read(HEADER_BYTES) or b""
     elf = identify(start)
     details = read_details(file, size) if elf else None
-    return Specimen(path, "file", size, start[:WINDOW], elf, details)
+    found = Specimen(path, "file", size, start[:WINDOW], elf, details, boots=_boots(start))
+    if start[:4] != ELF:
+        return found
+    return replace(found, loadings=_loadings(BoundedStream(file, size), start, elf))
 
 
-def _kind_of_error(number: int | None) -> Kind:
-    if number == errno.ELOOP:
-        return "link-loop"
-    return (
-        "missing" if number in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG) else "unreadable"
-    )
+def _loadings(
+    file: BoundedStream, start: bytes, elf: ElfFacts | None
+) -> dict[tuple[int, str], Loading]:
+    """What loaders of each kind read: of those that would take it, and of the one it is for."""
+    own = (elf.bits, elf.order) if elf else None
+    found = {}
+    for bits, order in _LAYOUTS:
+        seen = load(file, start, bits, order)
+        if seen.machine and (seen.plausible or (bits, order) == own):
+            found[bits, str(order)] = seen
+    return found
 
 
-def script_of(head: bytes) -> Script | None:
-    """Read a `#!` line as load_script() does (fs/binfmt_script.c, Linux 5.1 and newer).
+# Where a boot program says so: the PE header is found at 0x3c, its subsystem 92 bytes into it
+# (Microsoft's PE format); Documentation/arch/{arm64,riscv,x86}/boot* tell of the kernels.
+_EFI = range(10, 14)
+_KERNELS = ((56, b"ARM\x64", "AArch64"), (56, b"RSC\x05", "RISC-V"), (0x202, b"HdrS", "x86"))
 
-    A line longer than the window counts only when the interpreter's path ends within it.
-    """
-    if head[:2] != b"#!":
-        return None
-    window = head[:WINDOW].ljust(WINDOW, b"\0")
-    line, newline, _ = window[2:].partition(b"\n")
-    if not newline:
-        line = window[2 : WINDOW - 1]
-        path = line.lstrip(b" \t")
-        if not path or not any(byte in b" \t\0" for byte in path):
-            return None
-    line = line.strip(b" \t").partition(b"\0")[0]
-    parts = line.replace(b"\t", b" ").split(b" ", 1)
-    interpreter = parts[0]
-    if not interpreter:
-        return None
-    argument = line[len(interpreter) :].strip(b" \t")
-    return Script(*(part.decode("utf-8", "surrogateescape") for part in (interpreter, argument)))
+
+def _boots(start: bytes) -> str:
+    """What a file is that firmware starts, with its article; empty for everything else."""
+    for at, magic, machine in _KERNELS:
+        if start[at : at + len(magic)] == magic:
+            return f"a Linux kernel for {machine}"
+    header = int.from_bytes(start[0x3C:0x40], "little")
+    if start[:2] != b"MZ" or start[header : header + 4] != b"PE\0\0":
+        return ""
+    subsystem = int.from_bytes(start[header + 92 : header + 94], "little")
+    return "an EFI program" if subsystem in _EFI else ""
+
+
+def in_path(host: Host, name: str) -> str:
+    """The file that a shell starts for a name without a slash; empty when there is none."""
+    for folder in os.environ.get("PATH", os.defpath).split(":"):
+        path = f"{folder or '.'}/{name}"
+        found = host.status_of(path)
+        if found is not None and stat.S_ISREG(found.st_mode) and found.st_mode & 0o111:
+            return path
+    return ""

@@ -101,9 +101,16 @@ def _emulator_row(facts: HostFacts, state: PlatformState, handler: Entry | None)
     return Row("warn" if state.ran else "bad", "emulator", refusal_words(refused))
 
 
+def _no_entry(facts: HostFacts) -> Row:
+    """That none matches can be said only of what could be read."""
+    if isinstance(facts.registry.listing, Unreadable):
+        return Row("note", "entry", "not known, as the entries could not be read")
+    return Row("bad", "entry", "no entry matches this platform")
+
+
 def _entry_rows(facts: HostFacts, handler: Entry | None) -> Iterator[Row]:
     if handler is None:
-        yield Row("bad", "entry", "no entry matches this platform")
+        yield _no_entry(facts)
         return
     yield Row("good", "entry", f"{handler.name}, enabled")
     missing = "" if "F" in handler.flags else ": F is missing"

@@ -60,6 +60,11 @@ def _step_row(step: Step) -> Json:
     }
 
 
+def _problem(found: Specimen) -> str:
+    """What is wrong with its program headers."""
+    return found.loading.problem.words if found.loading and found.loading.problem else ""
+
+
 def _file_row(found: Specimen) -> Json:
     elf, details, script = found.elf, found.details, found.script
     target = elf.target if elf else None
@@ -81,8 +86,8 @@ def _file_row(found: Specimen) -> Json:
             "flags": elf.flags,
             "abi": list(abi_words(elf)),
             "attributes": dict(details.attributes) if details else {},
-            "loader": (details.loader or None) if details else None,
-            "problem": details.problem if details else "",
+            "loader": found.loader or None,
+            "problem": (details.problem if details else "") or _problem(found),
         }
         if elf
         else None,

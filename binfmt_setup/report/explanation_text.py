@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from binfmt_setup.explain.advice import SAID
+from binfmt_setup.explain.advice import said
 from binfmt_setup.model.escaping import visible
 from binfmt_setup.report.specimen_words import described, field_name
 
@@ -82,8 +82,8 @@ def _near_words(near: NearMiss) -> str:
 def _verdict(seen: Explanation) -> tuple[str, bool]:
     """The last line, and whether it is good news."""
     if seen.failure is not None:
-        said = f" ({SAID[seen.failure.errno]})" if seen.failure.errno else ""
-        return f"does not run: {seen.failure.message}{said}", False
+        why = f" ({said(seen.failure.errno)})" if seen.failure.errno else ""
+        return f"does not run: {seen.failure.message}{why}", False
     if seen.how == "kernel":
         return "runs: by this kernel itself", True
     handler = seen.handler

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from binfmt_setup.explain.specimen import Specimen
 
+_PROGRAMS = (2, 3)  # ET_EXEC and ET_DYN
+_OTHER_SYSTEMS = (2, 6, 8, 9, 12)  # EI_OSABI of NetBSD, Solaris, IRIX, FreeBSD, OpenBSD
 _HEADER_FIELDS = (
     (4, "EI_MAG"), (5, "EI_CLASS"), (6, "EI_DATA"), (7, "EI_VERSION"), (8, "EI_OSABI"),
     (9, "EI_ABIVERSION"), (16, "EI_PAD"), (18, "e_type"), (20, "e_machine"), (24, "e_version"),
@@ -34,7 +36,7 @@ def described(found: Specimen) -> Iterator[str]:
         yield format_words(found)
         return
     details = found.details
-    loader = bool(details and details.loader)
+    loader = bool(found.loader)
     yield (
         f"ELF {elf.bits}-bit {elf.order}-endian {type_words(elf, loader=loader)} for "
         f"{machine_words(elf.machine)}, {osabi_words(elf.osabi)}"
@@ -45,8 +47,10 @@ def described(found: Specimen) -> Iterator[str]:
         yield f"ABI: {words} (flags {elf.flags:#x})"
     if details and details.problem:
         yield f"not all of it could be read: {details.problem}"
-    elif details and not details.loader:
+    elif found.loading and elf.elf_type in _PROGRAMS and found.loading.loader is None:
         yield "statically linked: it wants no loader"
+    if elf.osabi in _OTHER_SYSTEMS:
+        yield "made for another system than Linux: neither kernel nor QEMU looks at that"
 
 
 def field_name(at: int, wide: bool) -> str:  # noqa: FBT001 - a class is 32 or 64

@@ -157,6 +157,10 @@ class Tree(Record):
         """Whether something is there, links followed within the tree."""
         return self.status_of(inside) is not None
 
+    def lets_execute(self, inside: str) -> bool:
+        """Whether this user may execute a file that somebody may; of a tree nobody can tell."""
+        return not self.in_place or os.access(inside, os.X_OK, effective_ids=True)
+
     def mount_has(self, inside: str, option: int) -> bool:
         """Whether a file lies on a mount with an option, as ST_NOEXEC."""
         with suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -14,10 +15,12 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 
 from binfmt_setup.cli import app
-from binfmt_setup.explain.abi import abi_words, kernel_refusal, machine_words
+from binfmt_setup.explain.abi import BoundedStream, abi_words, machine_words
 from binfmt_setup.explain.explanation import Cause
+from binfmt_setup.explain.loading import kernel_refusal, load
 from binfmt_setup.explain.reasoning import explain
-from binfmt_setup.explain.specimen import Specimen, look_at, script_of
+from binfmt_setup.explain.scripts import script_of
+from binfmt_setup.explain.specimen import Specimen, look_at
 from binfmt_setup.model.elf import identify
 from binfmt_setup.model.facts import Distribution, HostFacts, KernelFacts, ProcessFacts
 from binfmt_setup.model.interpreter import EmulatorFacts, Interpreter
@@ -88,7 +91,9 @@ def test_flags_in_words(
     elf = identify(header(machine, flags, bits, order))
     assert elf is not None
     assert abi_words(elf) == words
-    assert not kernel_refusal(elf)
+    wide = header(machine, flags, bits, order).ljust(300, b"\0")
+    loading = load(BoundedStream(io.BytesIO(wide), len(wide)), wide, bits, elf.order)
+    assert kernel_refusal(loading) is None
 
 
 def test_every_target_has_a_name_of_its_own() -> None:
@@ -168,8 +173,8 @@ def program(**changes: object) -> Specimen:
 
 def asking_for(loader: str) -> Specimen:
     found = program()
-    assert found.details is not None
-    return replace(found, details=replace(found.details, loader=loader))
+    layout = (64, "little")
+    return replace(found, loadings={layout: replace(found.loadings[layout], loader=loader)})
 
 
 def test_the_text_names_everything_and_ends_with_the_verdict() -> None:
@@ -258,7 +263,7 @@ def test_kinds_of_files(tmp_path: Path) -> None:
         (b"\x7fELF", "a cut-off ELF header"),
         (b"\x7fELF" + b"\xff" * 99, "an ELF header that makes no sense"),
         (header(183, 0, 64)[:16] + b"\x01\0" + header(183, 0, 64)[18:],
-         "no program but an object file"),
+         "no program but an object file or kernel module"),
     ],
 )  # fmt: skip
 def test_what_is_no_program(content: bytes, words: str, tmp_path: Path) -> None:
@@ -331,12 +336,29 @@ def test_inside_and_outside_of_a_tree(tmp_path: Path) -> None:
         assert document["explanation"]["tree"] == str(tmp_path)
 
 
-def test_a_program_of_the_host_with_the_loader_of_a_tree(tmp_path: Path) -> None:
-    done = tool("/bin/true", "--chroot", str(tmp_path), "--format", "json")
-    said = json.loads(done.stdout)["explanation"]
-    assert said["file"]["path"] == "/bin/true"
-    assert said["loader"] == {"path": said["loader"]["path"], "exists": False}
-    assert said["cause"] == "loader-missing"
+def test_with_a_tree_the_hosts_file_is_not_answered_for(tmp_path: Path) -> None:
+    done = tool("/bin/true", "--chroot", str(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"/bin/true: no such file in {tmp_path}" in " ".join(done.stderr.split())
+
+
+def test_a_name_without_a_slash_is_looked_up_as_a_shell_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, mode in (("first", 0o644), ("second", 0o755), ("here", 0o755)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "hello").write_text("#!/bin/sh\n")
+        (tmp_path / folder / "hello").chmod(mode)
+    (tmp_path / "here" / "only").write_text("#!/bin/sh\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}/nowhere:{tmp_path}/first:{tmp_path}/second:/bin")
+    monkeypatch.setenv("PYTHONPATH", str(GUIDE.parents[1]))
+    monkeypatch.chdir(tmp_path / "here")
+    for name, path in (
+        ("hello", f"{tmp_path}/second/hello"), ("sh", "/bin/sh"),
+        ("only", f"{tmp_path}/here/only"), ("./hello", f"{tmp_path}/here/hello"),
+    ):  # fmt: skip
+        document = json.loads(tool(name, "--format", "json").stdout)
+        assert document["explanation"]["file"]["path"] == path, name
 
 
 def test_an_offline_tree_has_its_own_registry(tmp_path: Path) -> None:

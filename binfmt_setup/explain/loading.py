@@ -1,0 +1,166 @@
+"""What loaders look at: the kernel's (fs/binfmt_elf.c) and QEMU's (linux-user/elfload.c).
+
+The kernel's own takes a file by its first four bytes, type, machine and the size of its program
+headers, and reads it as its machine's class and byte order, whatever the file says of itself. QEMU
+looks at class, byte order and version as well, and at the size of the header.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from binfmt_setup.model.records import Record, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from binfmt_setup.explain.abi import BoundedStream
+    from binfmt_setup.model.targets import ByteOrder, Target
+
+ELF = b"\x7fELF"
+_TABLE_BYTES = 65536  # of program headers, at most
+_PATH_BYTES = 4096  # PATH_MAX, the limit for PT_INTERP
+_PT_LOAD, _PT_INTERP = 1, 3
+_ET_EXEC, _ET_DYN = 2, 3
+_EV_CURRENT = 1
+_HEADER = {32: 52, 64: 64}
+_ROW = {32: 32, 64: 56}
+_LOOK_AT_CLASS = frozenset((8, 15, 22, 243))
+"""Machines whose kernel looks at EI_CLASS after all (elf_check_arch in arch/*/include/asm/elf.h):
+MIPS, PA-RISC, s390, RISC-V."""
+
+
+class Refusal(Record):
+    """Why a loader does not take a file; `errno` is empty where a program starts and fails."""
+
+    words: str
+    errno: str = "ENOEXEC"
+    cut: bool = False
+
+
+class Loading(Record):
+    """What a loader reads of a file when it takes it for one of this class and byte order.
+
+    `loader` is PT_INTERP without its NUL, None for a static program. `ends` is the byte behind
+    the last that a loadable segment wants from the file. `problem` stands in the way of both.
+    """
+
+    bits: int
+    order: ByteOrder
+    ident: bytes
+    elf_type: int
+    machine: int
+    entry: int
+    header_size: int
+    row_size: int
+    rows: int
+    loader: str | None = None
+    ends: int = 0
+    problem: Refusal | None = None
+
+    @property
+    def plausible(self) -> bool:
+        """Whether its program headers have the size that they have in this class."""
+        return self.row_size == _ROW[self.bits]
+
+
+def load(file: BoundedStream, head: bytes, bits: int, order: ByteOrder) -> Loading:
+    """Read a file as loaders do; raises OSError."""
+    end, word = ("<" if order == "little" else ">"), ("Q" if bits == 64 else "I")
+    whole = head[: _HEADER[bits]].ljust(_HEADER[bits], b"\0")
+    fields = struct.unpack_from(f"{end}HHI3{word}I3H", whole, 16)
+    elf_type, machine, _, entry, table, _, _, header_size, row_size, rows = fields
+    seen = Loading(bits, order, head[:16], elf_type, machine, entry, header_size, row_size, rows)
+    if row_size != _ROW[bits] or not 0 < rows * row_size <= _TABLE_BYTES:
+        return seen
+    loader, ends, problem = _segments(file, end, bits, table, rows)
+    return replace(seen, loader=loader, ends=ends, problem=problem)
+
+
+def _segments(
+    file: BoundedStream, end: str, bits: int, table: int, rows: int
+) -> tuple[str | None, int, Refusal | None]:
+    """The first PT_INTERP, which is the one that loaders take, and where loading ends."""
+    data = _read(file, table, rows * _ROW[bits])
+    if len(data) < rows * _ROW[bits]:
+        return None, 0, Refusal("its program headers are cut off", cut=True)
+    loader: str | None = None
+    ends = 0
+    problem = None
+    for kind, offset, size in _rows(data, end, bits):
+        if kind == _PT_INTERP and loader is None and problem is None:
+            loader, problem = _named_loader(file, offset, size)
+        elif kind == _PT_LOAD:
+            ends = max(ends, offset + size)
+    return loader, ends, problem
+
+
+def _rows(data: bytes, end: str, bits: int) -> Iterator[tuple[int, int, int]]:
+    """Type, offset and size in the file of each program header."""
+    if bits == 64:
+        for kind, _, offset, _, _, size, _, _ in struct.iter_unpack(f"{end}IIQQQQQQ", data):
+            yield kind, offset, size
+    else:
+        for kind, offset, _, _, size, _, _, _ in struct.iter_unpack(f"{end}8I", data):
+            yield kind, offset, size
+
+
+def _named_loader(file: BoundedStream, offset: int, size: int) -> tuple[str | None, Refusal | None]:
+    if not 2 <= size <= _PATH_BYTES:
+        return None, Refusal(f"the name of its loader is {size} bytes long")
+    raw = _read(file, offset, size)
+    if len(raw) < size:
+        return None, Refusal("the name of its loader is cut off", "EIO", cut=True)
+    if raw[-1:] != b"\0":
+        return None, Refusal("the name of its loader has no end")
+    return raw.partition(b"\0")[0].decode("utf-8", "surrogateescape"), None
+
+
+def _read(file: BoundedStream, offset: int, size: int) -> bytes:
+    """So many bytes from a place, fewer at the end; offsets lead anywhere."""
+    if offset >= 1 << 63:
+        return b""
+    file.seek(offset)
+    return file.read(size) or b""
+
+
+def is_for(loading: Loading, native: Target) -> bool:
+    """Whether a kernel of this machine takes a file for one of its own programs."""
+    if loading.machine != native.machine:
+        return False
+    wanted = native.magic[4:6]
+    return native.machine not in _LOOK_AT_CLASS or loading.ident[4:6] == wanted
+
+
+def kernel_refusal(loading: Loading) -> Refusal | None:
+    """Why the kernel's own loader turns a file of its machine down; None if it does not."""
+    if loading.elf_type not in (_ET_EXEC, _ET_DYN):
+        return Refusal(f"it is no program but {type_words(loading.elf_type)}")
+    if loading.row_size != _ROW[loading.bits]:
+        return Refusal(
+            f"its program headers are {loading.row_size} bytes each where {_ROW[loading.bits]} "
+            "are right"
+        )
+    if not 0 < loading.rows * loading.row_size <= _TABLE_BYTES:
+        return Refusal(f"it has {loading.rows} program headers")
+    return loading.problem
+
+
+def qemu_refusal(loading: Loading) -> Refusal | None:
+    """Why QEMU ends at once when an entry gives it a file; None if it does not."""
+    if loading.ident[6:7] != bytes([_EV_CURRENT]):
+        return Refusal("its header's version is none that QEMU takes", "")
+    if loading.header_size != _HEADER[loading.bits]:
+        return Refusal(
+            f"its header says that it is {loading.header_size} bytes long: QEMU does not take it",
+            "",
+        )
+    refused = kernel_refusal(loading)
+    return None if refused is None else Refusal(refused.words, "", refused.cut)
+
+
+def type_words(elf_type: int) -> str:
+    """An ELF file that is no program, with its article."""
+    words = {0: "a file of no type", 1: "an object file or kernel module", 4: "a core dump"}
+    return words.get(elf_type, f"a file of type {elf_type:#x}")
