@@ -5,17 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from binfmt_setup.boot import units
-from binfmt_setup.changes.steps import BootStep, ChangeFile, ChangeLink, ControlUnit, Reload
+from binfmt_setup.changes.steps import (
+    BootPlan,
+    BootStep,
+    ChangeFile,
+    ChangeLink,
+    ControlUnit,
+    Reload,
+)
+from binfmt_setup.model.binfmt_d import OWN_DIRECTORY, parse_config
 from binfmt_setup.model.boot_facts import SCRIPT_PATH, UNIT_DIRECTORY, UNIT_STEM
 from binfmt_setup.model.errors import EnvironmentUnfit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from binfmt_setup.changes.steps import TargetChange
     from binfmt_setup.model.boot_facts import BootFacts
+    from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Registration
     from binfmt_setup.model.request import Request
+    from binfmt_setup.model.targets import Target
 
 
 def boot_steps(
@@ -137,3 +148,44 @@ def _removals(state: BootFacts, groups: Sequence[units.UnitGroup]) -> Iterator[B
     for path, text in state.files.items():
         if path not in files:
             yield ChangeFile(path, text, None)
+
+
+def unit_conflicts(
+    facts: HostFacts, changes: Sequence[TargetChange], wished: Iterable[Target], request: Request
+) -> dict[Target, BinfmtSetupError]:
+    """The targets that need a unit where somebody else's lies, or a mask.
+
+    Those that are as they should be are told, too: after the next boot they would not be.
+    """
+    if not (facts.boot.occupied and facts.process.own_files):
+        return {}
+    own = _own_after(facts, changes)
+    found = {target: conflict(facts, own, target.entry_name, request) for target in wished}
+    return {target: error for target, error in found.items() if error is not None}
+
+
+def boot_plan(facts: HostFacts, reached: Sequence[TargetChange], request: Request) -> BootPlan:
+    """What units need once these changes are made: no other file will be there.
+
+    Nothing where the files are the host's and this is a user namespace's root.
+    """
+    if not facts.process.own_files:
+        return BootPlan()
+    own = _own_after(facts, reached)
+    steps = boot_steps(facts, own, request)
+    return BootPlan(steps, start_steps(facts, own, steps, request))
+
+
+def _own_after(facts: HostFacts, changes: Sequence[TargetChange]) -> tuple[Registration, ...]:
+    """What this tool's files in /etc/binfmt.d register once the changes are made."""
+    kept = {
+        c.path: c.registrations
+        for c in facts.boot.configs
+        if c.owned and c.path.startswith(OWN_DIRECTORY + "/")
+    }
+    for change in changes:
+        for file in change.files:
+            kept.pop(file.path, None)
+            if file.after is not None and file.path.startswith(OWN_DIRECTORY + "/"):
+                kept[file.path] = parse_config(file.path, file.after).registrations
+    return tuple(r for path in sorted(kept) for r in kept[path])

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from binfmt_setup.changes import boot_steps
+from binfmt_setup.changes.boot_steps import boot_plan, unit_conflicts
 from binfmt_setup.changes.config_changes import config_changes
-from binfmt_setup.changes.registrations import (
-    acceptable,
-    kept_by_others,
-    registration_to_write,
-)
-from binfmt_setup.changes.steps import BootPlan, ChangeEntry, ChangeFile, Plan, TargetChange
+from binfmt_setup.changes.registrations import good_handler, registration_to_write
+from binfmt_setup.changes.steps import ChangeEntry, ChangeFile, Plan, TargetChange
 from binfmt_setup.diagnosis.ownership import owner_of
-from binfmt_setup.emulators import choice
-from binfmt_setup.model.binfmt_d import OWN_DIRECTORY, parse_config
-from binfmt_setup.model.errors import BinfmtSetupError, EnvironmentUnfit, NoEmulator
+from binfmt_setup.model.errors import BinfmtSetupError, EnvironmentUnfit
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.registry_facts import SWAP_PREFIX
 from binfmt_setup.model.targets import Platform, Target, target_named
@@ -24,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from binfmt_setup.model.facts import HostFacts
-    from binfmt_setup.model.registration import Entry, Registration
+    from binfmt_setup.model.registration import Entry
     from binfmt_setup.model.request import Request
     from binfmt_setup.system.probes import ProbeResult
 
@@ -53,7 +47,7 @@ def plan_install(
         else:
             if change.entry or change.files:
                 changes.append(change)
-    conflicts = _unit_conflicts(facts, changes, wished, request)
+    conflicts = unit_conflicts(facts, changes, _by_target(wished), request)
     changes = [change for change in changes if change.target not in conflicts]
     problems += conflicts.items()
     boot = boot_plan(facts, changes, request)
@@ -91,35 +85,6 @@ _NOBODYS = ("binfmt-setup", "unknown")
 """Owners whose entries of our names this tool replaces, and so removes."""
 
 
-def _unit_conflicts(
-    facts: HostFacts, changes: Sequence[TargetChange], wished: Sequence[Platform], request: Request
-) -> dict[Target, BinfmtSetupError]:
-    """The targets that need a unit where somebody else's lies, or a mask.
-
-    Those that are as they should be are told, too: after the next boot they would not be.
-    """
-    if not (facts.boot.occupied and facts.process.own_files):
-        return {}
-    own = _own_after(facts, changes)
-    found = {
-        target: boot_steps.conflict(facts, own, target.entry_name, request)
-        for target in _by_target(wished)
-    }
-    return {target: error for target, error in found.items() if error is not None}
-
-
-def boot_plan(facts: HostFacts, reached: Sequence[TargetChange], request: Request) -> BootPlan:
-    """What units need once these changes are made: no other file will be there.
-
-    Nothing where the files are the host's and this is a user namespace's root.
-    """
-    if not facts.process.own_files:
-        return BootPlan()
-    own = _own_after(facts, reached)
-    steps = boot_steps.boot_steps(facts, own, request)
-    return BootPlan(steps, boot_steps.start_steps(facts, own, steps, request))
-
-
 def _by_target(platforms: Iterable[Platform]) -> dict[Target, tuple[Platform, ...]]:
     grouped: dict[Target, tuple[Platform, ...]] = {}
     for platform in platforms:
@@ -142,7 +107,7 @@ def _target_change(
         _refuse_native(facts.kernel.native, target, results)
     entry = facts.registry.entry(target.entry_name)
     handler = _standing_handler(facts, target)
-    good = handler is not None and _good_handler(facts, handler, target, results, request)
+    good = handler is not None and good_handler(facts, handler, target, results, request)
     if good and handler is not None:
         after, change = handler.registration, None
     else:
@@ -185,72 +150,6 @@ def _refuse_native(native: Target, target: Target, results: Sequence[ProbeResult
             "itself",
             hint="run install on the running host", code="not-probed",
         )  # fmt: skip
-
-
-def _good_handler(
-    facts: HostFacts,
-    handler: Entry,
-    target: Target,
-    results: Sequence[ProbeResult],
-    request: Request,
-) -> bool:
-    """Whether the entry that the kernel picks may stay as it is."""
-    if not acceptable(facts, handler.registration, target, request):
-        return False
-    if any(not result.ok for result in results):
-        return False
-    disk = facts.emulators.identity_at(handler.interpreter)
-    if any(result.pinned not in (None, disk) for result in results):
-        return False
-    return _stays(facts, handler, target, request)
-
-
-def _stays(facts: HostFacts, handler: Entry, target: Target, request: Request) -> bool:
-    """Whether an entry that works stays as it is, or what this tool would write takes its place.
-
-    The answer is the same in the next run: what stays is not adopted, what is ours is as wished.
-    """
-    owned = owner_of(facts, handler).ours
-    if not owned and _left_to_others(facts, handler, target, request):
-        return True
-    try:
-        return handler.registration == registration_to_write(facts, target, request)
-    except NoEmulator:
-        # There is nothing to put in its place. So it stays, unless it was asked for to go, or
-        # what was asked for is there and must not be used.
-        refused = request.qemu is not None and choice.is_refused(facts, target)
-        if refused or (request.take_over and not owned):
-            raise
-        return True
-
-
-def _left_to_others(facts: HostFacts, handler: Entry, target: Target, request: Request) -> bool:
-    """Whether somebody else's entry that works is their affair: now, and at the next boot."""
-    if request.qemu or request.take_over:
-        return False
-    if handler.name != target.entry_name:
-        return True  # Rosetta, say: it was put in front of QEMU on purpose
-    if not facts.process.own_files:
-        return True  # a registry that no file describes: it does not outlive its namespace
-    # Where a file of ours says something else, they replaced our entry: binfmt-support does.
-    if facts.boot.own_config(target) is not None:
-        return False
-    return not request.persist or kept_by_others(facts, target, request)
-
-
-def _own_after(facts: HostFacts, changes: Sequence[TargetChange]) -> tuple[Registration, ...]:
-    """What this tool's files in /etc/binfmt.d register once the changes are made."""
-    kept = {
-        c.path: c.registrations
-        for c in facts.boot.configs
-        if c.owned and c.path.startswith(OWN_DIRECTORY + "/")
-    }
-    for change in changes:
-        for file in change.files:
-            kept.pop(file.path, None)
-            if file.after is not None and file.path.startswith(OWN_DIRECTORY + "/"):
-                kept[file.path] = parse_config(file.path, file.after).registrations
-    return tuple(r for path in sorted(kept) for r in kept[path])
 
 
 def leftovers(facts: HostFacts) -> tuple[ChangeEntry, ...]:

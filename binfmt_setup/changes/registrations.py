@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from binfmt_setup.diagnosis.ownership import owner_of
 from binfmt_setup.emulators import choice
 from binfmt_setup.model.errors import NoEmulator
 from binfmt_setup.model.facts import version_pair
 from binfmt_setup.model.registration import Registration, canonical_flags
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.interpreter import Interpreter
     from binfmt_setup.model.registration import Entry
     from binfmt_setup.model.request import Request
     from binfmt_setup.model.targets import Target
+    from binfmt_setup.system.probes import ProbeResult
 
 FIRST_QEMU_WITH_AT_FLAGS = (6, 0)
 FIRST_KERNEL_WITH_AT_FLAGS = (5, 12)
@@ -134,3 +138,54 @@ def is_what_we_write(facts: HostFacts, target: Target, entry: Entry, request: Re
         return entry.registration == registration_to_write(facts, target, request)
     except NoEmulator:
         return False
+
+
+def good_handler(
+    facts: HostFacts,
+    handler: Entry,
+    target: Target,
+    results: Sequence[ProbeResult],
+    request: Request,
+) -> bool:
+    """Whether the entry that the kernel picks may stay as it is."""
+    if not acceptable(facts, handler.registration, target, request):
+        return False
+    if any(not result.ok for result in results):
+        return False
+    disk = facts.emulators.identity_at(handler.interpreter)
+    if any(result.pinned not in (None, disk) for result in results):
+        return False
+    return _stays(facts, handler, target, request)
+
+
+def _stays(facts: HostFacts, handler: Entry, target: Target, request: Request) -> bool:
+    """Whether an entry that works stays as it is, or what this tool would write takes its place.
+
+    The answer is the same in the next run: what stays is not adopted, what is ours is as wished.
+    """
+    owned = owner_of(facts, handler).ours
+    if not owned and _left_to_others(facts, handler, target, request):
+        return True
+    try:
+        return handler.registration == registration_to_write(facts, target, request)
+    except NoEmulator:
+        # There is nothing to put in its place. So it stays, unless it was asked for to go, or
+        # what was asked for is there and must not be used.
+        refused = request.qemu is not None and choice.is_refused(facts, target)
+        if refused or (request.take_over and not owned):
+            raise
+        return True
+
+
+def _left_to_others(facts: HostFacts, handler: Entry, target: Target, request: Request) -> bool:
+    """Whether somebody else's entry that works is their affair: now, and at the next boot."""
+    if request.qemu or request.take_over:
+        return False
+    if handler.name != target.entry_name:
+        return True  # Rosetta, say: it was put in front of QEMU on purpose
+    if not facts.process.own_files:
+        return True  # a registry that no file describes: it does not outlive its namespace
+    # Where a file of ours says something else, they replaced our entry: binfmt-support does.
+    if facts.boot.own_config(target) is not None:
+        return False
+    return not request.persist or kept_by_others(facts, target, request)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from binfmt_setup.changes.plan import boot_plan, leftovers
+from binfmt_setup.changes.boot_steps import boot_plan
+from binfmt_setup.changes.plan import leftovers
 from binfmt_setup.changes.steps import ChangeEntry, ChangeFile, Discard, Plan, TargetChange
 from binfmt_setup.diagnosis.ownership import owner_of
 from binfmt_setup.emulators.store import STORE, referenced

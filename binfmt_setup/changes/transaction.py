@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from binfmt_setup.changes import files
-from binfmt_setup.changes.plan import boot_plan
+from binfmt_setup.changes.boot_steps import boot_plan
 from binfmt_setup.changes.proof import pinned_another, require_judged, why_broken
 from binfmt_setup.changes.recovery import covered_name
 from binfmt_setup.changes.steps import (
