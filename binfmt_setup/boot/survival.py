@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.boot import units
 from binfmt_setup.model.binfmt_d import VOLATILE_DIRECTORY
 from binfmt_setup.model.boot_facts import REGISTRY_UNIT
 from binfmt_setup.model.reading import Absent
 from binfmt_setup.model.records import Record
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from binfmt_setup.model.binfmt_d import ConfigFile
     from binfmt_setup.model.facts import HostFacts
+
 
 UNMASK_REGISTRY = ("systemctl", "unmask", "--now", f"{REGISTRY_UNIT}.mount")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.binfmt_d import (
     BY_UNIT,
@@ -27,12 +26,14 @@ from binfmt_setup.model.records import Record
 from binfmt_setup.model.registration import control_characters
 from binfmt_setup.system import packaged
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Registration
     from binfmt_setup.model.targets import Target
+
 
 _DIGEST_LINE = "# Made from: "
 _HIDDEN_BY_THE_UNIT = ("/home/", "/root/", "/run/", "/tmp/", "/var/tmp/")  # noqa: S108 - names

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.boot import units
 from binfmt_setup.changes.steps import (
     BootPlan,
@@ -17,6 +15,7 @@ from binfmt_setup.model.binfmt_d import OWN_DIRECTORY, parse_config
 from binfmt_setup.model.boot_facts import SCRIPT_PATH, UNIT_DIRECTORY, UNIT_STEM
 from binfmt_setup.model.errors import EnvironmentUnfit
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.model.errors import EnvironmentUnfit, PrivilegesMissing, UsageProblem
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.model.facts import HostFacts
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.boot import units
 from binfmt_setup.changes.registrations import is_what_we_write, kept_by_others
 from binfmt_setup.changes.steps import ChangeFile
 from binfmt_setup.model.binfmt_d import MADE_DIRECTORY, ConfigFile
 from binfmt_setup.model.errors import EnvironmentUnfit
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.changes.steps import ChangeEntry
     from binfmt_setup.model.facts import HostFacts

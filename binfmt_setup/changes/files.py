@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.model.binfmt_d import MADE_DIRECTORY
 from binfmt_setup.model.boot_facts import SCRIPT_PATH
 from binfmt_setup.system.registry import explained
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.changes.steps import ChangeFile, ChangeLink, Discard
     from binfmt_setup.model.errors import BinfmtSetupError

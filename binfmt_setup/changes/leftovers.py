@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from binfmt_setup.emulators import discard
 from binfmt_setup.emulators.store import STORE, UNFINISHED
@@ -18,6 +17,7 @@ from binfmt_setup.model.boot_facts import SCRIPT_PATH, UNIT_DIRECTORY, UNIT_STEM
 from binfmt_setup.system.locks import store_locked
 from binfmt_setup.system.made_names import TEMPORARY, is_made_up
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

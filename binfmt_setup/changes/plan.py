@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.changes.boot_steps import boot_plan, unit_conflicts
 from binfmt_setup.changes.config_changes import config_changes
 from binfmt_setup.changes.registrations import good_handler, registration_to_write
@@ -14,6 +12,7 @@ from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.registry_facts import SWAP_PREFIX
 from binfmt_setup.model.targets import Platform, Target, target_named
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 

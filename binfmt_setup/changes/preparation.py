@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import time
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.system.mount_namespace import is_foreign
 from binfmt_setup.system.registry import Registry, explained
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.system.host import Host
+
 
 _MODPROBE_SECONDS = 30.0
 _COARSE = 5  # CLOCK_REALTIME_COARSE (linux/time.h): the clock of the kernel's time stamps

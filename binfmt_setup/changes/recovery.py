@@ -15,8 +15,6 @@ There is no moment without an entry that works: the covering one goes last.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.changes.steps import ChangeEntry, Outcome
 from binfmt_setup.model.errors import BinfmtSetupError
 from binfmt_setup.model.records import replace
@@ -25,6 +23,7 @@ from binfmt_setup.model.targets import TARGETS
 from binfmt_setup.system.registry import Registry
 from binfmt_setup.system.signals import undisturbed
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from binfmt_setup.model.registration import Entry, Registration
     from binfmt_setup.system.host import Host
     from binfmt_setup.system.probes import ProbeResult
+
 
 _NAMES = {name: t.entry_name for t in TARGETS for name in (t.name, t.entry_name)}
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.diagnosis.ownership import owner_of
 from binfmt_setup.emulators import choice
 from binfmt_setup.model.errors import NoEmulator
 from binfmt_setup.model.facts import version_pair
 from binfmt_setup.model.registration import Registration, canonical_flags
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from binfmt_setup.model.request import Request
     from binfmt_setup.model.targets import Target
     from binfmt_setup.system.probes import ProbeResult
+
 
 FIRST_QEMU_WITH_AT_FLAGS = (6, 0)
 FIRST_KERNEL_WITH_AT_FLAGS = (5, 12)

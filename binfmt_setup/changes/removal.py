@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.changes.boot_steps import boot_plan
 from binfmt_setup.changes.plan import leftovers
 from binfmt_setup.changes.steps import ChangeEntry, ChangeFile, Discard, Plan, TargetChange
@@ -13,6 +11,7 @@ from binfmt_setup.model.records import replace
 from binfmt_setup.model.request import Request
 from binfmt_setup.model.targets import TARGETS, Target
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
-
 from binfmt_setup.model.records import Record
 from binfmt_setup.model.request import Request
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
+    from typing import Literal
+
     from binfmt_setup.emulators.store import Stored
     from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.model.registration import Registration

@@ -17,8 +17,6 @@ transaction early, it is taken back in reverse order. Signals wait while somethi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.changes import files
 from binfmt_setup.changes.boot_steps import boot_plan
 from binfmt_setup.changes.proof import pinned_another, require_judged, why_broken
@@ -39,6 +37,7 @@ from binfmt_setup.system.registry import Registry
 from binfmt_setup.system.signals import undisturbed
 from binfmt_setup.system.trial import Candidate
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
 
     Examiner = Callable[[Sequence[Candidate], Sequence[str]], Mapping[str, str]]
     """Tells, by probe, why candidates are not to serve; and is told which probes run today."""
+
 
 _RELOAD_SECONDS = 60.0
 _UNIT_SECONDS = 120.0

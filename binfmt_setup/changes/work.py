@@ -5,17 +5,18 @@ The order is what makes it safe to be killed: see `transaction` and `recovery`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
-
 from binfmt_setup.changes.steps import ChangeEntry, ChangeFile, reverse
 from binfmt_setup.model.records import replace
 from binfmt_setup.model.registry_facts import SWAP_PREFIX
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
+    from typing import Literal
+
     from binfmt_setup.changes.steps import TargetChange, Written
 
-State = Literal["planned", "begun", "proven", "committed", "rolled back"]
-"""How far a change of one target has come."""
+    State = Literal["planned", "begun", "proven", "committed", "rolled back"]
+    """How far a change of one target has come."""
 
 
 class Work:

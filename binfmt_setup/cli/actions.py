@@ -7,7 +7,6 @@ library alone. A function gives the answer, which the border prints.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NoReturn
 
 from binfmt_setup.cli.answers import Answer, answer_of, host_at, import_format
 from binfmt_setup.cli.choices import CheckFormat, Format
@@ -15,6 +14,7 @@ from binfmt_setup.model.errors import ExitCode, UsageProblem
 from binfmt_setup.model.records import replace
 from binfmt_setup.model.request import Request
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.cli import options
     from binfmt_setup.engines.ask import EngineCalls
@@ -220,7 +220,7 @@ def run(  # noqa: PLR0913 - one parameter is one option
     map_root: options.MapRoot = False,
     format_: options.AnyFormat = Format.text,
     verbose: options.Verbose = False,
-) -> NoReturn:
+) -> None:
     """Run COMMAND with emulation in a private user namespace; nothing on the host changes."""
     from binfmt_setup.commands.run import RunOptions, execute
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
 
 from binfmt_setup.cli.streams import say
 from binfmt_setup.model.errors import UsageProblem
 from binfmt_setup.model.escaping import safe
 from binfmt_setup.model.records import Record
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.report.result import Result
     from binfmt_setup.report.style import Style
     from binfmt_setup.system.host import Host
+
 
 HOST: ContextVar[Host | None] = ContextVar("host", default=None)
 """The host that the command works on, so that a report of its failure can describe it."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from itertools import pairwise, takewhile
-from typing import TYPE_CHECKING
 
 from binfmt_setup.cli import streams
 from binfmt_setup.cli.answers import HOST, Answer, answer_of, style_of
@@ -17,6 +16,7 @@ from binfmt_setup.cli.signals import Ended
 from binfmt_setup.model.errors import BinfmtSetupError, ExitCode
 from binfmt_setup.model.records import Record
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

@@ -13,9 +13,12 @@ import os
 import select
 import sys
 from contextlib import suppress
-from typing import TextIO
 
 from binfmt_setup.model.escaping import safe
+
+TYPE_CHECKING = False  # typing is costly to import
+if TYPE_CHECKING:
+    from typing import TextIO
 
 _broken: list[TextIO] = []
 

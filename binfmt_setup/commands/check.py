@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.commands.request import present, probe, proving, selected
 from binfmt_setup.model.records import replace
 from binfmt_setup.model.targets import container_platforms, targets_of
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 

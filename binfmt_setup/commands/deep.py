@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import marshal
 import os
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import BinfmtSetupError, EnvironmentUnfit, UsageProblem
 from binfmt_setup.model.records import Record, replace
@@ -17,6 +16,7 @@ from binfmt_setup.workout.judging import best, judged, speed_factors, unfit
 from binfmt_setup.workout.results import ANSWERS, Done, Session, WorkoutReport
 from binfmt_setup.workout.running import run_workouts
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import NoReturn
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from binfmt_setup.report.result import CheckResult, DeepResult
     from binfmt_setup.system.host import Host
     from binfmt_setup.system.trial import Candidate
+
 
 _SECONDS = 600.0  # for all candidates of one source; each exercise has a limit of its own
 _REFUSED = "the kernel did not register it"

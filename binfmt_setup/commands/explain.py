@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from binfmt_setup.explain.reasoning import explain
 from binfmt_setup.explain.specimen import Specimen, in_path, look_at
@@ -15,6 +14,7 @@ from binfmt_setup.model.errors import BinfmtSetupError, PrivilegesMissing, Usage
 from binfmt_setup.report.result import ExplainResult
 from binfmt_setup.system.host import Host
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.explain.explanation import Explanation
     from binfmt_setup.model.facts import HostFacts

@@ -7,7 +7,6 @@ probes run: reading and planning need many modules, and the probes as much time 
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 from binfmt_setup.changes import conditions
 from binfmt_setup.changes.preparation import prepare
@@ -17,6 +16,7 @@ from binfmt_setup.inspect.process import standing
 from binfmt_setup.system import locks
 from binfmt_setup.system.registry import Registry
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.request import Request

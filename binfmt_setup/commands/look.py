@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.commands.check import with_pinned_versions
 from binfmt_setup.commands.request import asked_for, probe
 from binfmt_setup.diagnosis.judge import judge
@@ -13,6 +11,7 @@ from binfmt_setup.model.errors import UsageProblem
 from binfmt_setup.report import result
 from binfmt_setup.report.result import SecurityResult, StatusResult
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.model.facts import HostFacts

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.changes import preparation
 from binfmt_setup.changes.steps import Outcome
 from binfmt_setup.commands.ground import Ground
 from binfmt_setup.model.records import replace
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import ExitStack

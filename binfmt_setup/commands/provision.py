@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from binfmt_setup.changes import conditions, plan, recovery
 from binfmt_setup.changes.steps import Outcome, Plan, Prepare
@@ -16,6 +15,7 @@ from binfmt_setup.model.errors import EnvironmentUnfit, NoEmulator
 from binfmt_setup.model.records import Record, replace
 from binfmt_setup.model.targets import targets_of
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
 
 from binfmt_setup.inspect.wish_list import PATH, read_wish_list
 from binfmt_setup.model.errors import UsageProblem
@@ -18,6 +17,7 @@ from binfmt_setup.model.targets import (
     parse_platform,
 )
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager

@@ -11,7 +11,6 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
 
 from binfmt_setup.commands.request import asked_for
 from binfmt_setup.model.elf import HEADER_BYTES, identify
@@ -23,12 +22,15 @@ from binfmt_setup.system import registry
 from binfmt_setup.userns import namespace
 from binfmt_setup.userns.identity import Users, choose
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import NoReturn
 
     from binfmt_setup.model.registration import Registration
     from binfmt_setup.model.targets import Target
     from binfmt_setup.system.host import Host
+
 
 _ENVIRONMENT_BYTES = 64 * 1024 * 1024  # the kernel takes at most 6 MB (execve(2))
 _SHELL = "/bin/sh"

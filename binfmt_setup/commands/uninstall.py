@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.changes import conditions, recovery, removal
 from binfmt_setup.changes.leftovers import remove_leftovers
 from binfmt_setup.changes.steps import Outcome
@@ -17,6 +15,7 @@ from binfmt_setup.report.result import UninstallResult
 from binfmt_setup.system import locks
 from binfmt_setup.system.registry import Registry
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.changes.steps import Plan
     from binfmt_setup.model.facts import HostFacts

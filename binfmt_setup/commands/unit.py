@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.boot import units
 from binfmt_setup.changes import registrations as registering
 from binfmt_setup.commands import preparing
@@ -16,6 +14,7 @@ from binfmt_setup.model.boot_facts import SCRIPT_PATH, UNIT_PATH
 from binfmt_setup.model.targets import targets_of
 from binfmt_setup.report.result import UnitResult
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.model.request import Request
     from binfmt_setup.system.host import Host

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from binfmt_setup.boot.units import config_path
 from binfmt_setup.diagnosis import known
@@ -22,6 +21,7 @@ from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.reading import Absent
 from binfmt_setup.model.shell import typed
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.diagnosis.finding import Fact
     from binfmt_setup.model.culprit import Culprit

@@ -5,17 +5,18 @@ No sentence lives here: `report.words` has all of them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
-
 from binfmt_setup.model.records import Record, replace
 from binfmt_setup.model.shell import typed
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
+    from typing import Literal
+
     from binfmt_setup.model.registration import Entry
     from binfmt_setup.system.probes import ProbeResult
 
-Severity = Literal["error", "warning", "info"]
-"""An error does not work; a warning works, and will break or is a risk."""
+    Severity = Literal["error", "warning", "info"]
+    """An error does not work; a warning works, and will break or is a risk."""
 
 
 class Fact(Record):

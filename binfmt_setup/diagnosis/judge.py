@@ -7,7 +7,6 @@ whole host is named once, and the platforms it breaks do not repeat it.
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.boot.survival import (
     UNMASK_REGISTRY,
@@ -25,7 +24,7 @@ from binfmt_setup.diagnosis.failed_probes import (
     why_not,
 )
 from binfmt_setup.diagnosis.finding import Finding, Remedy, for_user, shell
-from binfmt_setup.diagnosis.verdict import How, PlatformState, Verdict
+from binfmt_setup.diagnosis.verdict import PlatformState, Verdict
 from binfmt_setup.diagnosis.working_entries import handler_findings
 from binfmt_setup.emulators import choice
 from binfmt_setup.model.binfmt_d import PROBLEMS_KEPT
@@ -33,10 +32,13 @@ from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.reading import Absent, Unreadable
 from binfmt_setup.model.records import replace
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import Literal
 
     from binfmt_setup.boot.survival import NotRegistered
+    from binfmt_setup.diagnosis.verdict import How
     from binfmt_setup.model.binfmt_d import ConfigFile
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Entry
@@ -44,7 +46,9 @@ if TYPE_CHECKING:
     from binfmt_setup.model.targets import Platform
     from binfmt_setup.system.probes import ProbeResult
 
-Source = Literal["tried", "entry", "version"]
+    Source = Literal["tried", "entry", "version"]
+
+
 FIRST_KERNEL_WITH_F = (4, 8)
 _CURED_BY_INSTALL = frozenset(("automount-only", "not-mounted"))
 """Causes on the host that may come with a second one: QEMU may be missing as well."""

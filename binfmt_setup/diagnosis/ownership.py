@@ -8,24 +8,31 @@ there with F: their interpreter's path means nothing on the host.
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.model.records import Record
 from binfmt_setup.model.targets import target_of_entry
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Literal
 
     from binfmt_setup.model.binfmt_d import ConfigFile
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Entry, Registration
 
+    OriginName = Literal[
+        "wsl", "rosetta", "buildkit", "qus", "hypriot", "tonistiigi-binfmt", "docker-binfmt",
+        "multiarch", "alpine-openrc", "update-binfmts", "distribution", "administrator",
+        "binfmt-setup",
+    ]  # fmt: skip
+
+    OwnerName = Literal[
+        "binfmt-setup", "distribution", "administrator", "update-binfmts", "unknown"
+    ]  # fmt: skip
+
+
 _OF_PACKAGES = "/usr/lib/"
-OriginName = Literal[
-    "wsl", "rosetta", "buildkit", "qus", "hypriot", "tonistiigi-binfmt", "docker-binfmt",
-    "multiarch", "alpine-openrc", "update-binfmts", "distribution", "administrator",
-    "binfmt-setup",
-]  # fmt: skip
 
 
 class Origin(Record):
@@ -150,9 +157,6 @@ _BY_LOOKS: tuple[tuple[Callable[[Registration], bool], Origin], ...] = (
     (_multiarch, MULTIARCH),
     (_alpine, ALPINE),
 )
-
-
-OwnerName = Literal["binfmt-setup", "distribution", "administrator", "update-binfmts", "unknown"]
 
 
 class Owner(Record):

@@ -6,8 +6,6 @@ all entries, not only at those of platforms, and at nothing but facts.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.diagnosis import known
 from binfmt_setup.diagnosis.failed_probes import mending, removal
 from binfmt_setup.diagnosis.finding import Finding, Remedy, for_user
@@ -21,6 +19,7 @@ from binfmt_setup.model.reading import Absent, Unreadable
 from binfmt_setup.model.records import NOTHING
 from binfmt_setup.model.targets import target_named, target_of_entry
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from binfmt_setup.model.registration import Entry, Registration
     from binfmt_setup.model.targets import Platform, Target
     from binfmt_setup.system.probes import ProbeResult
+
 
 _WSL = ("/init", "/tools/init")
 """What WSL itself puts at the top of the tree, outside of any package."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
-
 from binfmt_setup.model.records import Record
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
+    from typing import Literal
+
     from binfmt_setup.diagnosis.finding import Finding
     from binfmt_setup.model.registration import Entry
     from binfmt_setup.model.targets import Platform
 
-How = Literal["native", "emulated", "none"]
+    How = Literal["native", "emulated", "none"]
 
 
 class PlatformState(Record):

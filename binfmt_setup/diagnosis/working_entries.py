@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.boot.survival import (
     NoInit,
     order_problem,
@@ -18,6 +16,7 @@ from binfmt_setup.emulators import choice
 from binfmt_setup.model.interpreter import Interpreter
 from binfmt_setup.model.reading import Absent
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

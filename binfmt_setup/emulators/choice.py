@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING
 
 from binfmt_setup.emulators.refusals import (
     ControlCharacters,
@@ -22,6 +21,7 @@ from binfmt_setup.model.interpreter import Interpreter
 from binfmt_setup.model.reading import Absent, Unreadable
 from binfmt_setup.model.registration import control_characters
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.interpreter import InterpreterState
     from binfmt_setup.model.targets import Target
+
 
 HOST_PATTERNS = {
     "/usr/libexec/qemu-binfmt/{}-binfmt-P": "keeps argv[0] on any kernel",

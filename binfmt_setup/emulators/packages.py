@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from binfmt_setup.emulators import words
 from binfmt_setup.emulators.choice import candidates
@@ -11,6 +10,7 @@ from binfmt_setup.emulators.package_managers.interface import install_hint, pack
 from binfmt_setup.model.errors import OtherProgramFailed
 from binfmt_setup.model.shell import typed
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.targets import Target
     from binfmt_setup.system.host import Host
+
 
 _INSTALL_SECONDS = 1800.0  # a slow mirror is not an error
 _QUESTION_SECONDS = 120.0  # a database of packages on a slow disk

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.interpreter import NotAFile
 from binfmt_setup.model.reading import Absent, NotLookedAt, Unreadable, unhandled
 from binfmt_setup.model.records import Record
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.model.culprit import Culprit
     from binfmt_setup.model.reading import Unread

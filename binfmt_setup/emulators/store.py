@@ -8,14 +8,13 @@ so that versions lie side by side and an entry names one of them for good:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.model.errors import NoEmulator
 from binfmt_setup.model.facts import version_pair
 from binfmt_setup.model.records import NOTHING, Record
 from binfmt_setup.model.shell import typed
 from binfmt_setup.system.path_trust import trusted_owners
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from typing import IO
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from binfmt_setup.model.culprit import Culprit
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.system.host import Host
+
 
 STORE = "/usr/local/lib/binfmt-setup/qemu"
 MANIFEST = "binfmt-setup.json"

@@ -7,14 +7,15 @@ Debian 12, 13 and unstable have it once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO
-
 from binfmt_setup.model.elf import HEADER_BYTES, end_of_code
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import BinaryIO
 
     from binfmt_setup.system.host import Host
+
 
 _SIGN = b" version "
 _NAME_BYTES = 40  # "qemu-" and the longest target's name, with space to spare

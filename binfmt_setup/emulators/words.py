@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.model.errors import NoEmulator, PrivilegesMissing
 from binfmt_setup.model.shell import typed
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
 
 GIVE_BINARIES = "give static QEMU binaries: --qemu DIR, --qemu FILE or --qemu image:REF"
 FAILED = "run the command by hand to see more"

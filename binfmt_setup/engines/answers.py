@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
 
 from binfmt_setup.engines import findings
 from binfmt_setup.engines.build_log import probe_failure, targets_that_ran
 from binfmt_setup.model.records import Record
 from binfmt_setup.system.programs import Completed
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

@@ -7,8 +7,6 @@ their answers; `interface` says which there are and what each offers, `call` how
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.diagnosis.finding import Finding
 from binfmt_setup.diagnosis.verdict import Verdict
 from binfmt_setup.engines import catalogue as known
@@ -20,6 +18,7 @@ from binfmt_setup.model.errors import BinfmtSetupError
 from binfmt_setup.model.records import Record, replace
 from binfmt_setup.system.programs import SAFE_PATH
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.records import Record
 from binfmt_setup.system.probes import PROBES, available
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from binfmt_setup.model.targets import Platform
+
 
 _LINE = re.compile(r"binfmt-probe target=(\S+) machine=(\S*) argc=(\d+) argv0=(\S*)")
 _EXIT = re.compile(r"exit code: (\d+)")

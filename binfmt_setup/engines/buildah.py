@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.engines.build_log import as_text
 from binfmt_setup.engines.store_engine import StoreEngine, StoreFacts, parse_info
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.engines.call import Caller
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.diagnosis.finding import Finding
 from binfmt_setup.engines import catalogue as known
 from binfmt_setup.engines import findings
 from binfmt_setup.model.records import Record
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from binfmt_setup.engines.answers import Question
     from binfmt_setup.model.targets import Platform
+
 
 DETECTED = frozenset(
     f"linux/{name}"

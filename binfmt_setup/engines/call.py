@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
 
 from binfmt_setup.engines import findings
 from binfmt_setup.engines.build_log import object_in
@@ -12,12 +11,14 @@ from binfmt_setup.model.errors import TookTooLong
 from binfmt_setup.model.records import Record
 from binfmt_setup.system.programs import Completed
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from binfmt_setup.model.targets import Platform
     from binfmt_setup.system.host import Host
+
 
 _UNPRINTABLE = {code: "" for code in (*range(32), 127) if chr(code) not in "\t\n"}
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.diagnosis.catalogue import AccessDenied
 from binfmt_setup.diagnosis.finding import Fact, Note, Risk
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.diagnosis.finding import Severity
     from binfmt_setup.engines.build_log import ProbeFailure

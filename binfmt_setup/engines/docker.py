@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from binfmt_setup.diagnosis.finding import Finding
 from binfmt_setup.engines import catalogue as known
@@ -27,6 +26,7 @@ from binfmt_setup.model.facts import version_pair
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.records import Record, replace
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from binfmt_setup.engines.answers import Build, Question
     from binfmt_setup.engines.call import Caller
     from binfmt_setup.model.targets import Platform
+
 
 OLDEST = (19, 3)
 """The first Docker with BuildKit and `docker buildx` (release notes of 19.03)."""

@@ -12,7 +12,6 @@ import tarfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from binfmt_setup.engines.build_log import (
     as_list,
@@ -25,6 +24,7 @@ from binfmt_setup.model.errors import OtherProgramFailed
 from binfmt_setup.model.records import Record, replace
 from binfmt_setup.system.scratch import workspace
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from binfmt_setup.engines.call import Caller
     from binfmt_setup.model.targets import Platform
     from binfmt_setup.system.host import Host
+
 
 _TEMPORARY = "/tmp"  # noqa: S108 - mkdtemp makes a directory of our own in it
 _PASSES = 3  # Docker 20.10 lets a record go some time after its last child

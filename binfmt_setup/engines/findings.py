@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
 
 from binfmt_setup.diagnosis.finding import Finding, Remedy, shell
 from binfmt_setup.engines import catalogue as known
@@ -15,12 +14,14 @@ from binfmt_setup.model.errors import (
 )
 from binfmt_setup.model.records import replace
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from binfmt_setup.engines.build_log import ProbeFailure
     from binfmt_setup.model.targets import Platform
     from binfmt_setup.system.programs import Completed
+
 
 _ENTER_ROOTLESS_DOCKER = (
     "nsenter -U -m --preserve-credentials -t $(cat $XDG_RUNTIME_DIR/dockerd-rootless/child_pid)"

@@ -9,22 +9,24 @@ tests/unit/test_engine_contract.py runs over all engines and names what is missi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
 
 from binfmt_setup.engines import findings
 from binfmt_setup.engines.answers import EngineReport, try_builds
 from binfmt_setup.model.records import replace
 from binfmt_setup.system.programs import SAFE_PATH
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
+    from typing import ClassVar
 
     from binfmt_setup.diagnosis.finding import Finding
     from binfmt_setup.engines.answers import Build, Question
     from binfmt_setup.engines.call import Caller
     from binfmt_setup.model.targets import Platform
     from binfmt_setup.system.host import Host
+
 
 ENGINES = (
     "docker",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.engines.store_engine import StoreEngine, StoreFacts, parse_info
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.engines.call import Caller
+
 
 __all__ = ["ENGINE", "Podman", "parse_info"]
 

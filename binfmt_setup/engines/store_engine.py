@@ -10,7 +10,6 @@ import json
 from abc import abstractmethod
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
 
 from binfmt_setup.diagnosis.finding import Finding
 from binfmt_setup.engines import catalogue as known
@@ -22,8 +21,10 @@ from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.records import Record
 from binfmt_setup.system.scratch import workspace
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import ClassVar
 
     from binfmt_setup.engines.answers import Build, Question
     from binfmt_setup.engines.call import Caller

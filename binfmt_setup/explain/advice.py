@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shlex
-from typing import TYPE_CHECKING
 
 from binfmt_setup.diagnosis.failed_probes import install
 from binfmt_setup.diagnosis.ownership import owner_of
@@ -16,6 +15,7 @@ from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.reading import Absent
 from binfmt_setup.model.records import replace
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.explain.explanation import Explanation
     from binfmt_setup.explain.loading import Loading
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from binfmt_setup.model.registration import Entry
     from binfmt_setup.model.targets import Platform, Target
     from binfmt_setup.system.probes import ProbeResult
+
 
 SAID = {
     "ENOEXEC": "exec format error",

@@ -8,15 +8,16 @@ looks at class, byte order and version as well, and at the size of the header.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.records import Record, replace
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from binfmt_setup.explain.abi import BoundedStream
     from binfmt_setup.model.targets import ByteOrder, Target
+
 
 ELF = b"\x7fELF"
 _TABLE_BYTES = 65536  # of program headers, at most

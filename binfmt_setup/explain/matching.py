@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.explain.explanation import Candidate, Failure, NearMiss, Step
 from binfmt_setup.explain.loading import is_for, kernel_refusal
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.explain.loading import Loading
     from binfmt_setup.explain.specimen import Specimen
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Entry
     from binfmt_setup.model.targets import Target
+
 
 _SMALLEST_LOADER = {32: 52, 64: 64}
 

@@ -6,8 +6,7 @@ that is executed in the end, which is the interpreter; with C from the program i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from binfmt_setup.explain.abi import BoundedStream, ElfDetails, read_details
 from binfmt_setup.explain.loading import ELF, Loading, load
@@ -18,15 +17,18 @@ from binfmt_setup.explain.scripts import WINDOW, Script, script_of
 from binfmt_setup.model.elf import HEADER_BYTES, ElfFacts, identify
 from binfmt_setup.model.records import Record, replace
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import BinaryIO, Literal
 
     from binfmt_setup.model.targets import ByteOrder, Target
     from binfmt_setup.system.host import Host
 
-Kind = Literal[
-    "file", "missing", "unreadable", "directory", "device", "fifo", "socket", "link-loop"
-]
+    Kind = Literal[
+        "file", "missing", "unreadable", "directory", "device", "fifo", "socket", "link-loop"
+    ]
+
 
 _KINDS: dict[int, Kind] = {
     stat.S_IFDIR: "directory",

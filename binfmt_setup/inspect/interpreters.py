@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from binfmt_setup.emulators.store import stored_at
 from binfmt_setup.model.elf import HEADER_BYTES, identify
 from binfmt_setup.model.interpreter import Interpreter, InterpreterState, NotAFile
 from binfmt_setup.model.reading import not_read
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Collection
 

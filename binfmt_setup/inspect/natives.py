@@ -8,11 +8,11 @@ host's own family, which is next to never.
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.records import replace
 from binfmt_setup.model.targets import target_named
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
-
 from binfmt_setup.model.binfmt_d import (
     BINFMT_D,
     MARKER,
@@ -22,12 +20,15 @@ from binfmt_setup.model.mount_order import parse_fstab
 from binfmt_setup.model.reading import Absent, Unreadable, UnreadFile
 from binfmt_setup.model.records import replace
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from typing import Literal
 
     from binfmt_setup.model.mountinfo import Mount
     from binfmt_setup.model.registration import Registration
     from binfmt_setup.system.host import Host
+
 
 _HELPERS = ("/usr/lib/systemd/systemd-binfmt", "/lib/systemd/systemd-binfmt")
 UPDATE_BINFMTS = "/var/lib/binfmts"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.model.facts import (
     HostFacts,
@@ -28,7 +27,10 @@ from binfmt_setup.model.registry_facts import RegistryFacts
 from binfmt_setup.model.targets import target_of_machine
 from binfmt_setup.system.registry import Registry
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
+    from typing import Literal
+
     from binfmt_setup.system.host import Host
 
 

@@ -5,8 +5,6 @@ Read for the security view alone: asking a package manager takes a while.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.emulators.package_managers.interface import manager_of_files
 from binfmt_setup.inspect.next_boot import UPDATE_BINFMTS
 from binfmt_setup.model.binfmt_d import BINFMT_D
@@ -19,6 +17,7 @@ from binfmt_setup.model.records import replace
 from binfmt_setup.model.targets import target_named
 from binfmt_setup.system.programs import SAFE_PATH
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from binfmt_setup.model.mountinfo import Mount
     from binfmt_setup.model.targets import Target
     from binfmt_setup.system.host import Host
+
 
 _SECONDS = 30.0  # rpm's database on a slow disk
 _OTHER_UNITS = ("/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")

@@ -6,7 +6,6 @@ Nothing here changes anything, not even by looking: an untouched automount stays
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from binfmt_setup.emulators.choice import candidates, may_register
 from binfmt_setup.emulators.package_managers.interface import managers_seen
@@ -33,10 +32,12 @@ from binfmt_setup.model.targets import TARGETS, Platform, Target, targets_of
 from binfmt_setup.system.path_trust import trusted_owners
 from binfmt_setup.system.registry import Registry
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from binfmt_setup.system.host import Host
+
 
 _CONTAINER_MARKERS = ("/.dockerenv", "/run/.containerenv")
 _X86_LEVEL_FLAGS_LINE = "flags"

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import EnvironmentUnfit, PrivilegesMissing, UsageProblem
 from binfmt_setup.model.reading import Absent, Unreadable
 from binfmt_setup.model.request import WishList
 from binfmt_setup.system.tree import Tree
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.system.host import Host
+
 
 PATH = "/etc/binfmt-setup.toml"
 _NOTHING = WishList()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.records import Record
 from binfmt_setup.model.registration import BadRegistration, Registration, parse_line
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.model.reading import Unreadable
+
 
 OWN_DIRECTORY = "/etc/binfmt.d"
 VOLATILE_DIRECTORY = "/run/binfmt.d"

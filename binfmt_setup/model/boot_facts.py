@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.model.binfmt_d import ConfigFile, effective_configs
 from binfmt_setup.model.records import NOTHING, Record
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Literal
 
     from binfmt_setup.model.culprit import Culprit
     from binfmt_setup.model.mount_order import FstabLine
     from binfmt_setup.model.reading import UnreadFile
     from binfmt_setup.model.registration import Registration
     from binfmt_setup.model.targets import Target
+
 
 UNIT_DIRECTORY = "/etc/systemd/system"
 UNIT_STEM = "binfmt-setup"

@@ -8,13 +8,16 @@ and the program headers, and costs a hundredth of a full parser (see docs/perfor
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.records import Record
-from binfmt_setup.model.targets import TARGETS, ByteOrder, Target
+from binfmt_setup.model.targets import TARGETS, Target
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from binfmt_setup.model.targets import ByteOrder
+
 
 HEADER_BYTES = 4096
 """How much of a file `identify` wants: the ELF header and, in all sane files, the program

@@ -7,11 +7,11 @@ UTF-8, and commands to a CI runner. All of it is shown, and none of it works.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable
     from re import Match
+
 
 _OWN = r"\r?\x1b\[K|\x1b\[(?:0|2|31|32|33)m"
 """What this tool itself sends to a terminal: a line to be written anew, and colours."""

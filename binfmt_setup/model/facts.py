@@ -7,8 +7,6 @@ is known, so that a function takes what it needs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
-
 from binfmt_setup.model.boot_facts import BootFacts
 from binfmt_setup.model.interpreter import EmulatorFacts
 from binfmt_setup.model.records import Record
@@ -21,9 +19,13 @@ from binfmt_setup.model.targets import (
     target_of_machine,
 )
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
+    from typing import Literal
+
     from binfmt_setup.model.reading import UnreadFile
     from binfmt_setup.model.registration import Registration
+
 
 _WHOLE_HOST = ["0", "0", "4294967295"]  # the uid map of the initial user namespace
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
-
 from binfmt_setup.model.reading import NOT_LOOKED_AT, Unread
 from binfmt_setup.model.records import NOTHING, Record
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Literal
 
     from binfmt_setup.model.culprit import Culprit
     from binfmt_setup.model.elf import ElfFacts
 
-
-OwnRights = Literal["", "set-id", "capabilities"]
-"""A set-user-ID or set-group-ID bit, or capabilities of the file (capabilities(7))."""
+    OwnRights = Literal["", "set-id", "capabilities"]
+    """A set-user-ID or set-group-ID bit, or capabilities of the file (capabilities(7))."""
 
 
 class NotAFile(Record):

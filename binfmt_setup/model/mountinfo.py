@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from binfmt_setup.model.records import Record
+
+TYPE_CHECKING = False  # typing is costly to import
+if TYPE_CHECKING:
+    from typing import Literal
 
 BINFMT_MISC = "/proc/sys/fs/binfmt_misc"
 

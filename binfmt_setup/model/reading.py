@@ -7,11 +7,13 @@ values of different types, so that the type checker makes every reader say what 
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, NoReturn
 
 from binfmt_setup.model.records import Record
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from typing_extensions import Never
 
 

@@ -9,12 +9,14 @@ What changes on its way is an ordinary class or a dataclass, and so is what hold
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import ClassVar, TypeVar
 
     from typing_extensions import Never, Self, dataclass_transform
+
 else:
 
     def dataclass_transform(**_: object) -> object:
@@ -79,7 +81,8 @@ class Record:
         return f"{type(self).__qualname__}({shown})"
 
 
-R = TypeVar("R", bound=Record)
+if TYPE_CHECKING:
+    R = TypeVar("R", bound=Record)
 
 
 def replace(record: R, /, **changes: object) -> R:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.model.mountinfo import ABSENT, BinfmtMount
 from binfmt_setup.model.reading import NOT_LOOKED_AT, NotLookedAt, Unreadable
 from binfmt_setup.model.records import NOTHING, Record
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from binfmt_setup.model.registration import Entry
+
 
 SWAP_PREFIX = "binfmt-setup-swap-"
 """Names the entries that cover a replacement; one left over belongs to a killed run."""

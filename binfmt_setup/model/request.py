@@ -5,12 +5,12 @@ It travels from the command line down to what changes the host, under one name a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
-
 from binfmt_setup.model.records import NOTHING, Record
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Literal
 
     from binfmt_setup.model.targets import Platform
 

@@ -9,16 +9,18 @@ Debian generates from it, against which the tests compare every row.
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.model.errors import UsageProblem
 from binfmt_setup.model.probe_headers import HEADERS
 from binfmt_setup.model.records import Record
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Literal
 
-ByteOrder = Literal["little", "big"]
+    ByteOrder = Literal["little", "big"]
+
 
 ENTRY_PREFIX = "qemu-"
 """Entries are named `qemu-TARGET`, as QEMU's script and every distribution name them."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import UsageProblem
 from binfmt_setup.model.request import WishList
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
 
 CODE = "wish-list-invalid"
 _EXAMPLES = {

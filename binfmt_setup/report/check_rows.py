@@ -7,7 +7,6 @@ registered, has the entry the F flag, will it be there after a reboot, does a pr
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.boot.survival import persistence_problem
 from binfmt_setup.diagnosis.judge import knows_f
@@ -16,8 +15,10 @@ from binfmt_setup.emulators.refusals import refusal_words
 from binfmt_setup.model.reading import Unreadable
 from binfmt_setup.model.records import Record
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Literal
 
     from binfmt_setup.boot.survival import Lost
     from binfmt_setup.diagnosis.judge import Source
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from binfmt_setup.model.registration import Entry
     from binfmt_setup.model.registry_facts import RegistryFacts
 
-Mark = Literal["good", "bad", "warn", "note"]
+    Mark = Literal["good", "bad", "warn", "note"]
 
 
 _KNOWN: dict[Source, str] = {

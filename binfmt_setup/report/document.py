@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.boot.survival import persistence_problem
 from binfmt_setup.changes.steps import (
     ChangeEntry,
@@ -28,6 +26,7 @@ from binfmt_setup.report.result import (
     UnitResult,
 )
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Entry
+
 
 SCHEMA_VERSION = 1
 Json = dict[str, object]

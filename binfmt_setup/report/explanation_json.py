@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.explain.abi import abi_words, machine_words
 from binfmt_setup.report.specimen_words import described, field_name
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.explain.explanation import Explanation, Step
     from binfmt_setup.explain.specimen import Specimen

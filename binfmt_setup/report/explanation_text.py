@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING
 
 from binfmt_setup.explain.advice import said
 from binfmt_setup.model.escaping import visible
 from binfmt_setup.report.specimen_words import described, field_name
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from binfmt_setup.explain.explanation import Candidate, Explanation, NearMiss, Step
     from binfmt_setup.report.style import Style
+
 
 _COLUMNS = 77  # of 80, behind a mark of up to two characters; commands are never broken
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
-from typing import TYPE_CHECKING
-
 from binfmt_setup.model.escaping import visible
 from binfmt_setup.report.style import Style
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
 
 _COLUMNS = 80
 
@@ -22,6 +21,7 @@ def wrapped(text: str, first: str, rest: str) -> Iterator[str]:
     shown = visible(text)
     if shown and len(first) + len(shown) <= _COLUMNS:
         return iter([(first + shown).rstrip()])
+    import textwrap
 
     return iter(
         textwrap.wrap(

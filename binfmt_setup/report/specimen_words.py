@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.explain.abi import abi_words, machine_words, osabi_words, type_words
 from binfmt_setup.explain.advice import format_words
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from binfmt_setup.explain.specimen import Specimen
+
 
 _PROGRAMS = (2, 3)  # ET_EXEC and ET_DYN
 _OTHER_SYSTEMS = (2, 6, 8, 9, 12)  # EI_OSABI of NetBSD, Solaris, IRIX, FreeBSD, OpenBSD

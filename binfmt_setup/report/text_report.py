@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.boot.survival import persistence_problem
 from binfmt_setup.model.escaping import visible
 from binfmt_setup.model.targets import parse_platform, target_of_entry
@@ -21,6 +19,7 @@ from binfmt_setup.report.result import (
 )
 from binfmt_setup.report.verdict_words import counted, verdict_words
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.report.style import Style
+
 
 _NOT_PROBED = "not probed"
 

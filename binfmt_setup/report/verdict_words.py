@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.report.result import (
     ChangeResult,
     DeepResult,
@@ -14,6 +12,7 @@ from binfmt_setup.report.result import (
     UninstallResult,
 )
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.model.escaping import visible
 from binfmt_setup.report.lines import marked, table, wrapped
 from binfmt_setup.report.words.exercises import meaning
 from binfmt_setup.workout.exercises import KINDS, kind_of
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from binfmt_setup.report.result import DeepResult
     from binfmt_setup.report.style import Style
     from binfmt_setup.workout.results import WorkoutReport
+
 
 _CELLS = {"ok": "ok", "fail": "FAILS", "unsupported": "refused", "host": "(host)", "": ""}
 _SPEED = {

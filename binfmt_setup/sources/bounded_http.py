@@ -11,7 +11,6 @@ import socket
 import ssl
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 import urllib3
@@ -21,12 +20,14 @@ from urllib3.util import parse_url
 
 from binfmt_setup.model.errors import OtherProgramFailed
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from typing_extensions import Buffer
 
     from binfmt_setup.sources.image_logins import Proxy
+
 
 _REDIRECTS = 5
 _ADDRESSES = 8  # of one name that are tried

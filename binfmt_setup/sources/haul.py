@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from binfmt_setup.emulators.version_line import OVERLAP, version_in
 from binfmt_setup.model.elf import HEADER_BYTES, ElfFacts, identify
@@ -20,12 +19,14 @@ from binfmt_setup.model.records import Record
 from binfmt_setup.model.targets import target_named
 from binfmt_setup.sources.streams import CHUNK, Budget, is_plain_file, tar_members, too_large
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     import tarfile
     from collections.abc import Collection, Mapping
 
     from binfmt_setup.model.targets import Target
     from binfmt_setup.sources.streams import Limits, Readable
+
 
 _NAME = re.compile(r"qemu-([a-z0-9_]+?)(-static)?")
 _WHITEOUT = ".wh."

@@ -13,7 +13,6 @@ import re
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlencode, urlsplit
 from urllib.request import (  # type: ignore[attr-defined]  # the last is not in typeshed
     parse_http_list,
@@ -25,8 +24,10 @@ from binfmt_setup.model.errors import OtherProgramFailed
 from binfmt_setup.sources.image_names import DOCKER_HUB
 from binfmt_setup.system.tree import Tree
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
 
 LOOPBACK = re.compile(r"https?://(localhost|127(\.\d+){3}|\[::1\])(:\d+)?(/|$)")
 _DOCKER_HUB_KEY = "https://index.docker.io/v1/"

@@ -8,14 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import NoEmulator
 from binfmt_setup.model.records import Record
 from binfmt_setup.sources.streams import corrupt
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
 
 INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import time
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, TypeVar
 
 import urllib3
 from urllib3.exceptions import HTTPError, SSLError
@@ -31,14 +30,18 @@ from binfmt_setup.sources.image_logins import (
 from binfmt_setup.sources.image_names import Reference, parse_reference
 from binfmt_setup.sources.streams import Limits, too_large
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
+    from typing import IO, TypeVar
 
     from binfmt_setup.sources.image_manifests import Descriptor, Image
     from binfmt_setup.system.host import Host
 
-Got = TypeVar("Got")
+    Got = TypeVar("Got")
+
+
 _CHUNK = 65536
 _DOCUMENT_MOST = 4 * 1024 * 1024  # bytes of a manifest, as registries limit it
 _ACCEPT = ", ".join(image_manifests.MANIFEST_TYPES + image_manifests.INDEX_TYPES)

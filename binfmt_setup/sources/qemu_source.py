@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable, Collection
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
 
 from binfmt_setup.changes import files
 from binfmt_setup.changes.steps import Discard, Outcome, Unpack
@@ -27,13 +26,16 @@ from binfmt_setup.sources.unpack import unpacking
 from binfmt_setup.system.path_trust import why_not_trusted
 from binfmt_setup.system.tree import Tree
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import IO
 
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.targets import Target
     from binfmt_setup.sources.haul import Emulator, Sink
     from binfmt_setup.system.host import Host
+
 
 IMAGE = "image:"
 Take = Callable[["Sink | None", Scratch, "Collection[str] | None"], Haul]

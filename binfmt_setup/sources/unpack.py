@@ -10,7 +10,6 @@ import errno
 import os
 from contextlib import contextmanager, suppress
 from itertools import count
-from typing import IO, TYPE_CHECKING
 
 from binfmt_setup.emulators.discard import (
     remove_directories,
@@ -26,12 +25,15 @@ from binfmt_setup.model.errors import NoEmulator
 from binfmt_setup.system.locks import store_locked
 from binfmt_setup.system.made_names import is_made_up, made_up
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import IO
 
     from binfmt_setup.emulators.store import Stored
     from binfmt_setup.sources.haul import Emulator
     from binfmt_setup.system.host import Host
+
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

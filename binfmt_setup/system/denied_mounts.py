@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import EnvironmentUnfit, PrivilegesMissing
 from binfmt_setup.model.facts import is_initial_namespace, version_pair
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.system.host import Host
+
 
 _SYS_ADMIN = 1 << 21  # CAP_SYS_ADMIN (linux/capability.h)
 _NS_GET_USERNS = 0xB701  # ioctl_nsfs(2): whose a namespace is

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import OtherProgramFailed
 from binfmt_setup.model.escaping import safe, visible
@@ -17,6 +16,7 @@ from binfmt_setup.system.probes import ProbeResult, running_probes, with_pinned_
 from binfmt_setup.system.programs import Completed, Runner, run_program
 from binfmt_setup.system.tree import Tree
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager

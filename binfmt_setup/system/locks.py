@@ -12,14 +12,15 @@ import os
 import stat
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import Busy, EnvironmentUnfit
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from binfmt_setup.system.host import Host
+
 
 RUN_DIRECTORY = "/run/binfmt-setup"
 """Root's alone (0700): nobody else can reach what lies in it."""

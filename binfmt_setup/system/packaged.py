@@ -7,35 +7,36 @@ others find in the file system.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Protocol, cast
 
 from binfmt_setup.model.errors import EnvironmentUnfit
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from importlib.abc import ResourceLoader
+    from typing import Protocol
+
+    class SingleFile(Protocol):
+        """What the loader of the single file can, besides loading."""
+
+        def unpacked(self, folder: str, names: list[str]) -> str:
+            """A directory that has these files of a folder."""
+
+        def remove_unpacked(self) -> None:
+            """Remove that directory."""
+
 
 PACKAGE = os.path.dirname(os.path.dirname(__file__))
 
 
-class SingleFile(Protocol):
-    """What the loader of the single file can, besides loading."""
-
-    def unpacked(self, folder: str, names: list[str]) -> str:
-        """A directory that has these files of a folder."""
-
-    def remove_unpacked(self) -> None:
-        """Remove that directory."""
-
-
 def _single_file() -> SingleFile | None:
-    loader = __spec__.loader
-    return cast("SingleFile", loader) if hasattr(loader, "remove_unpacked") else None
+    loader: SingleFile = __spec__.loader  # type: ignore[assignment] # if it can, it is
+    return loader if hasattr(loader, "remove_unpacked") else None
 
 
 def content(*names: str) -> bytes:
     """What a file of the package holds; raises OSError where there is none of that name."""
     # Whatever imported this module knows how to read what lies beside it.
-    loader = cast("ResourceLoader", __spec__.loader)
+    loader: ResourceLoader = __spec__.loader  # type: ignore[assignment] # all of them can
     return loader.get_data(os.path.join(PACKAGE, *names))
 
 

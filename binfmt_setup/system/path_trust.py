@@ -13,15 +13,16 @@ import errno
 import os
 import stat
 import struct
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.culprit import Culprit, Fault
 from binfmt_setup.model.facts import is_initial_namespace
 from binfmt_setup.model.mountinfo import parse_mountinfo
 from binfmt_setup.model.records import replace
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Collection
+
 
 ROOT = frozenset({0})
 """Whose files may be run as root."""

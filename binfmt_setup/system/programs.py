@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import BinfmtSetupError, OtherProgramFailed, TookTooLong
 from binfmt_setup.model.records import Record
@@ -22,10 +21,12 @@ from binfmt_setup.system.descendants import children_of, end_children
 from binfmt_setup.system.limits import EXHAUSTED, exhausted
 from binfmt_setup.system.pipes import end_of, readable
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     import subprocess
 
     from typing_extensions import Self
+
 
 SAFE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # With the last one debconf and needrestart ask nothing.

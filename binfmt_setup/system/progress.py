@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
 
 from binfmt_setup.model.escaping import visible
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TextIO
+
 
 _CLEAR_LINE = "\r\x1b[K"
 

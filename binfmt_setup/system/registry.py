@@ -11,7 +11,6 @@ import fcntl
 import os
 import stat
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import (
     BinfmtSetupError,
@@ -27,10 +26,12 @@ from binfmt_setup.model.registration import BadRegistration, Entry, Registration
 from binfmt_setup.model.registry_facts import UnreadEntry
 from binfmt_setup.system import syscalls
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from binfmt_setup.system.host import Host
+
 
 _NOT_ENTRIES = frozenset({"register", "status"})
 _ENTRY_BYTES = 8192  # an entry's text is at most a name, two hex fields and 1920 bytes

@@ -7,11 +7,11 @@ import shutil
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.mountinfo import parse_mountinfo
 from binfmt_setup.system import syscalls
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 

@@ -12,16 +12,18 @@ import os
 import stat
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, BinaryIO, cast
 
 from binfmt_setup.model.reading import Absent, Unreadable, not_read
 from binfmt_setup.model.records import Record
 from binfmt_setup.system.made_names import made_up
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import BinaryIO
 
     from binfmt_setup.system.beneath import Root
+
 
 _CHUNK = 65536  # bytes; files below /proc/sys refuse reads of megabytes with ENOMEM
 TEXT_LIMIT = 1024 * 1024
@@ -106,7 +108,7 @@ class Tree(Record):
         if self.in_place and not stat.S_ISREG(os.stat(inside).st_mode):
             raise _not_regular()
         with os.fdopen(self._open_regular(inside), "rb", buffering=0) as file:
-            yield cast("BinaryIO", file)
+            yield file
 
     def _open_regular(self, inside: str) -> int:
         """Open a regular file for reading. A tree's devices are never opened, not even to look."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import BinfmtSetupError
 from binfmt_setup.model.records import Record, replace
@@ -21,6 +20,7 @@ from binfmt_setup.system.probes.running import GRACE, end, forked, heard, unders
 from binfmt_setup.system.probes.stage import perform, say
 from binfmt_setup.system.registry import Registry, outside
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import NoReturn
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from binfmt_setup.model.registration import Registration
     from binfmt_setup.system.host import Host
     from binfmt_setup.system.probes import ProbeResult
+
 
 _NO_NAMESPACE = b"-"  # an answer that no stage gives
 

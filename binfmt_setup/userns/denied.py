@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.model.mountinfo import parse_mountinfo
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
+    from typing import Literal
+
     from binfmt_setup.system.host import Host
 
-Step = Literal["unshare", "map", "mount"]
+    Step = Literal["unshare", "map", "mount"]
+
 
 FIRST_KERNEL_WITH_OWN_REGISTRIES = (6, 7)
 """From here on each user namespace can have a binfmt_misc of its own (commit 21ca59b365c0)."""

@@ -7,13 +7,15 @@ Pure: what /etc/subuid and /proc/self/uid_map say becomes the lines for the new 
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Literal
 
 from binfmt_setup.model.errors import EnvironmentUnfit, PrivilegesMissing
 from binfmt_setup.model.records import Record
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Literal
+
 
 Extent = tuple[int, int, int]
 """One line of a map: first id inside, first id outside, how many."""

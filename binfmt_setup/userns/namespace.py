@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
 
 from binfmt_setup.model.errors import BinfmtSetupError, EnvironmentUnfit
 from binfmt_setup.system import packaged, syscalls
@@ -23,12 +22,15 @@ from binfmt_setup.system.registry import Registry
 from binfmt_setup.userns import denied
 from binfmt_setup.userns.identity import Caller
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
 
     from binfmt_setup.system.host import Host
     from binfmt_setup.system.registry import Outside
     from binfmt_setup.userns.identity import Extent, Identity
+
 
 _MAP_SECONDS = 20.0
 _MAP_GRACE = 10.0  # seconds more for a helper that has to be ended

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.workout.exercises import SPEEDS, VITAL
 from binfmt_setup.workout.results import Judged
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 

@@ -6,14 +6,15 @@ import os
 import shutil
 import tempfile
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.system import packaged
 from binfmt_setup.system.probes.isolation import NOBODY
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
 
 NEEDED_BYTES = 64 * 1024 * 1024
 """What exercises may write at once; most of the large file is a hole."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
-
 from binfmt_setup.model.records import NOTHING, Record
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Literal
 
-Answer = Literal["ok", "fail", "unsupported"]
+    Answer = Literal["ok", "fail", "unsupported"]
+
+    Outcome = Literal["ok", "fail", "unsupported", "host"]
+    """`unsupported`: refused in a way that programs know. `host`: the control cannot do it
+    either."""
+
+
 ANSWERS: Mapping[str, Answer] = {"ok": "ok", "fail": "fail", "unsupported": "unsupported"}
 """By the word that a program prints."""
-Outcome = Literal["ok", "fail", "unsupported", "host"]
-"""`unsupported`: refused in a way that programs know. `host`: the control cannot do it either."""
 
 
 class Done(Record):

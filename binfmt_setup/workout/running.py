@@ -8,17 +8,18 @@ import os
 import signal
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.system.pipes import readable
 from binfmt_setup.workout import programs as laid
 from binfmt_setup.workout.results import ANSWERS, Done, Session
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from binfmt_setup.workout.stage import Job
+
 
 _SILENCE = 300.0  # seconds without a word after which the stage is given up: it tries thrice
 _REFUSED = {

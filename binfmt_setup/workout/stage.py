@@ -14,16 +14,17 @@ import select
 import signal
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from binfmt_setup.system import syscalls
 from binfmt_setup.system.probes import isolation
 from binfmt_setup.workout import sandbox
 from binfmt_setup.workout.exercises import PIE, REPEATS, SPEEDS, exercises_of
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
+
 
 SECONDS = 10.0
 """What one exercise may take; most take milliseconds."""

@@ -14,10 +14,12 @@ import pytest
 
 from binfmt_setup.model.errors import ExitCode
 from binfmt_setup.system.host import Host
-from binfmt_setup.userns.denied import Step, explain
+from binfmt_setup.userns.denied import explain
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from binfmt_setup.userns.denied import Step
 
 ROOT_LINE = "25 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
 USUAL = {

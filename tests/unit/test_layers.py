@@ -170,9 +170,11 @@ def test_the_answer_about_a_host_in_order_loads_no_sentence() -> None:
         "result = CheckResult(facts, judge(facts, [amd64], {amd64.probe: ran}))\n"
         "assert 'works: linux/amd64' in text_report(result, Style())"
     )
+    loaded = loaded_by(statement)
     assert not {
         "diagnosis/catalogue", "report/words/hosts", "report/words/boot", "report/words/engines",
-    } & own(loaded_by(statement))  # fmt: skip
+    } & own(loaded)  # fmt: skip
+    assert not {"typing", "re", "shlex", "textwrap"} & (loaded - loaded_by("pass"))
 
 
 def test_install_loads_no_command_line_library() -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.diagnosis.finding import Fact, Risk
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.diagnosis.finding import Severity
     from binfmt_setup.diagnosis.ownership import Origin

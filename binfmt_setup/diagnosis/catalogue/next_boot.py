@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.diagnosis.finding import Risk
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.boot.survival import Late, Lost, NotMounted, NotRegistered
     from binfmt_setup.diagnosis.finding import Severity

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.diagnosis.catalogue.emulators import OnlyRefused
 from binfmt_setup.diagnosis.catalogue.registry import HostCause
 from binfmt_setup.diagnosis.finding import Fact, Note, Risk
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.diagnosis.finding import Severity
     from binfmt_setup.model.interpreter import NotAFile

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
-
 from binfmt_setup.diagnosis.finding import Fact, Note, Risk
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
+    from typing import Literal
+
     from binfmt_setup.diagnosis.finding import Severity
     from binfmt_setup.model.reading import Unreadable
+
+    Caught = Literal["native", "relatives", "extension", "scripts", "one-byte"]
+    """Which programs that the host runs itself an entry takes."""
 
 
 class HostCause(Fact):
@@ -149,10 +153,6 @@ class NativeRegistered(Fact):
     code = "native-registered"
     sudo_helps = False
     entry: str
-
-
-Caught = Literal["native", "relatives", "extension", "scripts", "one-byte"]
-"""Which programs that the host runs itself an entry takes."""
 
 
 class NativeCaught(Fact):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.emulators.package_managers.interface import PackageManager
 from binfmt_setup.model.facts import version_pair
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from binfmt_setup.emulators.package_managers.interface import Command
     from binfmt_setup.model.facts import Distribution
     from binfmt_setup.model.targets import Target
+
 
 _FIRST_DEBIAN_WITH_STATIC_QEMU_USER = (13, 0)
 _INSTALL: Command = (

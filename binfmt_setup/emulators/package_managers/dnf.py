@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.emulators.package_managers.interface import PackageManager, each_once
 from binfmt_setup.model.facts import version_pair
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from binfmt_setup.model.facts import Distribution
     from binfmt_setup.model.targets import Target
+
 
 _FIRST_FEDORA_WITH_SPLIT_PACKAGES = (37, 0)
 _FEDORA_GROUPS = {

@@ -11,13 +11,14 @@ Names of packages and commands are read in the distributions' own recipes and ma
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
 
 from binfmt_setup.model.records import Record
 from binfmt_setup.model.shell import typed
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import ClassVar
 
     from binfmt_setup.model.facts import Distribution, HostFacts
     from binfmt_setup.model.targets import Target

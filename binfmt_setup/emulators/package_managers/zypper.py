@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.emulators.package_managers.interface import PackageManager
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from binfmt_setup.model.facts import Distribution
     from binfmt_setup.model.targets import Target
+
 
 _INSTALL = ("zypper", "--non-interactive", "install", "--no-recommends")
 

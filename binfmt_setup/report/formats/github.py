@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.model.escaping import visible
 from binfmt_setup.report import words
 from binfmt_setup.report.formats.interface import OutputFormat
 from binfmt_setup.report.verdict_words import verdict_words
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.report.formats.interface import Showing
     from binfmt_setup.report.result import Result
+
 
 _LEVELS = {"error": "error", "warning": "warning", "info": "notice"}
 

@@ -9,14 +9,17 @@ missing: an answer that says another verdict than the exit code, or text of othe
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
 
 from binfmt_setup.model.records import Record
 from binfmt_setup.report.style import PLAIN, Style
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
+    from typing import ClassVar
+
     from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.report.result import Result
+
 
 FORMATS = ("text", "json", "github", "junit")
 """All formats; each is the module of its name here."""

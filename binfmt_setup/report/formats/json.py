@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.report import document
 from binfmt_setup.report.formats.interface import OutputFormat
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.report.document import Json

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.report import words
 from binfmt_setup.report.formats.interface import OutputFormat
 from binfmt_setup.report.result import CheckResult, DeepResult
 from binfmt_setup.report.verdict_words import verdict_words
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from xml.etree.ElementTree import Element

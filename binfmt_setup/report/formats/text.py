@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.report.formats.interface import OutputFormat
 from binfmt_setup.report.result import ExplainResult, UnitResult
 from binfmt_setup.report.text_report import text_report
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.report.formats.interface import Showing

@@ -6,14 +6,13 @@ fact of the catalogue and gives its words.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.diagnosis.finding import printed
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.records import replace
 from binfmt_setup.model.registration import Entry
 from binfmt_setup.report.words.sentences import Words
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

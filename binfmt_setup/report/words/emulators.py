@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.emulators import choice
 from binfmt_setup.emulators.refusals import refusal_words
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.interpreter import Interpreter

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from binfmt_setup.engines import catalogue as known
 from binfmt_setup.report.words.sentences import Words, telling
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.report.words.sentences import Sentences
+
 
 SENTENCES: Sentences = {}
 tells = partial(telling, SENTENCES)

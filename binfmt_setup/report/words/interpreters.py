@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING
 
 from binfmt_setup.diagnosis import catalogue as known
 from binfmt_setup.emulators.refusals import refusal_words
@@ -12,9 +11,11 @@ from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.reading import Unreadable
 from binfmt_setup.report.words.sentences import Words, telling
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.model.culprit import Culprit
     from binfmt_setup.report.words.sentences import Sentences
+
 
 SENTENCES: Sentences = {}
 tells = partial(telling, SENTENCES)

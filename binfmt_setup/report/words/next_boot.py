@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from binfmt_setup.boot.survival import NotRegistered
 from binfmt_setup.diagnosis import catalogue as known
@@ -11,8 +10,10 @@ from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.report.words import boot
 from binfmt_setup.report.words.sentences import Words, telling
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.report.words.sentences import Sentences
+
 
 SENTENCES: Sentences = {}
 tells = partial(telling, SENTENCES)

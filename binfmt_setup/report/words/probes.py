@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from binfmt_setup.diagnosis import catalogue as known
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.report.words.sentences import Words, telling
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.report.words.sentences import Sentences
+
 
 SENTENCES: Sentences = {}
 tells = partial(telling, SENTENCES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING
 
 from binfmt_setup.diagnosis import catalogue as known
 from binfmt_setup.model.mountinfo import BINFMT_MISC
@@ -12,8 +11,10 @@ from binfmt_setup.model.reading import Unreadable
 from binfmt_setup.report.words import boot
 from binfmt_setup.report.words.sentences import Words, telling
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.report.words.sentences import Sentences
+
 
 SENTENCES: Sentences = {}
 tells = partial(telling, SENTENCES)

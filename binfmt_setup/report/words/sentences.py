@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, cast
-
 from binfmt_setup.model.records import Record
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeVar
 
     from binfmt_setup.diagnosis.finding import Fact
 
@@ -39,7 +39,7 @@ def telling(
 
     def put(tell: Callable[[F], Words]) -> Callable[[F], Words]:
         for kind in kinds:  # the table gives it facts of these classes only
-            sentences[kind] = cast("Callable[[Fact], Words]", tell)
+            sentences[kind] = tell  # type: ignore[assignment] # the comment above says why
         return tell
 
     return put

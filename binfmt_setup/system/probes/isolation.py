@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import resource
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from binfmt_setup.system import syscalls
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable
+
 
 NOBODY = 65534
 """The kernel's own number for a user that is none (fs.overflowuid)."""

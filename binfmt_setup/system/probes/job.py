@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from binfmt_setup.model.records import NOTHING, Record
 from binfmt_setup.system import packaged
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
 
 # Already now: what runs probes may be a fork, and what that unpacked nobody would remove.
 PROBES = packaged.programs("data", "probes")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import signal
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.records import NOTHING, Record
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
 
 ARGV0 = "binfmt-setup-probe"
 

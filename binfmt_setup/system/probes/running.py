@@ -8,7 +8,6 @@ import os
 import signal
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.model.records import NOTHING, replace
@@ -16,10 +15,12 @@ from binfmt_setup.system.pipes import readable
 from binfmt_setup.system.probes.job import PROBES, TIME_LIMIT, Job
 from binfmt_setup.system.probes.result import ProbeResult, version_of
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from typing import NoReturn
+
 
 _EI_VERSION = 6  # elf(5)
 GRACE = 5.0  # seconds that the stage gets to end what it started

@@ -13,7 +13,6 @@ import resource
 import select
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from binfmt_setup.model.records import replace
 from binfmt_setup.system import syscalls
@@ -31,6 +30,7 @@ from binfmt_setup.system.probes.started import (
     start,
 )
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     import signal
     from collections.abc import Collection, Iterator

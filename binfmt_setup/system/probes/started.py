@@ -6,11 +6,11 @@ import errno
 import os
 import select
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from binfmt_setup.system.pipes import end_of
 from binfmt_setup.system.probes.result import ARGV0
 
+TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     import signal
     from collections.abc import Mapping
