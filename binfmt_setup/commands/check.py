@@ -107,7 +107,9 @@ def _nothing_to_emulate(facts: HostFacts) -> Finding:
     remedy = Remedy(install_with(facts, *source), complete=manager is not None)
     if manager is not None and not manager.runs:
         targets = targets_of(container_platforms())
-        remedy = Remedy(first=manager.remedy(facts.distribution, targets))
+        remedy = Remedy(
+            first=manager.remedy(facts.distribution, targets, sudo=not facts.process.is_root)
+        )
     return for_user(Finding(InterpreterMissing(), remedy=remedy), facts.process.effective_uid)
 
 

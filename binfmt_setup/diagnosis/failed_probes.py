@@ -56,7 +56,8 @@ def install_command(facts: HostFacts, platform: Platform, *options: str) -> Reme
         manager = package_manager(facts.distribution)
         complete = manager is not None and manager.runs
         if manager is not None and not manager.runs:
-            first = manager.remedy(facts.distribution, [platform.target])
+            sudo = not facts.process.is_root
+            first = manager.remedy(facts.distribution, [platform.target], sudo=sudo)
             if manager.registers:
                 check = ("binfmt-setup", "check")
                 return Remedy(check, platform.name, complete=False, first=first)

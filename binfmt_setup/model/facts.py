@@ -90,6 +90,11 @@ class ProcessFacts(Record):
     own_files: bool = True
     container: str = ""
 
+    @property
+    def is_root(self) -> bool:
+        """Whether commands of root's need no sudo."""
+        return self.effective_uid == 0
+
 
 class Distribution(Record):
     """Who made this system, from os-release(5).

@@ -109,6 +109,9 @@ def _packages(manager: PackageManager) -> Iterator[str]:
 
 def _words(manager: PackageManager) -> Iterator[str]:
     remedy = manager.remedy(_distribution(manager), TARGETS[:2])
+    as_user = manager.remedy(_distribution(manager), TARGETS[:2], sudo=True)
+    if "run: sudo " not in as_user or as_user.replace("run: sudo ", "run: ", 1) != remedy:
+        yield "the remedy is the same for who is not root"
     if f"run: {manager.program} " not in remedy:
         yield "the remedy does not name its program"
     if ("--install-qemu" in remedy) is not manager.runs:
@@ -197,8 +200,11 @@ class WithoutReinstall(Apt):
 
 
 class Silent(Apt):
-    def remedy(self, distribution: Distribution, targets: Sequence[Target]) -> str:
-        return f"install {len(targets)} packages on {distribution.name}"
+    def remedy(
+        self, distribution: Distribution, targets: Sequence[Target], *, sudo: bool = False
+    ) -> str:
+        start = "run: sudo " if sudo else "run: "
+        return f"{start}install {len(targets)} packages on {distribution.name}"
 
 
 class Unusable(Apt):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from binfmt_setup.emulators import words
-from binfmt_setup.emulators.package_managers.interface import PackageManager, each_once
+from binfmt_setup.emulators.package_managers.interface import PackageManager, as_user, each_once
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -28,11 +28,19 @@ class Emerge(PackageManager):
         """One package for all targets."""
         return ("app-emulation/qemu",)
 
-    def remedy(self, distribution: Distribution, targets: Sequence[Target]) -> str:  # noqa: ARG002
+    def remedy(
+        self,
+        distribution: Distribution,  # noqa: ARG002
+        targets: Sequence[Target],
+        *,
+        sudo: bool = False,
+    ) -> str:
         """The line, and the command."""
         names = " ".join(each_once(target.name for target in targets))
         line = f"app-emulation/qemu static-user QEMU_USER_TARGETS: {names}"
-        return words.configure_and_run(line, _FILE, ("emerge", "--ask", "app-emulation/qemu"))
+        return words.configure_and_run(
+            line, _FILE, as_user(("emerge", "--ask", "app-emulation/qemu"), sudo=sudo)
+        )
 
 
 MANAGER = Emerge()

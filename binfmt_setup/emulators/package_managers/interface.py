@@ -95,10 +95,12 @@ class PackageManager(ABC):
         install = (*start, *self.packages(distribution, targets))
         return (self.refresh, install) if self.refresh else (install,)
 
-    def remedy(self, distribution: Distribution, targets: Sequence[Target]) -> str:
-        """What brings the emulators, as a user would do it."""
+    def remedy(
+        self, distribution: Distribution, targets: Sequence[Target], *, sudo: bool = False
+    ) -> str:
+        """What brings the emulators, as a user would do it, root or not."""
         command = self.commands(distribution, targets)[-1]
-        return f"run: {typed(command)}   (or use --install-qemu)"
+        return f"run: {typed(as_user(command, sudo=sudo))}   (or use --install-qemu)"
 
     @property
     def runs(self) -> bool:
@@ -109,6 +111,11 @@ class PackageManager(ABC):
         """The paths in what `listing` printed; other lines are no paths of emulators."""
         words = (line.split() for line in listing.splitlines())
         return frozenset("/" + word[0].lstrip("/") for word in words if word)
+
+
+def as_user(command: Command, *, sudo: bool) -> Command:
+    """A command of root's as this user has to type it."""
+    return ("sudo", *command) if sudo else command
 
 
 def each_once(names: Iterable[str]) -> tuple[str, ...]:
@@ -156,7 +163,7 @@ def install_hint(facts: HostFacts, targets: Sequence[Target]) -> str:
     manager = package_manager(facts.distribution)
     if manager is None:
         return words.GIVE_BINARIES
-    remedy = manager.remedy(facts.distribution, targets)
+    remedy = manager.remedy(facts.distribution, targets, sudo=not facts.process.is_root)
     return remedy if manager.runs else f"{remedy}; or {words.GIVE_BINARIES}"
 
 

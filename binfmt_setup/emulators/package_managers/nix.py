@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from binfmt_setup.emulators import words
-from binfmt_setup.emulators.package_managers.interface import PackageManager, each_once
+from binfmt_setup.emulators.package_managers.interface import PackageManager, as_user, each_once
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -36,13 +36,15 @@ class Nix(PackageManager):
         """The systems, as Nix names them."""
         return each_once(_SYSTEMS.get(t.name, f"{t.name}-linux") for t in targets)
 
-    def remedy(self, distribution: Distribution, targets: Sequence[Target]) -> str:
+    def remedy(
+        self, distribution: Distribution, targets: Sequence[Target], *, sudo: bool = False
+    ) -> str:
         """The lines, and the command; without static emulators no container would find them."""
         systems = " ".join(f'"{name}"' for name in self.packages(distribution, targets))
         line = (
             f"boot.binfmt = {{ emulatedSystems = [ {systems} ]; preferStaticEmulators = true; }};"
         )
-        return words.configure_and_run(line, _FILE, ("nixos-rebuild", "switch"))
+        return words.configure_and_run(line, _FILE, as_user(("nixos-rebuild", "switch"), sudo=sudo))
 
 
 MANAGER = Nix()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from binfmt_setup.emulators import words
+from binfmt_setup.emulators.package_managers.interface import as_user
 from binfmt_setup.emulators.package_managers.zypper import SusePackages
 
 TYPE_CHECKING = False  # typing is costly to import
@@ -21,12 +22,13 @@ class TransactionalUpdate(SusePackages):
 
     name, program = "transactional_update", "transactional-update"
 
-    def remedy(self, distribution: Distribution, targets: Sequence[Target]) -> str:
+    def remedy(
+        self, distribution: Distribution, targets: Sequence[Target], *, sudo: bool = False
+    ) -> str:
         """The command, and the reboot."""
         packages = self.packages(distribution, targets)
-        return words.install_and_reboot(
-            ("transactional-update", "--non-interactive", "pkg", "install", *packages)
-        )
+        command = ("transactional-update", "--non-interactive", "pkg", "install", *packages)
+        return words.install_and_reboot(as_user(command, sudo=sudo))
 
 
 MANAGER = TransactionalUpdate()
