@@ -60,7 +60,10 @@ def error_codes() -> set[str]:
     for node in (node for path in MODULES for node in ast.walk(parsed(path))):
         if isinstance(node, ast.keyword) and node.arg == "code":
             found |= set(texts(node.value))
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "code":
+        if (
+            isinstance(node, ast.Assign)
+            and getattr(node.targets[0], "id", "").strip("_").lower() == "code"
+        ):
             found |= set(texts(node.value))
     return {word for word in found if CODE.fullmatch(word)}
 
