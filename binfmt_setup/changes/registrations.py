@@ -24,6 +24,8 @@ FIRST_QEMU_WITH_AT_FLAGS = (6, 0)
 FIRST_KERNEL_WITH_AT_FLAGS = (5, 12)
 """From here on the kernel tells an interpreter through AT_FLAGS that P is set."""
 
+_SIGILL = 4  # the same on every architecture
+
 
 def wished_registration(
     facts: HostFacts, target: Target, interpreter: Interpreter, request: Request
@@ -150,12 +152,23 @@ def good_handler(
     """Whether the entry that the kernel picks may stay as it is."""
     if not acceptable(facts, handler.registration, target, request):
         return False
-    if any(not result.ok for result in results):
+    if _refuted(results):
         return False
     disk = facts.emulators.identity_at(handler.interpreter)
     if any(result.pinned not in (None, disk) for result in results):
         return False
     return _stays(facts, handler, target, request)
+
+
+def _refuted(results: Sequence[ProbeResult]) -> bool:
+    """Whether another registration is needed: what fails is more than a level.
+
+    Where one level of a target runs and a higher one dies of SIGILL, the emulated processor is the
+    cause, and registering the emulator again mends nothing.
+    """
+    failed = [result for result in results if not result.ok]
+    levels = len(failed) < len(results) and all(result.signal == _SIGILL for result in failed)
+    return bool(failed) and not levels
 
 
 def _stays(facts: HostFacts, handler: Entry, target: Target, request: Request) -> bool:

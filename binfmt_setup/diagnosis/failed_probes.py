@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from binfmt_setup.system.probes import ProbeResult
 
 
+_SIGILL = 4
+"""An instruction that a processor does not know; the number is the same everywhere."""
+
+
 def install(facts: HostFacts) -> tuple[str, ...]:
     """The install command without its platforms, as it works in this namespace."""
     private = () if facts.process.initial_namespace else ("--private",)
@@ -202,8 +206,8 @@ def _bad_handler(
     facts: HostFacts, platform: Platform, handler: Entry, probe: ProbeResult
 ) -> Finding:
     """An entry takes the program and yet it does not run."""
-    install = install_command(facts, platform)
-    path = handler.interpreter
+    install: Remedy | None = install_command(facts, platform)
+    path, level = handler.interpreter, platform.variant.suffix
     own = facts.registry.entry(platform.target.entry_name)
     refused = choice.refusal(facts, path, facts.emulators.at(path))
     fact: Fact
@@ -222,6 +226,8 @@ def _bad_handler(
         fact = known.AccessDenied()
         # SELinux and AppArmor say in the journal what they refused.
         install = Remedy(("journalctl", "-k", "-g", "denied"))
+    elif level and probe.signal == _SIGILL:
+        fact, install = known.EmulatedCpuTooOld(level, (), platform.target.name, path), None
     else:
         fact = known.ProbeFailed(probe.why(), path)
         install = _another_emulator(facts, platform, handler, probe)

@@ -215,19 +215,21 @@ def _platform_state(
 ) -> PlatformState:
     handler = facts.registry.handler(platform.header)
     state = _bare_state(facts, platform, probe, handler)
-    found: list[Finding] = list(_cpu_findings(facts, platform))
+    ran = probe is not None and probe.ok
+    found: list[Finding] = [] if ran else list(_cpu_findings(facts, platform))
     if probe is None or probe.not_run:
         found.append(_unproven(facts, platform, handler, probe.not_run if probe else ""))
+    elif found:
+        pass  # the processor of this host is the cause
     elif not probe.ok and not explained:
         found.append(why_not(facts, platform, probe))
     elif not probe.ok and explained <= _CURED_BY_INSTALL and _wants_emulator(facts, platform):
         found.append(no_emulator(facts, platform))
     elif probe.ok and handler is not None:
         found += handler_findings(facts, platform, handler, probe)
-    missing_cpu = any(finding.code == "cpu-too-old" for finding in found)
     return PlatformState(
         platform,
-        ran=state.ran and not missing_cpu,
+        ran=state.ran,
         how=state.how,
         handler=handler,
         pinned_version=state.pinned_version,
@@ -275,7 +277,7 @@ def _unproven(facts: HostFacts, platform: Platform, handler: Entry | None, not_r
 
 
 def _cpu_findings(facts: HostFacts, platform: Platform) -> Iterator[Finding]:
-    """An x86-64 level on an x86-64 host is a matter of the processor alone."""
+    """Of an x86-64 host that does not run a level, what its processor lacks."""
     lacking = facts.kernel.cpu_lacks(platform)
     if lacking and facts.kernel.native == platform.target:
         yield Finding(known.CpuTooOld(platform.variant.suffix, lacking), platform.name)

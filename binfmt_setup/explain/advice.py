@@ -89,7 +89,7 @@ def unhandled(facts: HostFacts, found: Specimen, *, is_first: bool) -> Failure:
     if refused is not None and refused.cut:
         return Failure("cut-off", f"{what} is cut off: {refused.words}", refused.errno)
     if refused is not None and (loading is own or elf.elf_type not in (2, 3)):
-        words = refused.words.replace("it ", f"{what} ", 1)
+        words = refused.words if is_first else f"{found.path}: {refused.words}"
         return Failure("no-program", words, refused.errno)
     kind = f"{machine_words(elf.machine)} programs{_abi_words(elf)}"
     if facts.live and facts.registry.mount.state != "mounted":

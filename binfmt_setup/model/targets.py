@@ -167,7 +167,7 @@ _ARM = (
 )
 _X86_64 = (
     _variant("", "", "amd64", "x86_64", "x86-64 amd64/v1"),
-    *(_variant(level, "x86_64", "", "", f"x86-64-{level}") for level in ("v2", "v3", "v4")),
+    *(_variant(v, f"x86_64-{v}", "", "", f"x86-64-{v}") for v in ("v2", "v3", "v4")),
 )
 _I386 = _one("i386", "i686 i586 i486", "x86")
 

@@ -246,9 +246,49 @@ NUMBERS_CLASSIC(189)
 #define CLOBBERS	"cc", "o3", "o4", "o5", "o7"
 
 #elif defined(__x86_64__)
-/* arch/x86/entry/entry_64.S, arch/x86/entry/syscalls/syscall_64.tbl */
+/* arch/x86/entry/entry_64.S, arch/x86/entry/syscalls/syscall_64.tbl.  One instruction of each
+ * feature that a level of the psABI (x86-64 ABI, table 3.1) adds to the one below: where one is
+ * missing the program stops here.  `lzcnt` is `bsr` there, so its result is looked at. */
 NUMBERS(0, 1, 60, 63)
-#define START		"mov	%rsp, %rdi\n	and	$-16, %rsp\n	call	report"
+#if X86_LEVEL >= 2
+#define LEVEL_2		"cmpxchg16b	-16(%rsp)\n"			\
+			"	lahf\n"				\
+			"	popcnt	%rax, %rax\n"			\
+			"	haddps	%xmm0, %xmm0\n"			\
+			"	pshufb	%xmm0, %xmm0\n"			\
+			"	pmulld	%xmm0, %xmm0\n"			\
+			"	pcmpgtq	%xmm0, %xmm0\n"
+#else
+#define LEVEL_2		""
+#endif
+#if X86_LEVEL >= 3
+#define LEVEL_3		"	vxorps	%ymm0, %ymm0, %ymm0\n"		\
+			"	vpaddd	%ymm0, %ymm0, %ymm0\n"		\
+			"	vfmadd213ps	%ymm0, %ymm0, %ymm0\n"	\
+			"	vcvtph2ps	%xmm0, %ymm0\n"		\
+			"	andn	%rax, %rax, %rcx\n"		\
+			"	shlx	%rax, %rax, %rcx\n"		\
+			"	movbe	-16(%rsp), %rcx\n"		\
+			"	mov	$1, %eax\n"			\
+			"	lzcnt	%rax, %rax\n"			\
+			"	cmp	$63, %rax\n"			\
+			"	je	1f\n"				\
+			"	ud2\n"					\
+			"1:\n"
+#else
+#define LEVEL_3		""
+#endif
+#if X86_LEVEL >= 4
+#define LEVEL_4		"	vpaddd	%zmm0, %zmm0, %zmm0\n"		\
+			"	vpaddb	%zmm0, %zmm0, %zmm0\n"		\
+			"	vpconflictd	%zmm0, %zmm0\n"		\
+			"	vpmullq	%zmm0, %zmm0, %zmm0\n"		\
+			"	vpaddd	%ymm16, %ymm16, %ymm16\n"
+#else
+#define LEVEL_4		""
+#endif
+#define START		LEVEL_2 LEVEL_3 LEVEL_4				\
+			"	mov	%rsp, %rdi\n	and	$-16, %rsp\n	call	report"
 #define TRAP		"syscall"
 #define REGISTERS	"rax", "rdi", "rsi", "rdx"
 #define RESULT		number

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import resource
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -13,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
+
+from binfmt_setup.model.targets import target_named
 
 TOP = Path(__file__).resolve().parents[2]
 FOLDER = TOP / "binfmt_setup" / "data" / "probes"
@@ -51,6 +55,9 @@ EXPECTED = {
     "sparc32plus": (32, "big", "EM_SPARC32PLUS"),
     "sparc64": (64, "big", "EM_SPARCV9"),
     "x86_64": (64, "little", "EM_X86_64"),
+    "x86_64-v2": (64, "little", "EM_X86_64"),
+    "x86_64-v3": (64, "little", "EM_X86_64"),
+    "x86_64-v4": (64, "little", "EM_X86_64"),
     "xtensa": (32, "little", "EM_XTENSA"),
 }
 # Bits of e_flags without which the kernel or QEMU takes the file for another target.
@@ -150,6 +157,41 @@ def native_probe() -> Path:
     if machine not in NATIVE:
         pytest.skip(f"no probe is surely native where uname says {machine}")
     return FOLDER / machine
+
+
+# Which of the levels a processor of QEMU's runs; the one above ends with SIGILL.
+LEVELS = {
+    ("arm", "arm926"): "v5",
+    ("arm", "arm1136"): "v6",
+    ("arm", "cortex-a8"): "v7",
+    ("x86_64", "qemu64"): "",
+    ("x86_64", "Nehalem"): "v2",
+    ("x86_64", "max"): "v3",
+}
+
+
+@pytest.mark.parametrize(("target", "processor"), LEVELS)
+def test_a_level_runs_on_no_processor_below_it(target: str, processor: str) -> None:
+    emulator = shutil.which(f"qemu-{target}-static")
+    if emulator is None:
+        pytest.skip(f"no qemu-{target}-static here")
+    probes = [p.probe for p in target_named(target).platforms]
+    ended = {}
+    for probe in probes:
+        done = subprocess.run(
+            [emulator, "-cpu", processor, str(FOLDER / probe)],
+            stdin=subprocess.DEVNULL, capture_output=True, check=False, cwd="/",
+            preexec_fn=without_core_files,
+        )  # fmt: skip
+        ended[probe] = done.returncode
+    highest = probes.index("-".join(filter(None, (target, LEVELS[target, processor]))))
+    assert ended == {
+        probe: 0 if at <= highest else -signal.SIGILL for at, probe in enumerate(probes)
+    }
+
+
+def without_core_files() -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def test_native_probe_prints_one_line_and_waits_for_stdin() -> None:

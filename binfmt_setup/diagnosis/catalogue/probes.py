@@ -96,3 +96,10 @@ class CpuTooOld(Fact):
     code = "cpu-too-old"
     level: str
     lacking: tuple[str, ...]
+
+
+class EmulatedCpuTooOld(CpuTooOld):
+    """A level of a target that its emulator does not emulate; `lacking` is empty."""
+
+    target: str
+    interpreter: str

@@ -63,6 +63,15 @@ def _(_fact: known.AccessDenied) -> Words:
     )
 
 
+@tells(known.EmulatedCpuTooOld)
+def _(fact: known.EmulatedCpuTooOld) -> Words:
+    return Words(
+        f"{fact.interpreter} emulates no {fact.target} processor of level {fact.level}",
+        "use a lower level, or a newer QEMU (none up to 11 emulates x86-64-v4)",
+        "its probe, which needs that level, died of SIGILL",
+    )
+
+
 @tells(known.CpuTooOld)
 def _(fact: known.CpuTooOld) -> Words:
     return Words(
