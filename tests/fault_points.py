@@ -320,14 +320,21 @@ class Lab:
 
 
 def _points(lines: Sequence[str]) -> Iterator[Point]:
-    """The calls of a trace that change a file of the host or an entry."""
+    """The calls of a trace that change a file of the host or an entry.
+
+    Of writes to one file, one right after the other, the first stands for all.
+    """
     counts: dict[str, int] = {}
+    before = ""
     for line in lines:
         found = re.match(r"(\w+)\((.*)", line)
         if not found:
             continue
         call, about = found[1], found[2]
         counts[call] = counts.get(call, 0) + 1
+        written, before = before, f"{call} {about.partition(',')[0]}"
+        if call == "write" and written == before:
+            continue
         opens = call.startswith("open")
         if opens and not re.search("O_WRONLY|O_RDWR|O_CREAT", about):
             continue
