@@ -113,8 +113,10 @@ def check(  # noqa: PLR0913 - one parameter is one option
     from binfmt_setup.commands.request import Words, requested
 
     request = requested(host, Words(platforms or (), config=config), Request(strict=strict))
+    # With one platform each fact has its line, QEMU's version among them.
+    one = request.named and len(request.platforms) == 1 and not quiet
     result = do_check(
-        host, request, versions=deep or format_ == CheckFormat.json,
+        host, request, versions=one or deep or format_ == CheckFormat.json,
         engines=_engine_calls(host, engine) if engine else None,
         meanwhile=lambda: import_format(format_),
     )  # fmt: skip

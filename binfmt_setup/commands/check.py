@@ -31,10 +31,9 @@ def check(
 ) -> CheckResult:
     """Whether the platforms work, and what is wrong if not; changes nothing.
 
-    With `versions`, and for one platform that was named, QEMU's version is among what is read.
-    `meanwhile` is done while the probes run: it imports what shows the result.
+    With `versions` QEMU's version is among what is read. `meanwhile` is done while the probes run:
+    it imports what shows the result.
     """
-    versions = versions or (request.named and len(request.platforms) == 1)
     usual = request.scope == "usual"
     with proving(host, request.platforms) as results:
         # While the probes run: importing what reads and judges takes as long.
