@@ -76,9 +76,9 @@ def _refuse_unfit(key: str, value: object, where: str) -> None:
     if key == "qemu" and isinstance(value, str):
         fits, wanted = value.startswith(("/", "image:")), "a path from / on, or image:REFERENCE"
     if not fits:
-        given = "not that" if type(value) is list else _KINDS.get(type(value), "a date")
+        given = "another list" if type(value) is list else _KINDS.get(type(value), "a date")
         raise UsageProblem(
-            f"{where}: {key} is to be {wanted}, and is {given}",
+            f"{where}: {key} must be {wanted}; it is {given}",
             hint=f"for example: {_EXAMPLES[key]}",
             code=CODE,
         )
