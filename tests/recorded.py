@@ -198,7 +198,7 @@ class _Tree:
             if path.endswith("/"):
                 self._made(path + "x")
             else:
-                self._file(path, text.encode("utf-8"))
+                self._file(path, _file_text(text).encode("utf-8"))
         printed = dict(_rows(self.case, "commands"))
         for path, spec in _rows(self.case, "elf"):
             # What QEMU prints of itself is a constant: it stands in the program as well.
@@ -264,6 +264,24 @@ def registration(line: str) -> Registration:
         return Registration(name, interpreter, flags, magic, mask, offset)
     target = target_named(options.get("like", name.removeprefix("qemu-").removesuffix("-static")))
     return Registration(name, interpreter, flags, target.magic, target.mask)
+
+
+KEEPS = "keeps: "
+
+
+def update_binfmts_text(entry: Registration) -> str:
+    """What update-binfmts keeps of a format in /var/lib/binfmts (binfmt-support, src/format.c)."""
+    switches = ("yes" if flag in entry.flags else "no" for flag in "CPF")
+    magic, mask = entry.line.split(":")[4:6]
+    fields = ("package", "magic", str(entry.offset), magic, mask, entry.interpreter, "", *switches)
+    return "\n".join((*fields, ""))
+
+
+def _file_text(text: str) -> str:
+    """A file's text; that of one of update-binfmts' may be given as an entry in the short form."""
+    if not text.startswith(KEEPS):
+        return text
+    return update_binfmts_text(registration(text[len(KEEPS) :]))
 
 
 def entry_text(entry: Registration, *, enabled: bool = True) -> str:

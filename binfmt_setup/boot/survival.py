@@ -89,7 +89,9 @@ def no_init(facts: HostFacts) -> NoInit | None:
 def persistence_problem(facts: HostFacts, entry_name: str) -> Lost | None:
     """Why an entry will not be there after a reboot; None when it will."""
     config = facts.boot.config_of(entry_name)
-    if config is None and entry_name in facts.boot.update_binfmts:
+    entry = facts.registry.entry(entry_name)
+    known = entry_name in facts.boot.update_binfmts
+    if config is None and (facts.boot.update_binfmts_keeps(entry.registration) if entry else known):
         return None  # binfmt-support.service registers it at boot, under any init of Debian's
     if config is None:
         return NoConfig()

@@ -70,7 +70,9 @@ def _left_to_the_kernel(
     handler = facts.registry.handler(target.header)
     change = None
     if handler is not None and facts.registry.enabled is not False:
-        if handler.name != target.entry_name or owner_of(facts, handler).name not in _NOBODYS:
+        owner = owner_of(facts, handler)
+        kept = owner.name not in _NOBODYS or (owner.config and not owner.ours)
+        if handler.name != target.entry_name or kept:
             raise EnvironmentUnfit(
                 f"entry {handler.name} takes programs of {target.name}, which this kernel runs "
                 "itself",

@@ -93,8 +93,8 @@ def kept_by_others(facts: HostFacts, target: Target, request: Request) -> bool:
     if config is None:
         # Debian's binfmt-support has its own files; what it registers is what is there now.
         entry = facts.registry.entry(target.entry_name)
-        by_update_binfmts = target.entry_name in facts.boot.update_binfmts
-        return by_update_binfmts and _does(facts, entry, target, request)
+        kept = entry is not None and facts.boot.update_binfmts_keeps(entry.registration)
+        return kept and _does(facts, entry, target, request)
     rules = (r for r in config.registrations if r.name == target.entry_name)
     return any(acceptable(facts, rule, target, request) for rule in rules)
 

@@ -188,17 +188,23 @@ class Owner(Record):
 
 
 def owner_of(facts: HostFacts, entry: Entry) -> Owner:
-    """Whose an entry is, and what left it: what files say outweighs what it looks like."""
+    """Whose an entry is, and what left it: what files say outweighs what it looks like.
+
+    A file that says something else of an entry's name is no proof that it made this one.
+    """
     config = facts.boot.config_of(entry.name)
     found = _origin(facts, entry, config)
     if _made_by_us(facts, entry):
         return Owner("binfmt-setup", config.path if config else "", same=True, origin=found)
     if config is None:
-        known = entry.name in facts.boot.update_binfmts
+        known = facts.boot.update_binfmts_keeps(entry.registration)
         return Owner("update-binfmts" if known else "unknown", origin=found)
-    same = entry.registration in config.registrations
+    if not any(rule.says_the_same(entry.registration) for rule in config.registrations):
+        return Owner("unknown", config.path, same=False, origin=found)
     packaged = config.path.startswith(_OF_PACKAGES)
-    return Owner("distribution" if packaged else "administrator", config.path, same, found)
+    return Owner(
+        "distribution" if packaged else "administrator", config.path, same=True, origin=found
+    )
 
 
 def _made_by_us(facts: HostFacts, entry: Entry) -> bool:
@@ -233,7 +239,7 @@ def _origin(facts: HostFacts, entry: Entry, config: ConfigFile | None) -> Origin
             return Origin("distribution", f"a package of the distribution ({config.path})")
         if not _wsl(registration) and not _rosetta(registration):
             return Origin("administrator", f"an administrator ({config.path})")
-    if entry.name in facts.boot.update_binfmts:
+    if facts.boot.update_binfmts_keeps(registration):
         return ROSETTA if _rosetta(registration) else UPDATE_BINFMTS
     found = next((origin for fits, origin in _BY_LOOKS if fits(registration)), None)
     if found in (MULTIARCH, TONISTIIGI, DOCKER) and target_of_entry(entry.name) is None:

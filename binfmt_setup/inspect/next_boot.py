@@ -83,7 +83,7 @@ def boot_facts(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
         mounted=tuple(dict.fromkeys(mount.point for mount in mounts)),
         configs=configs,
         update_binfmts=frozenset(names_of_others),
-        imported=_imported(read, names_of_others, configs),
+        imported=_imported(read, names_of_others),
         missing_directories=frozenset(d for d in BINFMT_D if not host.exists(d)),
         unread=tuple(read.unread),
     )
@@ -159,12 +159,9 @@ def _active_units(host: Host, files: Iterable[str]) -> frozenset[str]:
     return frozenset(n for n in names if host.link_target(f"/run/systemd/units/invocation:{n}"))
 
 
-def _imported(
-    read: _Reader, names: Sequence[str], configs: Sequence[ConfigFile]
-) -> dict[str, Registration]:
-    """What update-binfmts would register in the place of ours; nobody asks for its others."""
-    own = {r.name for config in configs if config.owned for r in config.registrations}
-    texts = {name: read.known(f"{UPDATE_BINFMTS}/{name}") for name in names if name in own}
+def _imported(read: _Reader, names: Sequence[str]) -> dict[str, Registration]:
+    """What update-binfmts registers of what it keeps, as it stands there."""
+    texts = {name: read.known(f"{UPDATE_BINFMTS}/{name}") for name in names}
     parsed = {name: parse_update_binfmts(name, text) for name, text in texts.items()}
     return {name: rule for name, rule in parsed.items() if rule is not None}
 

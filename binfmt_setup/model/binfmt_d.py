@@ -110,9 +110,10 @@ def parse_update_binfmts(name: str, text: str) -> Registration | None:
     another program, which asks it.
     """
     fields = dict(zip(_UPDATE_BINFMTS, text.split("\n"), strict=False))
-    if fields.get("type") != "magic" or fields.get("detector"):
+    if fields.get("type") not in ("magic", "extension") or fields.get("detector"):
         return None
+    kind = "M" if fields["type"] == "magic" else "E"
     switches = {"credentials": "C", "preserve": "P", "fix_binary": "F"}
     flags = "".join(flag for key, flag in switches.items() if fields.get(key) == "yes")
     values = (fields.get(key, "") for key in ("offset", "magic", "mask", "interpreter"))
-    return _registration_or_none("\1".join(("", name, "M", *values, flags)))
+    return _registration_or_none("\1".join(("", name, kind, *values, flags)))

@@ -36,8 +36,8 @@ class BootFacts(Record):
     of somebody else's lies, as a mask does, `unit_links` the links that enable those units,
     `masked` and `active` are names of units. `mounted` are mount points of the moment.
     `configs` are all binfmt.d files, the masked ones too. `update_binfmts` names what Debian's
-    update-binfmts(8) keeps in /var/lib/binfmts, `imported` what it would register under a name
-    that a file of ours takes. `unread` is what of all this could not be read.
+    update-binfmts(8) keeps in /var/lib/binfmts, `imported` what it registers of that as it
+    stands. `unread` is what of all this could not be read.
     `culprits` tells, by path, what of it others than root can change; the security view alone asks.
     """
 
@@ -58,6 +58,18 @@ class BootFacts(Record):
     missing_directories: frozenset[str] = frozenset()
     unread: tuple[UnreadFile, ...] = ()
     culprits: Mapping[str, Culprit] = NOTHING
+
+    def update_binfmts_keeps(self, entry: Registration) -> bool:
+        """Whether update-binfmts registers this very entry; a stale file of its name does not.
+
+        With a detector, or in a form that is not known here, it registers a program of its own.
+        """
+        if entry.name not in self.update_binfmts:
+            return False
+        known = self.imported.get(entry.name)
+        if known is None:
+            return entry.interpreter.endswith("/run-detectors")
+        return known.says_the_same(entry)
 
     @property
     def unit_text(self) -> str | None:

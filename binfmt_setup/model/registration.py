@@ -66,6 +66,11 @@ class Registration(Record):
         length = len(mask.rstrip(b"\0"))
         return self.offset, looked_at[:length], mask[:length], self.extension
 
+    def says_the_same(self, other: Registration) -> bool:
+        """Whether both make the same entry, however their bytes are written."""
+        mine = (self.name, self.interpreter, self.flags, self.pattern)
+        return mine == (other.name, other.interpreter, other.flags, other.pattern)
+
     def matches(self, header: bytes, name: str = "") -> bool:
         """Whether the kernel would pick this registration for a program with this start.
 

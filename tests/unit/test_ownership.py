@@ -25,22 +25,24 @@ def host(path: str, rule: Registration, start: str = "") -> HostFacts:
     return HostFacts("/", boot=BootFacts("systemd", configs=(config,)))
 
 
+def keeping(rule: Registration | None) -> HostFacts:
+    """A host where update-binfmts keeps a format of the entry's name."""
+    imported = {} if rule is None else {ENTRY.name: rule}
+    names = frozenset({ENTRY.name})
+    return HostFacts("/", boot=BootFacts("systemd", update_binfmts=names, imported=imported))
+
+
 OURS = f"{MARKER}\n"
 CASES = {
     "no file": (HostFacts("/"), "unknown", False),
     "ours": (host(f"/etc/binfmt.d/{FILE}", RULE, OURS), "binfmt-setup", False),
-    "ours, of something else": (
-        host(f"/etc/binfmt.d/{FILE}", OTHER, OURS), "administrator", False,
-    ),
+    "ours, of something else": (host(f"/etc/binfmt.d/{FILE}", OTHER, OURS), "unknown", False),
     "of a package": (host(f"/usr/lib/binfmt.d/{FILE}", RULE), "distribution", True),
-    "of a package, of something else": (
-        host(f"/usr/lib/binfmt.d/{FILE}", OTHER), "distribution", False,
-    ),
+    "of a package, of something else": (host(f"/usr/lib/binfmt.d/{FILE}", OTHER), "unknown", False),
     "of an administrator": (host(f"/etc/binfmt.d/{FILE}", RULE), "administrator", False),
-    "update-binfmts": (
-        HostFacts("/", boot=BootFacts("systemd", update_binfmts=frozenset({ENTRY.name}))),
-        "update-binfmts", True,
-    ),
+    "update-binfmts": (keeping(RULE), "update-binfmts", True),
+    "update-binfmts, of something else": (keeping(OTHER), "unknown", False),
+    "update-binfmts, with a detector": (keeping(None), "unknown", False),
 }  # fmt: skip
 
 
