@@ -5,6 +5,7 @@ The module that can call them is imported when one is called: most commands neve
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -32,6 +33,12 @@ _PR_SET_NO_NEW_PRIVS = 38
 _CAPABILITIES_MOST = 64  # bits in capset's two words; Linux 6.18 knows 41
 _CAPABILITY_VERSION_3 = 0x20080522
 _OPENAT2 = 437  # on every architecture that numbers system calls as all new ones do
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+_KEYCTL = {
+    "x86_64": 250, "aarch64": 219, "riscv64": 219, "loongarch64": 219, "ppc64le": 271, "ppc64": 271,
+    "s390x": 280,
+}  # fmt: skip
+"""Its number, which the C library has no function for, on what hosts there are."""
 _RESOLVE_IN_ROOT = 0x10
 _RESOLVE_NO_MAGICLINKS = 0x02
 
@@ -58,6 +65,17 @@ def open_in_root(directory: int, path: str, flags: int) -> int:
 
     how = struct.pack("QQQ", flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
     return _call("syscall", _OPENAT2, directory, os.fsencode(path), how, len(how))
+
+
+def leave_keyring() -> None:
+    """keyctl(2): have a new and empty session keyring, where that may be had.
+
+    Whoever has a session's keyring may use its keys, whatever user he becomes (keyrings(7)).
+    Containers refuse the call, and have a keyring of their own.
+    """
+    number = _KEYCTL.get(os.uname().machine) if sys.maxsize > 2**32 else None
+    if number is not None:
+        _result("syscall", number, _KEYCTL_JOIN_SESSION_KEYRING, None)
 
 
 def become_subreaper(*, wanted: bool = True) -> None:
@@ -122,8 +140,10 @@ def _result(name: str, *arguments: int | bytes | None) -> int:
 
 
 def _call_again(name: str, *arguments: int | bytes | None) -> int:
-    import ctypes
-
+    try:
+        import ctypes
+    except ImportError as error:  # in a root directory without Python nothing tells why
+        raise OSError(errno.EIO, os.strerror(errno.EIO)) from error
     words = [ctypes.c_ulong(a) if isinstance(a, int) else a for a in arguments]
     libc = ctypes.CDLL(None, use_errno=True)
     result = int(getattr(libc, name)(*words))

@@ -104,7 +104,7 @@ def planted(registry: Sandbox, place: Path, source: str) -> Path:
     return emulator
 
 
-def probed(registry: Sandbox, **how: float) -> dict[str, object]:
+def probed(registry: Sandbox, before: tuple[str, ...] = (), **how: float) -> dict[str, object]:
     """What running the probe came to, as its record's fields."""
     code = (
         "import json, sys\n"
@@ -112,7 +112,7 @@ def probed(registry: Sandbox, **how: float) -> dict[str, object]:
         "(found,) = run_probes(['aarch64'], **json.loads(sys.argv[1])).values()\n"
         "print(json.dumps(dict(vars(found), why=found.why())))"
     )
-    done = registry.run(sys.executable, "-c", code, json.dumps(how))
+    done = registry.run(*before, sys.executable, "-c", code, json.dumps(how))
     assert done.returncode == 0, done.stderr
     found: dict[str, object] = json.loads(done.stdout)
     return found
@@ -161,6 +161,76 @@ def test_the_report_says_what_was_had(registry: Sandbox, place: Path) -> None:
     assert isinstance(host, dict)
     had = set(host["isolation"])
     assert {"pid", "net", "ipc", "chroot", "no-capabilities", "no-new-privileges", "limits"} <= had
+
+
+KEYS = """
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+int main(void) {
+    int keys[64] = {0}, found = 0;
+    char text[64];
+    long size = syscall(SYS_keyctl, 11, -3, keys, sizeof keys);  /* KEYCTL_READ, the session's */
+    for (int at = 0; at < size / (int)sizeof(int) && at < 64; at++) {
+        long length = syscall(SYS_keyctl, 11, keys[at], text, sizeof text);
+        found += length == 6 && !memcmp(text, "secret", 6);
+    }
+    printf("binfmt-probe target=aarch64 keys=%d argc=2 argv0=x\\n", found);
+    return 0;
+}
+"""
+WITH_A_KEY = """
+#include <string.h>
+#include <sys/syscall.h>
+int main(int count, char **arguments) {
+    syscall(SYS_keyctl, 1, 0);  /* KEYCTL_JOIN_SESSION_KEYRING */
+    if (syscall(SYS_add_key, "user", "ours", "secret", 6, -3) < 0) return 9;
+    return execvp(arguments[1], arguments + 1);
+}
+"""
+
+
+REFUSING = r"""
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+int main(int count, char **arguments) {
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_keyctl, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof rules / sizeof *rules, rules};
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) return 9;
+    return execvp(arguments[1], arguments + 1);
+}
+"""
+
+
+def test_who_may_have_no_keyring_has_probes_all_the_same(registry: Sandbox, place: Path) -> None:
+    """As Docker's and systemd-nspawn's containers, whose filters refuse keyctl."""
+    holder = compiled(place, HEADERS + REFUSING).rename(place / "holder")
+    planted(registry, place, REPORT)
+    found = probed(registry, before=(str(holder),))
+    assert found["exit_status"] == 0
+    assert found["fields"]
+
+
+def test_an_interpreter_cannot_read_the_keys_of_the_callers_session(
+    registry: Sandbox, place: Path
+) -> None:
+    """Whoever has a session's keyring has its keys, whatever user he becomes (keyrings(7))."""
+    holder = compiled(place, HEADERS + WITH_A_KEY).rename(place / "holder")
+    planted(registry, place, HEADERS + KEYS)
+    found = probed(registry, before=(str(holder),))
+    said = found["fields"]
+    assert isinstance(said, dict)
+    assert said["keys"] == "0"
 
 
 FORKS = 600  # more than the limit, and few enough for a machine where there is none

@@ -167,6 +167,7 @@ def without_rights(*, become_nobody: bool) -> list[str]:
     In a user namespace of its own the process is called nobody, but outside it is who it was.
     """
     had = []
+    syscalls.leave_keyring()
     with suppress(OSError):  # without CAP_SETPCAP; no_new_privs bounds them as well
         syscalls.bound_no_capability()
     if become_nobody:
