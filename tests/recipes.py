@@ -311,4 +311,38 @@ FORMAT = Recipe(
         ),
     ),
 )
-RECIPES = (TARGET, FINDING, ENGINE, MANAGER, FORMAT)
+_INITS = "binfmt_setup/boot/inits"
+_HOST = "tests/cases/hosts"
+INIT = Recipe(
+    "Add an init",
+    ("tests/unit/test_init_contract.py",),
+    (
+        Step(
+            "`binfmt_setup/boot/inits/NAME.py`",
+            lambda tree: tree.derive(f"{_INITS}/runit.py", "runit"),
+            "inits.dummy",
+        ),
+        Step(
+            "`INITS`",
+            lambda tree: tree.insert(
+                f"{_INITS}/interface.py",
+                '    Row("runit"',
+                '    Row("dummy", processes=("dummy",), programs=("/sbin/dummy",)),\n',
+            ),
+            "dummy",
+        ),
+        Step(
+            "`docs/persistence.md`",
+            lambda tree: tree.row("docs/persistence.md", "| `runit` |", "runit"),
+            "no row in docs/persistence.md",
+        ),
+        Step(
+            "`tests/cases/hosts`",
+            lambda tree: tree.write(
+                f"{_HOST}/dummy.toml", renamed(tree.read(f"{_HOST}/void.toml"), "runit")
+            ),
+            "no recorded host",
+        ),
+    ),
+)
+RECIPES = (TARGET, FINDING, ENGINE, MANAGER, INIT, FORMAT)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from binfmt_setup.boot import units
+from binfmt_setup.boot.inits.interface import init_of
+from binfmt_setup.boot.lost import NoConfig, UnitNotEnabled, Volatile
 from binfmt_setup.model.binfmt_d import VOLATILE_DIRECTORY
-from binfmt_setup.model.boot_facts import REGISTRY_UNIT
 from binfmt_setup.model.reading import Absent
 from binfmt_setup.model.records import Record
 
@@ -12,53 +13,9 @@ TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from binfmt_setup.boot.lost import Lost
     from binfmt_setup.model.binfmt_d import ConfigFile
     from binfmt_setup.model.facts import HostFacts
-
-
-UNMASK_REGISTRY = ("systemctl", "unmask", "--now", f"{REGISTRY_UNIT}.mount")
-
-
-class Lost(Record):
-    """Why an entry will not be there after a reboot."""
-
-
-class NoConfig(Lost):
-    """No binfmt.d file names it."""
-
-
-class Volatile(Lost):
-    """Its file lies in /run."""
-
-    path: str
-
-
-class UnitNotEnabled(Lost):
-    """Only a unit of ours reads its file, and that is not enabled."""
-
-    path: str
-
-
-class NoInit(Lost):
-    """Nothing that reads binfmt.d runs here; `container` is what this is instead of a host."""
-
-    container: str = ""
-
-
-class RegistryMasked(Lost):
-    """The unit that mounts the registry is masked."""
-
-
-class NoSystemdBinfmt(Lost):
-    """This systemd was built without it."""
-
-
-class SystemdBinfmtMasked(Lost):
-    """The service that reads binfmt.d is masked."""
-
-
-class OpenrcDisabled(Lost):
-    """OpenRC's service is in no runlevel."""
 
 
 class NotRegistered(Record):
@@ -79,11 +36,11 @@ class Late(Record):
     lost: bool
 
 
-def no_init(facts: HostFacts) -> NoInit | None:
-    """Why nothing at all can survive here; None where some init reads binfmt.d."""
-    if not facts.live or facts.boot.init in ("systemd", "openrc"):
+def nothing_lasts(facts: HostFacts) -> Lost | None:
+    """Why nothing at all can survive here; None where something registers at boot."""
+    if not facts.live or init_of(facts.boot).folders:
         return None
-    return NoInit(facts.process.container)
+    return init_of(facts.boot).obstacle(facts)
 
 
 def persistence_problem(facts: HostFacts, entry_name: str) -> Lost | None:
@@ -102,41 +59,10 @@ def persistence_problem(facts: HostFacts, entry_name: str) -> Lost | None:
 
 def _config_problem(facts: HostFacts, config: ConfigFile) -> Lost | None:
     """Why a file that registers an entry will not be read; None when it will."""
-    if config.by_unit and not _registered_by_unit(facts, config):
-        return UnitNotEnabled(config.path)
-    if facts.boot.init == "systemd":
-        return _systemd_problem(facts, config)
-    if facts.boot.init == "openrc":
-        return None if facts.boot.openrc_enabled else OpenrcDisabled()
-    return NoInit()
-
-
-def remedy_command(problem: Lost) -> tuple[str, ...]:
-    """What cures the host itself; empty where only an install helps, or nothing."""
-    if isinstance(problem, OpenrcDisabled):
-        return ("rc-update", "add", "binfmt", "boot")
-    return UNMASK_REGISTRY if isinstance(problem, RegistryMasked) else ()
-
-
-def _systemd_problem(facts: HostFacts, config: ConfigFile) -> Lost | None:
-    state = facts.boot
-    if f"{REGISTRY_UNIT}.mount" in state.masked:
-        return RegistryMasked()
-    if config.owned and _registered_by_unit(facts, config):
+    init = init_of(facts.boot)
+    if config.owned and init.keeps(facts, config.registrations):
         return None
-    if not state.systemd_binfmt:
-        return NoSystemdBinfmt()
-    return SystemdBinfmtMasked() if "systemd-binfmt.service" in state.masked else None
-
-
-def _registered_by_unit(facts: HostFacts, config: ConfigFile) -> bool:
-    """Whether a unit of ours names the file and is enabled."""
-    groups = units.unit_groups(facts, config.registrations)
-    started = {link.rpartition("/")[2] for link in facts.boot.unit_links}
-    return bool(groups) and all(
-        group.unit_paths[0] in facts.boot.files and f"{group.name}.service" in started
-        for group in groups
-    )
+    return UnitNotEnabled(config.path) if config.by_unit else init.obstacle(facts)
 
 
 def boot_troubles(facts: HostFacts) -> Iterator[NotMounted | NotRegistered]:
@@ -147,7 +73,7 @@ def boot_troubles(facts: HostFacts) -> Iterator[NotMounted | NotRegistered]:
     own = [c for c in facts.boot.configs if c.owned and not c.path.startswith(VOLATILE_DIRECTORY)]
     rules = [rule for config in own for rule in config.registrations]
     lost = [rule for rule in rules if facts.live and facts.registry.entry(rule.name) is None]
-    if not lost or facts.boot.init == "none":
+    if not lost or nothing_lasts(facts):
         return
     if facts.registry.mount.state == "absent" and facts.kernel.support != "absent":
         yield NotMounted()
@@ -160,10 +86,11 @@ def boot_troubles(facts: HostFacts) -> Iterator[NotMounted | NotRegistered]:
 def order_problem(facts: HostFacts, entry_name: str) -> Late | None:
     """Why an entry may come late in a boot; None when it is there before anybody needs it."""
     config = facts.boot.config_of(entry_name)
-    if config is None or facts.boot.init != "systemd":
+    init = init_of(facts.boot)
+    if config is None or init.writes != "units":
         return None
     rule = next(r for r in config.registrations if r.name == entry_name)
     mount = units.waits_for(facts, rule.interpreter)
     if not mount:
         return None
-    return Late(mount, lost=not (config.owned and _registered_by_unit(facts, config)))
+    return Late(mount, lost=not (config.owned and init.keeps(facts, config.registrations)))

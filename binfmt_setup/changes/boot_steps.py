@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from binfmt_setup.boot import units
+from binfmt_setup.boot.inits.interface import init_named, init_of
 from binfmt_setup.changes.steps import (
     BootPlan,
     BootStep,
@@ -19,6 +20,7 @@ TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from binfmt_setup.boot.inits.interface import Writes
     from binfmt_setup.changes.steps import TargetChange
     from binfmt_setup.model.boot_facts import BootFacts
     from binfmt_setup.model.errors import BinfmtSetupError
@@ -36,10 +38,11 @@ def boot_steps(
     Under --no-persist nothing is written, and nothing that is there is taken away.
     """
     state = facts.boot
-    if own and not units_register(facts, request):
+    kind = written(facts, request)
+    if own and kind == "nothing":
         return ()
-    groups = units.unit_groups(facts, own)
-    running = state.running and facts.live
+    groups = units.unit_groups(facts, own) if kind == "units" else ()
+    running = systemd_listens(facts)
     removals = tuple(_removals(state, groups))
     going = _names(step.path for step in removals if isinstance(step, ChangeFile))
     # systemd shows no sign of a path unit's being active; stopping one that is not is nothing.
@@ -48,7 +51,12 @@ def boot_steps(
         for name in sorted(going)
         if running and (name in state.active or name.endswith(".path"))
     ]
-    steps: list[BootStep] = [*stops, *removals, *_writings(state, groups)]
+    steps: list[BootStep] = [
+        *stops,
+        *removals,
+        *_script(state, wanted=bool(own)),
+        *_writings(state, groups),
+    ]
     if steps and running:
         steps.append(Reload())
     return tuple(steps)
@@ -58,10 +66,11 @@ def conflict(
     facts: HostFacts, own: Sequence[Registration], entry_name: str, request: Request
 ) -> EnvironmentUnfit | None:
     """Why a registration cannot be kept by a unit: something of somebody else's lies there."""
-    if not units_register(facts, request):
+    kind = written(facts, request)
+    if kind == "nothing":
         return None
     for group in units.unit_groups(facts, own):
-        needed = (SCRIPT_PATH, *group.unit_paths)
+        needed = (SCRIPT_PATH, *(group.unit_paths if kind == "units" else ()))
         taken = next((path for path in needed if path in facts.boot.occupied), None)
         if taken and any(path.endswith(f"/{entry_name}.conf") for path in group.files):
             return _told(taken, masked=facts.boot.occupied[taken] == "masked")
@@ -83,10 +92,21 @@ def _told(path: str, *, masked: bool) -> EnvironmentUnfit:
     )
 
 
-def units_register(facts: HostFacts, request: Request) -> bool:
-    """Whether units of this tool register at boot; elsewhere an init reads binfmt.d by itself."""
-    state = facts.boot
-    return request.persist and bool(state.systemd_binfmt or state.init == "systemd")
+def written(facts: HostFacts, request: Request) -> Writes:
+    """What this tool writes beside binfmt.d files: for the init that runs, and for systemd.
+
+    That one is served wherever it is installed: an image may be made in a container.
+    """
+    if not request.persist:
+        return "nothing"
+    names = (facts.boot.init, *sorted(facts.boot.installed))
+    kinds = [init_named(name).writes for name in names]
+    return "units" if "units" in kinds else kinds[0]
+
+
+def systemd_listens(facts: HostFacts) -> bool:
+    """Whether there is a systemd that can be told to start and stop units."""
+    return facts.live and facts.boot.running and init_of(facts.boot).writes == "units"
 
 
 def start_steps(
@@ -94,7 +114,7 @@ def start_steps(
 ) -> tuple[ControlUnit, ...]:
     """Start what `systemctl enable --now` would, and watch the files that are named now."""
     state = facts.boot
-    if not (request.persist and state.running and facts.live):
+    if not (request.persist and systemd_listens(facts)):
         return ()
     rewritten = _names({s.path for s in steps if isinstance(s, ChangeFile)})
     starts = []
@@ -114,14 +134,7 @@ def _names(paths: Iterable[str]) -> list[str]:
 
 
 def _writings(state: BootFacts, groups: Sequence[units.UnitGroup]) -> Iterator[BootStep]:
-    script = units.script_text() if groups else None
-    occupied = state.occupied  # is never written over: `conflicts` has told of it
-    if (
-        script is not None
-        and state.files.get(SCRIPT_PATH) != script
-        and (SCRIPT_PATH not in occupied)
-    ):
-        yield ChangeFile(SCRIPT_PATH, state.files.get(SCRIPT_PATH), script)
+    occupied = state.occupied  # is never written over: `conflict` has told of it
     for group in groups:
         old = {path: state.files.get(path) for path in group.unit_paths}
         if not all(units.is_current(text, group) for text in old.values()):
@@ -134,10 +147,16 @@ def _writings(state: BootFacts, groups: Sequence[units.UnitGroup]) -> Iterator[B
                 yield ChangeLink(link, None, target)
 
 
+def _script(state: BootFacts, *, wanted: bool) -> Iterator[ChangeFile]:
+    """The script, new or removed."""
+    before, after = state.files.get(SCRIPT_PATH), units.script_text() if wanted else None
+    if before != after and SCRIPT_PATH not in state.occupied:
+        yield ChangeFile(SCRIPT_PATH, before, after)
+
+
 def _removals(state: BootFacts, groups: Sequence[units.UnitGroup]) -> Iterator[BootStep]:
     """Links and files of ours that no group needs; those of other names are left alone."""
-    files = {path for group in groups for path in group.unit_paths}
-    files |= {SCRIPT_PATH} if groups else set()
+    files = {path for group in groups for path in group.unit_paths} | {SCRIPT_PATH}
     links = {link for group in groups for link in group.links}
     ours = set(_names(state.files.keys() | files)) | {f"{UNIT_STEM}.service"}
     ours -= set(_names(state.occupied))

@@ -19,7 +19,7 @@ TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from binfmt_setup.boot.survival import NoInit
+    from binfmt_setup.boot.lost import Lost
     from binfmt_setup.changes.transaction import Examiner
     from binfmt_setup.commands.ground import Ground
     from binfmt_setup.diagnosis.verdict import Verdict
@@ -193,7 +193,7 @@ def _require_f(facts: HostFacts, found: Mapping[str, ProbeResult]) -> None:
 
 def concluded(host: Host, done: Done) -> InstallResult:
     """Start what is to run from now on, look at the host again, and judge it."""
-    from binfmt_setup.boot.survival import no_init
+    from binfmt_setup.boot.survival import nothing_lasts
     from binfmt_setup.diagnosis.judge import judge
     from binfmt_setup.report.result import InstallResult
 
@@ -210,12 +210,12 @@ def concluded(host: Host, done: Done) -> InstallResult:
         facts = looked_again(host, facts)
     verdict = judge(facts, done.reading.platforms, work.probes, named=named)
     errors = (*work.errors, *problems)
-    if done.request.persist and not errors and (why := no_init(facts)):
+    if done.request.persist and not errors and (why := nothing_lasts(facts)):
         verdict = _lost_at_reboot(verdict, why)
     return InstallResult(facts, verdict, errors, outcomes)
 
 
-def _lost_at_reboot(verdict: Verdict, why: NoInit) -> Verdict:
+def _lost_at_reboot(verdict: Verdict, why: Lost) -> Verdict:
     """Everything was done but for what was asked: that it lasts. Said once, for all."""
     from binfmt_setup.diagnosis.catalogue import NothingPersists, NotPersistent
     from binfmt_setup.diagnosis.finding import Finding

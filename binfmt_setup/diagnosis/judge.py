@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from itertools import chain
 
-from binfmt_setup.boot.survival import (
-    UNMASK_REGISTRY,
-    NotMounted,
-    boot_troubles,
-    persistence_problem,
-)
+from binfmt_setup.boot.inits.interface import init_of
+from binfmt_setup.boot.lost import RegistryMasked
+from binfmt_setup.boot.survival import NotMounted, boot_troubles, persistence_problem
 from binfmt_setup.diagnosis import known
 from binfmt_setup.diagnosis.failed_probes import (
     entry_path,
@@ -105,7 +102,7 @@ def _host_findings(
     yield from _unread_registry(facts, broken=broken)
     yield from _bad_entries(facts.registry.unread)
     yield from not_read(facts)
-    yield from map(_boot_trouble, boot_troubles(facts))
+    yield from (_boot_trouble(facts, trouble) for trouble in boot_troubles(facts))
     yield from chain.from_iterable(map(_invalid_lines, facts.boot.configs))
 
 
@@ -128,10 +125,11 @@ def not_read(facts: HostFacts) -> Iterator[Finding]:
         yield Finding(known.NotRead(file.path, file.reason), remedy=look)
 
 
-def _boot_trouble(trouble: NotMounted | NotRegistered) -> Finding:
+def _boot_trouble(facts: HostFacts, trouble: NotMounted | NotRegistered) -> Finding:
     """What the last boot failed to do; only a mount's absence is a matter of one command."""
     if isinstance(trouble, NotMounted):
-        return Finding(known.NotThereAfterBoot(trouble), remedy=Remedy(UNMASK_REGISTRY))
+        command = init_of(facts.boot).cure(RegistryMasked()) or install(facts)
+        return Finding(known.NotThereAfterBoot(trouble), remedy=Remedy(command))
     if trouble.mount:
         return Finding(known.NotRegisteredInOrder(trouble))
     return Finding(known.NotThereAfterBoot(trouble))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from binfmt_setup.boot.survival import (
-    NoInit,
-    order_problem,
-    persistence_problem,
-    remedy_command,
-)
+from binfmt_setup.boot.inits.interface import init_of
+from binfmt_setup.boot.lost import NoInit, NotByHand
+from binfmt_setup.boot.survival import order_problem, persistence_problem
 from binfmt_setup.diagnosis import known
 from binfmt_setup.diagnosis.failed_probes import catching, install_command, mending, removal
 from binfmt_setup.diagnosis.finding import Finding, Remedy
@@ -20,7 +17,7 @@ TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from binfmt_setup.boot.survival import Lost
+    from binfmt_setup.boot.lost import Lost
     from binfmt_setup.model.binfmt_d import ConfigFile
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Entry, Registration
@@ -84,7 +81,7 @@ def _flag_findings(
 
 def _boot_findings(facts: HostFacts, platform: Platform, handler: Entry) -> Iterator[Finding]:
     """Where the kernel's state and the files that make the next one contradict each other."""
-    if not (facts.process.initial_namespace or facts.boot.running or facts.boot.init == "openrc"):
+    if not (facts.process.initial_namespace or facts.boot.running):
         return
     if facts.registry.own and not facts.process.own_files:
         return  # the files are the host's, and the registry goes with its namespace
@@ -106,10 +103,10 @@ def _boot_findings(facts: HostFacts, platform: Platform, handler: Entry) -> Iter
 def _made_to_last(
     facts: HostFacts, platform: Platform, handler: Entry, problem: Lost
 ) -> Remedy | None:
-    """What brings an entry back at every boot; nothing does where no init reads binfmt.d."""
-    if isinstance(problem, NoInit):
+    """What brings an entry back at every boot; no command where no init reads binfmt.d."""
+    if isinstance(problem, NoInit | NotByHand):
         return None
-    if command := remedy_command(problem):
+    if command := init_of(facts.boot).cure(problem):
         return Remedy(command)
     # What is called otherwise and works is left to its maker unless asked for.
     theirs = handler.name != platform.target.entry_name
@@ -126,14 +123,15 @@ def _reload_command(
     """
     found = facts.emulators.at(at_boot.interpreter)
     does = "F" in at_boot.flags and at_boot.matches(platform.header)
+    command = init_of(facts.boot).load_command(facts, config.path)
     if (
         not config.owned
         and not config.problems
         and does
         and choice.may_register(facts, at_boot.interpreter, found)
-        and facts.boot.systemd_binfmt
+        and command
     ):
-        return Remedy((facts.boot.systemd_binfmt, config.path))
+        return Remedy(command)
     return install_command(facts, platform)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binfmt_setup.boot.inits.interface import found_in, init_named
 from binfmt_setup.model.binfmt_d import (
     BINFMT_D,
     MARKER,
@@ -12,6 +13,7 @@ from binfmt_setup.model.binfmt_d import (
 from binfmt_setup.model.boot_facts import (
     REGISTRY_UNIT,
     SCRIPT_PATH,
+    SYSTEMD_BINFMT,
     UNIT_DIRECTORY,
     UNIT_STEM,
     BootFacts,
@@ -30,9 +32,8 @@ if TYPE_CHECKING:
     from binfmt_setup.system.host import Host
 
 
-_HELPERS = ("/usr/lib/systemd/systemd-binfmt", "/lib/systemd/systemd-binfmt")
 UPDATE_BINFMTS = "/var/lib/binfmts"
-_MASKABLE = ("systemd-binfmt.service", f"{REGISTRY_UNIT}.mount", f"{REGISTRY_UNIT}.automount")
+_MASKABLE = (SYSTEMD_BINFMT, f"{REGISTRY_UNIT}.mount", f"{REGISTRY_UNIT}.automount")
 
 
 class _Reader:
@@ -90,24 +91,11 @@ def boot_facts(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
 
 
 def _init(host: Host) -> BootFacts:
-    """Which init there is, and what it has for binfmt.d."""
-    helper = next((path for path in _HELPERS if host.exists(path)), "")
-    running = host.exists("/run/systemd/system")
-    installed = any(host.exists(f"{d}/systemd/systemd") for d in ("/usr/lib", "/lib"))
-    openrc = host.exists("/run/openrc") or (not installed and host.exists("/sbin/openrc"))
-    levels = ("boot", "default", "sysinit")
-    init: Literal["systemd", "openrc", "other", "none"] = "none"
-    if running or (not host.live and installed):
-        init = "systemd"
-    elif openrc:
-        init = "openrc"
-    elif host.text("/proc/1/comm").strip() in ("init", "runit", "s6-svscan", "launchd"):
-        init = "other"
+    """Which init there is, and what registers at boot under it."""
+    found = found_in(host)
+    init = init_named(found.name)
     return BootFacts(
-        init=init,
-        running=running,
-        systemd_binfmt=helper,
-        openrc_enabled=any(host.exists(f"/etc/runlevels/{level}/binfmt") for level in levels),
+        found.name, found.running, found.installed, init.loader(host), init.enabled(host)
     )
 
 

@@ -24,6 +24,7 @@ UNIT_STEM = "binfmt-setup"
 UNIT_PATH = f"{UNIT_DIRECTORY}/{UNIT_STEM}.service"
 SCRIPT_PATH = "/etc/binfmt-setup/register"
 """What the units run: a shell script, as Python may not be there at boot."""
+SYSTEMD_BINFMT = "systemd-binfmt.service"
 REGISTRY_UNIT = "proc-sys-fs-binfmt_misc"
 """The stem of systemd's own .mount and .automount units for the registry."""
 
@@ -31,7 +32,9 @@ REGISTRY_UNIT = "proc-sys-fs-binfmt_misc"
 class BootFacts(Record):
     """What will happen at the next boot.
 
-    `init` is what runs as PID 1 (or, for an offline tree, what would). `files` are this
+    `init` names what runs as PID 1 (or, for an offline tree, what would), `running` tells whether
+    a file of its own shows that it runs, `installed` names all that could. `loader` is what
+    registers at boot under it, `loader_enabled` whether it is run. `files` are this
     tool's units and their script by path, `occupied` the paths of theirs where something
     of somebody else's lies, as a mask does, `unit_links` the links that enable those units,
     `masked` and `active` are names of units. `mounted` are mount points of the moment.
@@ -41,10 +44,11 @@ class BootFacts(Record):
     `culprits` tells, by path, what of it others than root can change; the security view alone asks.
     """
 
-    init: Literal["systemd", "openrc", "other", "none"]
+    init: str = "none"
     running: bool = False
-    systemd_binfmt: str = ""
-    openrc_enabled: bool = False
+    installed: frozenset[str] = frozenset()
+    loader: str = ""
+    loader_enabled: bool = False
     files: Mapping[str, str] = NOTHING
     occupied: Mapping[str, Literal["masked", "theirs"]] = NOTHING
     unit_links: tuple[str, ...] = ()

@@ -120,7 +120,7 @@ class HostFacts(Record):
     kernel: KernelFacts = KernelFacts()
     process: ProcessFacts = ProcessFacts()
     registry: RegistryFacts = RegistryFacts()
-    boot: BootFacts = BootFacts("none")
+    boot: BootFacts = BootFacts()
     emulators: EmulatorFacts = EmulatorFacts()
     distribution: Distribution = Distribution()
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Literal
 
-    from binfmt_setup.boot.survival import Lost
+    from binfmt_setup.boot.lost import Lost
     from binfmt_setup.diagnosis.judge import Source
     from binfmt_setup.diagnosis.verdict import PlatformState
     from binfmt_setup.model.facts import HostFacts

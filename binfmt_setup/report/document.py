@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binfmt_setup.boot.inits.interface import init_of
 from binfmt_setup.boot.survival import persistence_problem
 from binfmt_setup.changes.steps import (
     ChangeEntry,
@@ -115,7 +116,7 @@ def host_row(facts: HostFacts, isolation: Sequence[str] = ()) -> Json:
         "machine": facts.kernel.machine,
         "native_target": native.name if native else None,
         "distribution": facts.distribution.name,
-        "init": facts.boot.init,
+        "init": init_of(facts.boot).in_json,
         "container": facts.process.container,
         "user_namespace": "initial" if facts.process.initial_namespace else "private",
         "unit_installed": facts.boot.unit_text is not None,

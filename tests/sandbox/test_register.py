@@ -136,10 +136,19 @@ def test_a_missing_file_is_named_in_the_words_of_check(
 def test_no_registry_is_named_in_the_words_of_check(
     sandbox: Sandbox, shell: list[str], config: Path
 ) -> None:
-    sandbox.sh(f"mount -t tmpfs none {REGISTRY}")
+    sandbox.sh(f"mount -t tmpfs none {REGISTRY} && mkdir -p /run/systemd/system")
     done = sandbox.run(*shell, str(SCRIPT), str(config))
     words = f"{boot.NOT_MOUNTED}: {boot.UNMASK_REGISTRY}\n"
     assert (done.returncode, done.stderr) == (1, words)
+
+
+def test_without_systemd_the_script_mounts_the_registry(
+    sandbox: Sandbox, shell: list[str], config: Path
+) -> None:
+    sandbox.sh(f"mount -t tmpfs none {REGISTRY}")
+    done = sandbox.run(*shell, str(SCRIPT), str(config))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(sandbox.entries()) == [NAME]
 
 
 def test_a_registry_switched_off_is_named(

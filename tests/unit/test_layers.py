@@ -13,7 +13,7 @@ from tests.own_sources import PACKAGE, parsed
 
 LAYERS = (
     "cli", "commands", "report", "userns", "explain", "engines", "sources", "changes",
-    "diagnosis", "boot", "inspect", "emulators", "workout", "system", "model",
+    "diagnosis", "inspect", "boot", "emulators", "workout", "system", "model",
 )  # fmt: skip
 """Each may import from those behind it."""
 MODULES = sorted(

@@ -19,7 +19,7 @@ from tests.recipes import RECIPES, TOP, Recipe, Tree
 if TYPE_CHECKING:
     from pathlib import Path
 
-PARTS = ("binfmt_setup", "docs", "scripts", "tests")
+PARTS = ("binfmt_setup", "docs", "scripts", "systemd", "tests")
 # Without conftest.py: what it makes is for tests that look at a host.
 OPTIONS = ("-qx", "--noconftest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 # Of the tests those about the new thing, and those that look whether all are complete.

@@ -37,7 +37,7 @@ def rule(path: str, target: str = "aarch64") -> Registration:
 
 def host(fstab: str = "", *, running: bool = True) -> HostFacts:
     state = BootFacts(
-        "systemd", running=running, systemd_binfmt="/usr/lib/systemd/systemd-binfmt",
+        "systemd", running=running, loader="/usr/lib/systemd/systemd-binfmt",
         fstab=parse_fstab(fstab), mounted=("/", "/proc"),
     )  # fmt: skip
     found = {path: Interpreter(path, path) for path in (USUAL, ODD, HOME)}

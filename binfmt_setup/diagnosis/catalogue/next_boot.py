@@ -6,7 +6,8 @@ from binfmt_setup.diagnosis.finding import Risk
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
-    from binfmt_setup.boot.survival import Late, Lost, NotMounted, NotRegistered
+    from binfmt_setup.boot.lost import Lost
+    from binfmt_setup.boot.survival import Late, NotMounted, NotRegistered
     from binfmt_setup.diagnosis.finding import Severity
     from binfmt_setup.model.registration import Registration
 

@@ -2,38 +2,55 @@
 
 from __future__ import annotations
 
-from binfmt_setup.boot import survival
-from binfmt_setup.boot.survival import Late, Lost, NotMounted, NotRegistered
+from binfmt_setup.boot import lost as why
+from binfmt_setup.boot.inits import systemd
+from binfmt_setup.boot.survival import NotMounted
 from binfmt_setup.diagnosis.finding import printed
 from binfmt_setup.model.boot_facts import REGISTRY_UNIT, UNIT_STEM
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 
+TYPE_CHECKING = False  # typing is costly to import
+if TYPE_CHECKING:
+    from binfmt_setup.boot.lost import Lost
+    from binfmt_setup.boot.survival import Late, NotRegistered
+
 NOT_MOUNTED = "binfmt_misc is not mounted"
-UNMASK_REGISTRY = f"run: {printed(survival.UNMASK_REGISTRY)}"
+UNMASK_REGISTRY = f"run: {printed(systemd.UNMASK_REGISTRY)}"
 MISSING = "{} is missing"
 BRING_BACK = "bring it back (install QEMU, or mount its file system)"
 SWITCHED_OFF = "binfmt_misc is switched off for all entries"
 SWITCH_ON = f"run: echo 1 > {BINFMT_MISC}/status"
 
 _LOST: dict[type[Lost], str] = {
-    survival.NoConfig: "no binfmt.d file registers it",
-    survival.RegistryMasked: f"{NOT_MOUNTED} at boot: {REGISTRY_UNIT}.mount is masked",
-    survival.NoSystemdBinfmt: "this systemd comes without systemd-binfmt",
-    survival.SystemdBinfmtMasked: "systemd-binfmt.service is masked",
-    survival.OpenrcDisabled: "OpenRC's binfmt service is in no runlevel",
+    why.NoConfig: "no binfmt.d file registers it",
+    why.RegistryMasked: f"{NOT_MOUNTED} at boot: {REGISTRY_UNIT}.mount is masked",
+    why.NoSystemdBinfmt: "this systemd comes without systemd-binfmt",
+    why.SystemdBinfmtMasked: "systemd-binfmt.service is masked",
+    why.OpenrcDisabled: "OpenRC's binfmt service is in no runlevel",
 }
 
 
 def lost(problem: Lost) -> str:
     """Why an entry will not be there after a reboot."""
-    if isinstance(problem, survival.Volatile):
+    if isinstance(problem, why.Volatile):
         return f"{problem.path} is gone after a reboot"
-    if isinstance(problem, survival.UnitNotEnabled):
+    if isinstance(problem, why.UnitNotEnabled):
         return f"only {UNIT_STEM}.service reads {problem.path}, and it is not enabled"
-    if isinstance(problem, survival.NoInit):
+    if isinstance(problem, why.NoInit):
         where = f"in this {problem.container} container " if problem.container else ""
         return f"{where}no init that reads binfmt.d runs here"
+    if isinstance(problem, why.NotByHand):
+        return f"{problem.init} does not read binfmt.d, and {problem.startup} does not do it"
+    if isinstance(problem, why.StartupNotRun):
+        return f"{problem.startup} is not executable, so it is not run at boot"
     return _LOST[type(problem)]
+
+
+def by_hand(problem: Lost) -> str:
+    """What the administrator does where this tool cannot; empty where a command does it."""
+    if not isinstance(problem, why.NotByHand):
+        return ""
+    return f"put into {problem.startup}, before any exit: {problem.line}"
 
 
 def trouble(found: NotMounted | NotRegistered) -> str:

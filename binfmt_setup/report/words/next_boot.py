@@ -25,14 +25,15 @@ _AT_BOOT = "the files and units that the next boot reads"
 
 @tells(known.NotPersistent)
 def _(fact: known.NotPersistent) -> Words:
-    return Words(f"will not survive a reboot: {boot.lost(fact.problem)}")
+    advice = boot.by_hand(fact.problem)
+    return Words(f"will not survive a reboot: {boot.lost(fact.problem)}", advice)
 
 
 @tells(known.NothingPersists)
 def _(fact: known.NothingPersists) -> Words:
     return Words(
         f"nothing of this will survive a reboot: {boot.lost(fact.problem)}",
-        "if that is fine (a container, a CI job): use --no-persist",
+        boot.by_hand(fact.problem) or "if that is fine (a container, a CI job): use --no-persist",
     )
 
 

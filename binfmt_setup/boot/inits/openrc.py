@@ -1,0 +1,47 @@
+"""OpenRC: its service `binfmt` reads binfmt.d, where it is in a runlevel.
+
+Source: sh/binfmt.sh and init.d/binfmt of OpenRC 0.45 and newer. It replaces entries of the same
+name, flushes none, skips files named systemd*.conf, and does not look in /usr/local/lib.
+"""
+
+from __future__ import annotations
+
+from binfmt_setup.boot.inits.interface import InitSystem
+from binfmt_setup.boot.lost import OpenrcDisabled
+
+TYPE_CHECKING = False  # typing is costly to import
+if TYPE_CHECKING:
+    from typing import ClassVar
+
+    from binfmt_setup.boot.lost import Lost
+    from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.system.host import Host
+
+_LEVELS = ("boot", "default", "sysinit")
+
+
+class Openrc(InitSystem):
+    """OpenRC; Alpine's, Gentoo's and Artix's, and Debian's beside sysvinit."""
+
+    name, words, in_json = "openrc", "OpenRC", "openrc"
+    folders: ClassVar[tuple[str, ...]] = ("/etc/binfmt.d", "/run/binfmt.d", "/usr/lib/binfmt.d")
+    writes = "nothing"
+
+    def loader(self, host: Host) -> str:
+        """The service's script."""
+        return "/etc/init.d/binfmt" if host.exists("/etc/init.d/binfmt") else ""
+
+    def enabled(self, host: Host) -> bool:
+        """Whether the service is in a runlevel that every boot enters."""
+        return any(host.exists(f"/etc/runlevels/{level}/binfmt") for level in _LEVELS)
+
+    def obstacle(self, facts: HostFacts) -> Lost | None:
+        """The service is in no runlevel."""
+        return None if facts.boot.loader_enabled else OpenrcDisabled()
+
+    def cure(self, lost: Lost) -> tuple[str, ...]:
+        """The service can be put into one."""
+        return ("rc-update", "add", "binfmt", "boot") if isinstance(lost, OpenrcDisabled) else ()
+
+
+INIT = Openrc()

@@ -1,0 +1,72 @@
+"""systemd: systemd-binfmt reads binfmt.d, and units of ours register whatever becomes of that."""
+
+from __future__ import annotations
+
+from binfmt_setup.boot import units
+from binfmt_setup.boot.inits.interface import InitSystem
+from binfmt_setup.boot.lost import NoSystemdBinfmt, RegistryMasked, SystemdBinfmtMasked
+from binfmt_setup.model.binfmt_d import BINFMT_D
+from binfmt_setup.model.boot_facts import REGISTRY_UNIT, SYSTEMD_BINFMT
+
+TYPE_CHECKING = False  # typing is costly to import
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from binfmt_setup.boot.lost import Lost
+    from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.registration import Registration
+    from binfmt_setup.system.host import Host
+
+_HELPERS = ("/usr/lib/systemd/systemd-binfmt", "/lib/systemd/systemd-binfmt")
+UNMASK_REGISTRY = ("systemctl", "unmask", "--now", f"{REGISTRY_UNIT}.mount")
+
+
+class Systemd(InitSystem):
+    """systemd; it may be built without systemd-binfmt."""
+
+    name, words, in_json = "systemd", "systemd", "systemd"
+    folders = BINFMT_D
+    writes = "units"
+
+    def loader(self, host: Host) -> str:
+        """The program that systemd-binfmt.service runs."""
+        return next((path for path in _HELPERS if host.exists(path)), "")
+
+    def enabled(self, host: Host) -> bool:
+        """It is linked into sysinit.target; masks and conditions are told one by one."""
+        del host
+        return True
+
+    def obstacle(self, facts: HostFacts) -> Lost | None:
+        """A mask, or a systemd that was built without it."""
+        masked = facts.boot.masked
+        if f"{REGISTRY_UNIT}.mount" in masked:
+            return RegistryMasked()
+        if not facts.boot.loader:
+            return NoSystemdBinfmt()
+        return SystemdBinfmtMasked() if SYSTEMD_BINFMT in masked else None
+
+    def keeps(self, facts: HostFacts, registrations: Sequence[Registration]) -> bool:
+        """Whether a unit of ours names their files and is enabled, and the registry is mounted."""
+        state = facts.boot
+        groups = units.unit_groups(facts, registrations)
+        started = {link.rpartition("/")[2] for link in state.unit_links}
+        return (
+            bool(groups)
+            and f"{REGISTRY_UNIT}.mount" not in state.masked
+            and all(
+                group.unit_paths[0] in state.files and f"{group.name}.service" in started
+                for group in groups
+            )
+        )
+
+    def cure(self, lost: Lost) -> tuple[str, ...]:
+        """The mount is unmasked; of everything else an install takes care."""
+        return UNMASK_REGISTRY if isinstance(lost, RegistryMasked) else ()
+
+    def load_command(self, facts: HostFacts, path: str) -> tuple[str, ...]:
+        """It leaves all entries alone but those of this file."""
+        return (facts.boot.loader, path) if facts.boot.loader else ()
+
+
+INIT = Systemd()

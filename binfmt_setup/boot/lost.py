@@ -1,0 +1,61 @@
+"""Why an entry will not be there after a reboot, in types. Their words are the report's."""
+
+from __future__ import annotations
+
+from binfmt_setup.model.records import Record
+
+
+class Lost(Record):
+    """Why an entry will not be there after a reboot."""
+
+
+class NoConfig(Lost):
+    """No binfmt.d file names it."""
+
+
+class Volatile(Lost):
+    """Its file lies in /run."""
+
+    path: str
+
+
+class UnitNotEnabled(Lost):
+    """Only a unit of ours reads its file, and that is not enabled."""
+
+    path: str
+
+
+class NoInit(Lost):
+    """No init that reads binfmt.d runs here; `container` is what this is instead of a host."""
+
+    container: str = ""
+
+
+class NotByHand(Lost):
+    """This init reads no binfmt.d, and `line` does not stand in `startup`, which it runs."""
+
+    init: str
+    startup: str
+    line: str
+
+
+class StartupNotRun(Lost):
+    """The file that would register at boot is not executable, so its init does not run it."""
+
+    startup: str
+
+
+class RegistryMasked(Lost):
+    """The unit that mounts the registry is masked."""
+
+
+class NoSystemdBinfmt(Lost):
+    """This systemd was built without it."""
+
+
+class SystemdBinfmtMasked(Lost):
+    """The service that reads binfmt.d is masked."""
+
+
+class OpenrcDisabled(Lost):
+    """OpenRC's service is in no runlevel."""
