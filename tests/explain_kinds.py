@@ -26,7 +26,7 @@ SEED = 20261126
 _PT_INTERP = 3
 GOOD = (
     "aarch64", "aarch64_be", "armeb", "hexagon", "mips64", "mips64el", "mipsel", "mipsn32",
-    "mipsn32el", "or1k", "riscv64", "s390x", "sh4eb", "sparc",
+    "mipsn32el", "riscv64", "s390x", "sh4eb", "sparc",
 )  # fmt: skip
 """Targets whose entry is right; the others' are each wrong in a way of their own."""
 
@@ -75,6 +75,7 @@ class Maker:
             yield self._entry(name, self.qemu(name), "OF")
         yield self._entry("sh4", self.qemu("sh4"), "")
         yield self._entry("ppc", "/nowhere/qemu", "")
+        yield self._entry("or1k", self.put("crash-too", _with(_probe("x86_64"), 24, "<Q", 8)), "")
         yield self._entry("mips", self.qemu("mipsn32"), "OF")
         yield self._entry("arm", self.put("crash", _with(_probe("x86_64"), 24, "<Q", 8)), "F")
         wrapper = f'#!/bin/sh\nexec {self.qemu("ppc64le")} "$@"\n'.encode()
@@ -196,6 +197,7 @@ class Maker:
     def _odd_entries(self) -> None:
         kinds = {
             "sh4": "an entry without F", "ppc": "an entry without F, its interpreter missing",
+            "or1k": "an entry without F whose emulator crashes",
             "mips": "an entry with another target's emulator",
             "arm": "an entry whose emulator crashes", "ppc64le": "an entry for a wrapper script",
             "sparc64": "an entry with O for a wrapper script",

@@ -13,6 +13,7 @@ from binfmt_setup.inspect.snapshot import snapshot
 from binfmt_setup.model.errors import BinfmtSetupError, PrivilegesMissing, UsageProblem
 from binfmt_setup.report.result import ExplainResult
 from binfmt_setup.system.host import Host
+from binfmt_setup.system.probes import prove_candidates
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def seen_by(host: Host, facts: HostFacts, tree: Host, file: str) -> Explanation:
 
     seen = explain(
         facts, path, look=look, look_on_host=lambda wanted: look_at(host, wanted),
-        prove=partial(_prove, host), find=partial(in_path, tree), tree=str(tree.root),
+        prove=partial(_prove, host), start=_started, find=partial(in_path, tree),
+        tree=str(tree.root),
     )  # fmt: skip
     if seen.failure is not None and seen.failure.code == "unreadable":
         raise PrivilegesMissing(seen.failure.message, hint="run it with sudo")
@@ -70,6 +72,15 @@ def _placed(tree: Host, file: str) -> str:
     inside = [path[len(root) - 1 :] for path in (typed, real) if path.startswith(root)]
     there = (path for path in [*inside, typed] if look_at(tree, path).kind != "missing")
     return next(there, file)
+
+
+def _started(platform: Platform, emulator: str) -> ProbeResult | None:
+    """What an emulator does that is started directly on the probe of a platform."""
+    try:
+        found = prove_candidates({platform.probe: emulator}).get(platform.probe)
+    except BinfmtSetupError:
+        return None
+    return None if found is None or found.not_run else found
 
 
 def _prove(host: Host, platform: Platform) -> ProbeResult | None:

@@ -185,6 +185,8 @@ def _hints(facts: HostFacts, seen: Explanation) -> list[str]:
     failure = seen.failure
     hints = [] if failure is None else _remedies(facts, seen, failure)
     emulate, handler = _install(facts, seen), seen.handler
+    if handler is not None and facts.kernel.caught_by(handler.registration):
+        return [_run(facts, f"echo -1 > {BINFMT_MISC}/{handler.name}"), *hints]
     if failure is not None or not emulate or handler is None:
         return hints
     if seen.container not in ("", "runs"):

@@ -39,6 +39,7 @@ _MAX_STARTS = 5  # programs that start each other, as env(1) does
 
 Look = Callable[[str], "Specimen"]
 Prove = Callable[["Platform"], "ProbeResult | None"]
+Start = Callable[["Platform", str], "ProbeResult | None"]
 Find = Callable[[str], str]
 
 
@@ -50,6 +51,7 @@ class _Walk:
     look: Look
     look_on_host: Look
     prove: Prove
+    start: Start
     find: Find
     tree: str
     steps: list[Step] = field(default_factory=list)
@@ -208,7 +210,9 @@ class _Walk:
         step = next(emulated, None)
         if step is None or step.handler is None:
             return None
-        return self._emulator_problem(step) or self._guest_file_problem(step.found, step.handler)
+        return self._emulator_problem(step, step.handler) or self._guest_file_problem(
+            step.found, step.handler
+        )
 
     def _guest_file_problem(self, found: Specimen, handler: Entry) -> Failure | None:
         loading, qemu = found.loading, "qemu" in handler.interpreter
@@ -234,20 +238,25 @@ class _Walk:
             return None
         return Failure("loader-missing", f"its loader {loader} is not there{self._where}")
 
-    def _emulator_problem(self, step: Step) -> Failure | None:
-        """A probe of the same target that the same entry takes has the last word on it."""
+    def _emulator_problem(self, step: Step, handler: Entry) -> Failure | None:
+        """A probe of the same target that the same entry takes has the last word on it.
+
+        Without F no empty root has the interpreter: there it is started directly on the probe.
+        """
         target = step.found.elf.target if step.found.elf else None
         platform = advice.variant(step.found, target) if target else None
-        if platform is None or self.facts.registry.handler(platform.header) is not step.handler:
+        if platform is None or self.facts.registry.handler(platform.header) is not handler:
             return None
         result = self.probed = self.prove(platform)
-        if result is None or result.ok or not step.handler:
+        if result is not None and result.errno and "F" not in handler.flags:
+            result = self.start(platform, handler.interpreter)
+        if result is None or result.ok:
             return None
-        if result.errno and not ("F" in step.handler.flags and self._alone(step.handler)):
+        if result.errno and not self._alone(handler):
             return None  # no more is said than that an empty root has not what it needs
-        words = f"{step.handler.interpreter} does not run the probe of {platform}: {result.why()}"
+        words = f"{handler.interpreter} does not run the probe of {platform}: {result.why()}"
         if result.arguments_shifted:
-            words = f"kernel and {step.handler.interpreter} disagree about the P flag"
+            words = f"kernel and {handler.interpreter} disagree about the P flag"
         return Failure("emulator-fails", words, advice.errno_name(result.errno))
 
     def _alone(self, handler: Entry) -> bool:
@@ -309,22 +318,32 @@ def explain(  # noqa: PLR0913 - two trees, a judge and PATH are what it takes
     look: Look,
     look_on_host: Look,
     prove: Prove,
+    start: Start = lambda _, __: None,
     find: Find = lambda _: "",
     tree: str = "/",
 ) -> Explanation:
     """What becomes of the program at `path` when `tree` is the root directory.
 
     `look` reads a file of the tree, `look_on_host` one of the host, where interpreters
-    with the F flag come from; `prove` runs a platform's probe, or gives None; `find` looks a name
+    with the F flag come from; `prove` runs a platform's probe, or gives None, and
+    `start` an emulator on it directly; `find` looks a name
     up in PATH, in the tree.
     """
-    walk = _Walk(facts, look, look_on_host, prove, find, tree)
+    walk = _Walk(facts, look, look_on_host, prove, start, find, tree)
     failure = walk.follow(path)
-    notes = (*walk.notes, *rights_words(walk.steps))
+    notes = (*walk.notes, *_caught(facts, walk.steps), *rights_words(walk.steps))
     seen = Explanation(
         path, tree, tuple(walk.steps), failure, notes, walk.loader, walk.loader_there
     )
     return advice.advised(facts, seen, walk.probed)
+
+
+def _caught(facts: HostFacts, steps: list[Step]) -> Iterator[str]:
+    """Entries on the way that take what this kernel runs itself."""
+    for step in steps:
+        for name in facts.kernel.caught_by(step.handler.registration) if step.handler else ():
+            entry = step.handler_name
+            yield f"this kernel runs {name} programs by itself: entry {entry} is in the way"
 
 
 def _blind(facts: HostFacts) -> bool:

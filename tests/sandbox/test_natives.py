@@ -12,7 +12,7 @@ import pytest
 from binfmt_setup.model.registration import Registration
 from binfmt_setup.model.targets import target_named
 from binfmt_setup.system.probes import prove_past_entries, run_probes
-from tests.own_namespace import python_in_namespace
+from tests.own_namespace import PROBES, python_in_namespace
 
 if TYPE_CHECKING:
     from tests.sandbox.conftest import Sandbox
@@ -48,6 +48,9 @@ def test_an_entry_for_what_the_kernel_runs_is_an_error_and_install_removes_it(
     assert told(registry.json("check", "386", status=1)) == [
         ("native-caught", removal("qemu-i386"))
     ]
+    told_of = registry.tool("explain", str(PROBES / "i386")).stdout
+    assert "entry qemu-i386 is in the way" in " ".join(told_of.split())
+    assert "echo -1 > /proc/sys/fs/binfmt_misc/qemu-i386" in told_of
     assert kinds(registry.json("install", "386", *HERE)) == ["remove-entry"]
     assert registry.entries() == {}
     assert registry.json("install", "386", *HERE)["changed"] is False
