@@ -192,7 +192,8 @@ def _hints(facts: HostFacts, seen: Explanation) -> list[str]:
     if seen.container not in ("", "runs"):
         hints.append(f"{emulate}   (registers it with the F flag)")
     elif isinstance(facts.emulators.at(handler.interpreter), Absent):
-        hints.append(f"{emulate}   (to keep it over a reboot)")
+        lasts = facts.process.own_files or not facts.registry.own
+        hints.append(f"{emulate}   (to keep it over a reboot)" if lasts else emulate)
     return hints
 
 

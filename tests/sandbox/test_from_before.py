@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from binfmt_setup.model.binfmt_d import BY_UNIT
+from binfmt_setup.model.records import replace
 from tests.own_namespace import TOP
 
 if TYPE_CHECKING:
@@ -58,14 +59,19 @@ def test_check_finds_it_as_good_as_ever(provisioned: Sandbox) -> None:
     assert {row["owner"] for row in entries} == {"binfmt-setup"}
 
 
-def test_install_renews_files_and_entries_once(provisioned: Sandbox) -> None:
+def test_install_renews_files_and_masks_once(provisioned: Sandbox) -> None:
     entries = provisioned.entries()
     done = provisioned.json("install", *ASKED)
     kinds = {row["kind"] for row in cast("list[dict[str, object]]", done["actions"])}
-    assert kinds == {"write-file", "replace"}, "masks look at no padding any more"
+    assert kinds == {"write-file", "replace"}
     assert BY_UNIT not in provisioned.sh("cat /etc/binfmt.d/qemu-aarch64.conf").stdout
     assert provisioned.json("install", *ASKED)["changed"] is False
-    assert provisioned.entries().keys() == entries.keys()
+    renewed = provisioned.entries()
+    assert renewed.keys() == entries.keys()
+    for name, entry in renewed.items():  # the new masks leave padding free, and all else stays
+        mask = entry.registration.mask
+        assert entry.registration == replace(entries[name].registration, mask=mask)
+        assert mask[8:16] == bytes(8)
 
 
 @pytest.mark.parametrize("renewed", [False, True])
