@@ -24,6 +24,10 @@ def ground(
 ) -> Ground:  # fmt: skip
     """Do it; under --check foresee what it brings."""
     if request.check:
+        if request.qemu is not None:
+            from binfmt_setup.sources.qemu_source import require_own_store
+
+            require_own_store(facts, request.qemu)
         return foreseen(host, facts, request, steps)
     outcomes = preparation.make(host, steps, private=request.private, hold=request.hold)
     directory = ""

@@ -121,6 +121,17 @@ def _name(source: Source) -> str:
     return source.text if source.kind == "image" else str(Path(source.text).absolute())
 
 
+def require_own_store(facts: HostFacts, source: Source) -> None:
+    """Refuse to unpack among the host's files from a user namespace; raises EnvironmentUnfit."""
+    unpacks = source.kind != "directory"
+    if unpacks and source.store == STORE and not facts.process.own_files:
+        raise EnvironmentUnfit(
+            f"{STORE} belongs to the host, not to this user namespace: nothing is unpacked there",
+            hint="name a place for it: --qemu-store DIR",
+            code="private-namespace",
+        )
+
+
 def bring(host: Host, facts: HostFacts, source: Source, *, write: bool) -> Brought:
     """The directory with a source's emulators, unpacked if need be.
 
@@ -130,12 +141,8 @@ def bring(host: Host, facts: HostFacts, source: Source, *, write: bool) -> Broug
     """
     if source.kind == "directory":
         return Brought(source.text, "")
-    if source.store == STORE and not facts.process.own_files:
-        raise EnvironmentUnfit(
-            f"{STORE} belongs to the host, not to this user namespace: nothing is unpacked there",
-            hint="name a place for it: --qemu-store DIR",
-            code="private-namespace",
-        )
+    if write:
+        require_own_store(facts, source)
     native = facts.kernel.native
     if native is None:
         raise NoEmulator(

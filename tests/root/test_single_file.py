@@ -69,11 +69,12 @@ def test_one_file_and_one_archive_do_everything_without_a_network(file: Path, ho
     archive = home / "qemu.tar"
     with tarfile.open(archive, "w") as tar:
         tar.add(QEMU, "usr/bin/qemu-aarch64-static")
+    store = "--qemu-store /usr/local/qemu"
     before = unpacked()
     done = offline(file, empty, f"""
         mount -t tmpfs -o mode=755 none /usr/local
-        tool install arm64 --private --no-persist --qemu {archive}
-        tool install arm64 --private --no-persist --qemu {archive} | tail -1
+        tool install arm64 --private --no-persist --qemu {archive} {store}
+        tool install arm64 --private --no-persist --qemu {archive} {store} | tail -1
         tool check arm64 | tail -1
         tool status | grep qemu-aarch64
         tool explain {PROBES / "aarch64"} | tail -1
@@ -184,5 +185,5 @@ def test_built_twice_it_is_the_same(file: Path, home: Path) -> None:
 def test_it_is_made_of_few_pieces_which_is_why_it_starts_fast(file: Path) -> None:
     with zipfile.ZipFile(file) as archive:
         names = archive.namelist()
-    assert len(names) < 100
+    assert len([name for name in names if "/data/" not in name]) < 30
     assert not [name for name in names if name.endswith((".so", ".pyc")) or "/rich/" in name]

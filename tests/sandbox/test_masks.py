@@ -101,7 +101,7 @@ def test_a_type_2_appimage_runs_with_our_row_and_not_with_debians(
     by_the_package(system, stock_row("debian-12", ARM64.entry_name, f"{qemu}/qemu-aarch64-static"))
     refused = system.tool("explain", str(image))
     assert refused.returncode == 1
-    assert "binfmt-setup install --take-over linux/arm64" in refused.stdout
+    assert "binfmt-setup install --take-over --private linux/arm64" in refused.stdout
     assert system.run("python3", "-c", EXECUTE, str(image)).returncode == 8  # ENOEXEC
     system.json("install", "--take-over", "linux/arm64", "--private")
     assert system.run("python3", "-c", EXECUTE, str(image)).returncode == 0
