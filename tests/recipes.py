@@ -312,7 +312,7 @@ FORMAT = Recipe(
     ),
 )
 _INITS = "binfmt_setup/boot/inits"
-_HOST = "tests/cases/hosts"
+_HOSTS = "tests/cases/hosts"
 INIT = Recipe(
     "Add an init",
     ("tests/unit/test_init_contract.py",),
@@ -339,7 +339,7 @@ INIT = Recipe(
         Step(
             "`tests/cases/hosts`",
             lambda tree: tree.write(
-                f"{_HOST}/dummy.toml", renamed(tree.read(f"{_HOST}/void.toml"), "runit")
+                f"{_HOSTS}/dummy.toml", renamed(tree.read(f"{_HOSTS}/void.toml"), "runit")
             ),
             "no recorded host",
         ),

@@ -17,8 +17,16 @@ def test_a_process_is_found_by_what_executes_it(
 ) -> None:
     if not there:
         monkeypatch.setitem(sys.modules, "psutil", None)  # importing it fails
-    command = [sys.executable, "-c", "import sys; sys.stdin.read()", "a word", ""]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; print(flush=True); sys.stdin.read()",
+        "a word",
+        "",
+    ]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # until it runs, the kernel shows no words of it
         image = Path(f"/proc/{process.pid}/exe").stat()
         found = dict(executing({(image.st_dev, image.st_ino)}))
         assert process.stdin is not None
