@@ -42,7 +42,7 @@ else:
     import _signal as signal  # what is built in; the rest makes an enum of each answer
 
 _LAST = 2.0  # seconds for processes that were killed to be gone
-_MOMENT = 0.05  # seconds for the kernel to finish the starts it has begun
+_MOMENT = 0.05  # seconds for the kernel to finish a start that it has begun
 _SLICE = 5.0  # milliseconds between two looks, where the kernel cannot wake us for an end
 _MIB = 1 << 20
 _NEEDS_WIDE, _NEEDS_NARROW = 300 * _MIB, 4500 * _MIB
@@ -143,7 +143,6 @@ class _Stage:
         elif self._init < 0:
             self._found_namespace()
         results = [result for name in self._job.names if (result := self._started(name))]
-        self._recognise()
         results += self._served()
         return results + [self._over(probe) for probe in tuple(self._running)]
 
@@ -203,30 +202,32 @@ class _Stage:
             if error.errno in EXHAUSTED - {errno.ENOMEM}:
                 raise
             return ProbeResult(name, errno=error.errno or errno.EIO, fields={})
-        self._running.append(probe)
-        for descriptor in (probe.output, probe.end):
-            if descriptor >= 0:
-                self._poll.register(descriptor, select.POLLIN)
+        known = self._job.known.get(name)
+        if known is None or not self._recognised(probe, known):
+            self._running.append(probe)
+            for descriptor in (probe.output, probe.end):
+                if descriptor >= 0:
+                    self._poll.register(descriptor, select.POLLIN)
         return None
 
-    def _recognise(self) -> None:
-        """End those that a known emulator executes; `recognised` has their names.
+    def _recognised(self, probe: Started, known: tuple[int, int]) -> bool:
+        """Whether this emulator executes a probe, which is ended then, before it has done a thing.
 
         The kernel lets a parent go on before the child has its new image (fs/exec.c,
         exec_mmap): until then the child is a second one of this process. What has not changed
         after a moment runs to its end like everything else.
         """
-        mine = program_at("self/exe", self._proc)
+        mine, exe = program_at("self/exe", self._proc), f"{probe.pid}/exe"
         end = time.monotonic() + _MOMENT
-        for probe in [probe for probe in self._running if probe.probe in self._job.known]:
-            exe = f"{probe.pid}/exe"
-            while (program := program_at(exe, self._proc)) == mine and time.monotonic() < end:
-                os.sched_yield()
-            if program == self._job.known[probe.probe]:
-                os.kill(probe.pid, signal.SIGKILL)
-                os.waitpid(probe.pid, 0)
-                self._forget(probe)
-                self.recognised.append(probe.probe)
+        while (program := program_at(exe, self._proc)) == mine and time.monotonic() < end:
+            os.sched_yield()
+        if program != known:
+            return False
+        os.kill(probe.pid, signal.SIGKILL)
+        os.waitpid(probe.pid, 0)
+        probe.close()
+        self.recognised.append(probe.probe)
+        return True
 
     def _forget(self, probe: Started) -> None:
         self._running.remove(probe)
