@@ -192,7 +192,7 @@ def _private(
     host: Host, candidates: Sequence[Candidate], *, measure: bool = True
 ) -> dict[str, Session] | None:
     """What candidates' programs can do; None without a registry of one's own."""
-    from binfmt_setup.system.probes.stage import say
+    from binfmt_setup.system.pipes import say
     from binfmt_setup.system.trial import in_private_registry
 
     def work(programs: Sequence[str], tell: int) -> NoReturn:

@@ -9,6 +9,14 @@ import time
 from binfmt_setup.system.limits import EXHAUSTED
 
 _CHUNK = 65536  # bytes
+LENGTH_BYTES = 8  # in front of each answer, little-endian
+
+
+def say(writer: int, answer: bytes) -> None:
+    """Write an answer, its length in front."""
+    left = memoryview(len(answer).to_bytes(LENGTH_BYTES, "little") + answer)
+    while left:
+        left = left[os.write(writer, left) :]
 
 
 def readable(descriptor: int, seconds: float) -> bool:

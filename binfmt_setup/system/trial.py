@@ -13,11 +13,11 @@ from contextlib import suppress
 from binfmt_setup.model.errors import BinfmtSetupError
 from binfmt_setup.model.records import Record, replace
 from binfmt_setup.system import syscalls
-from binfmt_setup.system.pipes import readable
+from binfmt_setup.system.pipes import readable, say
 from binfmt_setup.system.probes import TIME_LIMIT, available, prove_candidates, prove_past_entries
 from binfmt_setup.system.probes.job import Job
 from binfmt_setup.system.probes.running import GRACE, end, forked, heard, understood
-from binfmt_setup.system.probes.stage import perform, say
+from binfmt_setup.system.probes.stage import perform
 from binfmt_setup.system.registry import Registry, outside
 
 TYPE_CHECKING = False  # typing is costly to import

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 
 from binfmt_setup.model.errors import EnvironmentUnfit
-from binfmt_setup.system.pipes import readable
+from binfmt_setup.system.pipes import LENGTH_BYTES, readable
 from binfmt_setup.workout import programs as laid
 from binfmt_setup.workout.results import ANSWERS, Done, Session
 
@@ -95,7 +95,7 @@ def _answers(job: Job) -> Iterator[list[str] | tuple[str, ...] | int]:
     os.close(writer)
     try:
         while True:
-            size = int.from_bytes(_heard(reader, 4), "little")
+            size = int.from_bytes(_heard(reader, LENGTH_BYTES), "little")
             said = marshal.loads(_heard(reader, size))  # noqa: S302 - a fork of this process
             if said is None:
                 return

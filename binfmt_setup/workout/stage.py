@@ -16,7 +16,9 @@ import time
 from contextlib import suppress
 
 from binfmt_setup.system import syscalls
+from binfmt_setup.system.pipes import say
 from binfmt_setup.system.probes import isolation
+from binfmt_setup.system.probes.started import SIGNALS
 from binfmt_setup.workout import sandbox
 from binfmt_setup.workout.exercises import PIE, REPEATS, SPEEDS, exercises_of
 
@@ -32,7 +34,6 @@ _TRIES = 3
 _AT_ONCE = 4
 _SLICE = 20.0  # milliseconds
 _OUTPUT_LIMIT = 4096
-_SIGNALS = tuple(sorted({*range(1, 65)} - {signal.SIGKILL, signal.SIGSTOP, 32, 33, 34}))
 
 
 class Job:
@@ -95,11 +96,8 @@ def _inside(job: Job, writer: int, proc: int, words: list[str], *, as_root: bool
 
 
 def _tell(writer: int, answer: list[str] | tuple[str, ...] | int | None) -> None:
-    """Write one answer, its length in front."""
-    data = marshal.dumps(answer)
-    left = memoryview(len(data).to_bytes(4, "little") + data)
-    while left:
-        left = left[os.write(writer, left) :]
+    """Write one of several answers."""
+    say(writer, marshal.dumps(answer))
 
 
 class _Running:
@@ -182,7 +180,7 @@ class _Runner:
         try:
             pid = os.posix_spawn(
                 path, [path, task.exercise, scratch], {}, file_actions=actions, setpgroup=0,
-                setsigdef=_SIGNALS,
+                setsigdef=SIGNALS,
             )  # fmt: skip
         except OSError as error:
             os.close(output)

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.model.records import NOTHING, replace
-from binfmt_setup.system.pipes import readable
+from binfmt_setup.system.pipes import LENGTH_BYTES, readable
 from binfmt_setup.system.probes.job import PROBES, TIME_LIMIT, Job
 from binfmt_setup.system.probes.result import ProbeResult, version_of
 
@@ -183,8 +183,9 @@ def heard(reader: int, seconds: float) -> bytes:
     while readable(reader, end - time.monotonic()):
         chunk = os.read(reader, _CHUNK)
         said += chunk
-        if not chunk or (len(said) >= 8 and len(said) - 8 >= int.from_bytes(said[:8], "little")):
-            return said[8:]
+        size = int.from_bytes(said[:LENGTH_BYTES], "little")
+        if not chunk or len(said) >= LENGTH_BYTES + size:
+            return said[LENGTH_BYTES:]
     raise EnvironmentUnfit(
         f"the process that runs probes did not answer within {seconds:g} s",
         hint="is a file system that holds emulators stuck?", code="probe-timeout",

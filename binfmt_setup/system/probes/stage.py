@@ -18,6 +18,7 @@ from binfmt_setup.model.records import replace
 from binfmt_setup.system import syscalls
 from binfmt_setup.system.descendants import end_children
 from binfmt_setup.system.limits import EXHAUSTED
+from binfmt_setup.system.pipes import say
 from binfmt_setup.system.probes import isolation
 from binfmt_setup.system.probes.result import ProbeResult, parse_output
 from binfmt_setup.system.probes.started import (
@@ -86,13 +87,6 @@ def perform(job: Job, writer: int) -> NoReturn:
             if stage is not None:
                 stage.end_everything()
         os._exit(0)
-
-
-def say(writer: int, answer: bytes) -> None:
-    """Write an answer, its length in front."""
-    left = memoryview(len(answer).to_bytes(8, "little") + answer)
-    while left:
-        left = left[os.write(writer, left) :]
 
 
 def _forget_signals() -> None:

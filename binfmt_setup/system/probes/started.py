@@ -21,7 +21,7 @@ else:
 
 OUTPUT_LIMIT = 4096  # bytes kept of what a probe or its interpreter prints
 # What is ignored would stay so in programs. Two can never be, three are the C library's own.
-_SIGNALS = tuple(sorted({*range(1, 65)} - {signal.SIGKILL, signal.SIGSTOP, 32, 33, 34}))
+SIGNALS = tuple(sorted({*range(1, 65)} - {signal.SIGKILL, signal.SIGSTOP, 32, 33, 34}))
 
 
 class Started:
@@ -90,7 +90,7 @@ def _started(name: str, environment: Mapping[str, str], read_in: int, write_out:
         (os.POSIX_SPAWN_DUP2, write_out, 2),
     ]
     return os.posix_spawn(
-        f"/{name}", [ARGV0, "one"], environment, file_actions=actions, setsigdef=_SIGNALS
+        f"/{name}", [ARGV0, "one"], environment, file_actions=actions, setsigdef=SIGNALS
     )
 
 
@@ -101,7 +101,7 @@ def _started_open(program: int, command: list[str], read_in: int, write_out: int
     if child == 0:
         number = errno.EIO
         try:
-            for ignored in _SIGNALS:
+            for ignored in SIGNALS:
                 signal.signal(ignored, signal.SIG_DFL)
             for here, there in ((read_in, 0), (write_out, 1), (write_out, 2)):
                 os.dup2(here, there)
