@@ -57,5 +57,12 @@ class SystemdBinfmtMasked(Lost):
     """The service that reads binfmt.d is masked."""
 
 
+class SystemdBinfmtSkipped(Lost):
+    """A condition, added by a drop-in, keeps the service away that reads binfmt.d."""
+
+    path: str
+    condition: str
+
+
 class OpenrcDisabled(Lost):
     """OpenRC's service is in no runlevel."""

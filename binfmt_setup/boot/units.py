@@ -180,6 +180,11 @@ def script_text() -> str:
     return template("register")
 
 
+def drop_in_text() -> str:
+    """What is added to systemd-binfmt.service."""
+    return template("systemd-binfmt.conf")
+
+
 def render_units(group: UnitGroup) -> dict[str, str]:
     """The units' texts by their paths."""
     import jinja2

@@ -13,7 +13,13 @@ from binfmt_setup.changes.steps import (
     Reload,
 )
 from binfmt_setup.model.binfmt_d import OWN_DIRECTORY, parse_config
-from binfmt_setup.model.boot_facts import SCRIPT_PATH, UNIT_DIRECTORY, UNIT_STEM
+from binfmt_setup.model.boot_facts import (
+    DROP_IN_PATH,
+    SCRIPT_PATH,
+    SYSTEMD_BINFMT,
+    UNIT_DIRECTORY,
+    UNIT_STEM,
+)
 from binfmt_setup.model.errors import EnvironmentUnfit
 
 TYPE_CHECKING = False  # typing is costly to import
@@ -118,6 +124,8 @@ def start_steps(
         return ()
     rewritten = _names({s.path for s in steps if isinstance(s, ChangeFile)})
     starts = []
+    if own and SYSTEMD_BINFMT in state.failed and _every_entry_has_a_file(facts):
+        starts.append(ControlUnit("restart-unit", SYSTEMD_BINFMT))
     for group in units.unit_groups(facts, own):
         service, path, _ = _names(group.unit_paths)
         if f"{UNIT_DIRECTORY}/{service}" in state.occupied:
@@ -129,12 +137,21 @@ def start_steps(
     return tuple(starts)
 
 
+def _every_entry_has_a_file(facts: HostFacts) -> bool:
+    """Whether nobody loses an entry when systemd-binfmt starts, which drops all of them."""
+    known = facts.registry.listing is None and not facts.registry.unread
+    return known and all(facts.boot.config_of(entry.name) for entry in facts.registry.entries)
+
+
 def _names(paths: Iterable[str]) -> list[str]:
     return [path.rpartition("/")[2] for path in paths]
 
 
 def _writings(state: BootFacts, groups: Sequence[units.UnitGroup]) -> Iterator[BootStep]:
     occupied = state.occupied  # is never written over: `conflict` has told of it
+    drop_in = units.drop_in_text() if groups else None
+    if drop_in and drop_in != state.files.get(DROP_IN_PATH) and DROP_IN_PATH not in occupied:
+        yield ChangeFile(DROP_IN_PATH, state.files.get(DROP_IN_PATH), drop_in)
     for group in groups:
         old = {path: state.files.get(path) for path in group.unit_paths}
         if not all(units.is_current(text, group) for text in old.values()):
@@ -156,7 +173,7 @@ def _script(state: BootFacts, *, wanted: bool) -> Iterator[ChangeFile]:
 
 def _removals(state: BootFacts, groups: Sequence[units.UnitGroup]) -> Iterator[BootStep]:
     """Links and files of ours that no group needs; those of other names are left alone."""
-    files = {path for group in groups for path in group.unit_paths} | {SCRIPT_PATH}
+    files = {path for group in groups for path in (*group.unit_paths, DROP_IN_PATH)} | {SCRIPT_PATH}
     links = {link for group in groups for link in group.links}
     ours = set(_names(state.files.keys() | files)) | {f"{UNIT_STEM}.service"}
     ours -= set(_names(state.occupied))

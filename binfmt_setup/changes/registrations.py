@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binfmt_setup.boot.inits.interface import init_of
 from binfmt_setup.diagnosis.ownership import owner_of
 from binfmt_setup.emulators import choice
 from binfmt_setup.model.errors import NoEmulator
@@ -95,6 +96,9 @@ def kept_by_others(facts: HostFacts, target: Target, request: Request) -> bool:
         entry = facts.registry.entry(target.entry_name)
         kept = entry is not None and facts.boot.update_binfmts_keeps(entry.registration)
         return kept and _does(facts, entry, target, request)
+    init = init_of(facts.boot)
+    if init.writes == "units" and not config.owned and init.obstacle(facts) is not None:
+        return False  # its file is there, and nothing reads it; a unit of ours would
     rules = (r for r in config.registrations if r.name == target.entry_name)
     return any(acceptable(facts, rule, target, request) for rule in rules)
 

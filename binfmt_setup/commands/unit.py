@@ -10,7 +10,7 @@ from binfmt_setup.emulators import choice
 from binfmt_setup.inspect.process import standing
 from binfmt_setup.inspect.snapshot import snapshot, with_versions
 from binfmt_setup.model.binfmt_d import OWN_DIRECTORY
-from binfmt_setup.model.boot_facts import SCRIPT_PATH, UNIT_PATH
+from binfmt_setup.model.boot_facts import DROP_IN_PATH, SCRIPT_PATH, UNIT_PATH
 from binfmt_setup.model.targets import targets_of
 from binfmt_setup.report.result import UnitResult
 
@@ -36,7 +36,7 @@ def unit(host: Host, request: Request) -> UnitResult:
     if not registrations:
         raise choice.missing(facts, targets_of(request.platforms))
     files = {f"{OWN_DIRECTORY}/{r.name}.conf": units.config_text(r, None) for r in registrations}
-    files[SCRIPT_PATH] = units.script_text()
+    files |= {SCRIPT_PATH: units.script_text(), DROP_IN_PATH: units.drop_in_text()}
     for group in units.unit_groups(facts, registrations):
         files |= units.render_units(group)
     main = UNIT_PATH if UNIT_PATH in files else next(p for p in files if p.endswith(".service"))

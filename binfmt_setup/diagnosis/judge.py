@@ -102,6 +102,9 @@ def _host_findings(
     yield from _unread_registry(facts, broken=broken)
     yield from _bad_entries(facts.registry.unread)
     yield from not_read(facts)
+    for unit in facts.boot.failed:
+        restart = Remedy(("systemctl", "restart", unit))
+        yield Finding(known.SystemdBinfmtFailed(unit), remedy=restart)
     yield from (_boot_trouble(facts, trouble) for trouble in boot_troubles(facts))
     yield from chain.from_iterable(map(_invalid_lines, facts.boot.configs))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from binfmt_setup.boot.inits.interface import found_in, init_named
 from binfmt_setup.model.binfmt_d import (
     BINFMT_D,
@@ -11,6 +13,7 @@ from binfmt_setup.model.binfmt_d import (
     parse_update_binfmts,
 )
 from binfmt_setup.model.boot_facts import (
+    DROP_IN_PATH,
     REGISTRY_UNIT,
     SCRIPT_PATH,
     SYSTEMD_BINFMT,
@@ -18,6 +21,7 @@ from binfmt_setup.model.boot_facts import (
     UNIT_STEM,
     BootFacts,
 )
+from binfmt_setup.model.errors import BinfmtSetupError
 from binfmt_setup.model.mount_order import parse_fstab
 from binfmt_setup.model.reading import Absent, Unreadable, UnreadFile
 from binfmt_setup.model.records import replace
@@ -32,7 +36,12 @@ if TYPE_CHECKING:
     from binfmt_setup.system.host import Host
 
 
+_SYSTEMCTL_SECONDS = 10.0
+_PROPERTIES = ("ActiveState", "ConditionResult", "ConditionTimestampMonotonic")
 UPDATE_BINFMTS = "/var/lib/binfmts"
+_UNIT_PLACES = (
+    UNIT_DIRECTORY, "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system",
+)  # fmt: skip
 _MASKABLE = (SYSTEMD_BINFMT, f"{REGISTRY_UNIT}.mount", f"{REGISTRY_UNIT}.automount")
 
 
@@ -73,6 +82,7 @@ def boot_facts(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
     files = _boot_files(host, read, paths)
     configs = _configs(host, read)
     names_of_others = read.names(UPDATE_BINFMTS)
+    service = _service_state(host, facts, configs)
     return replace(
         facts,
         files=files,
@@ -80,6 +90,8 @@ def boot_facts(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
         unit_links=_unit_links(host, read, names),
         masked=frozenset(unit for unit in _MASKABLE if _is_masked(host, unit)),
         active=_active_units(host, files),
+        failed=frozenset({SYSTEMD_BINFMT} if service.get("ActiveState") == "failed" else ()),
+        unmet=_unmet_condition(host, read, service),
         fstab=parse_fstab(read.known("/etc/fstab")),
         mounted=tuple(dict.fromkeys(mount.point for mount in mounts)),
         configs=configs,
@@ -103,7 +115,7 @@ def _own_paths(names: Sequence[str]) -> tuple[str, ...]:
     """Where this tool writes what runs at boot; drop-ins beside it are their makers' affair."""
     kinds = (".service", ".path")
     units = (n for n in names if n.startswith(UNIT_STEM) and n.endswith(kinds))
-    return (SCRIPT_PATH, *(f"{UNIT_DIRECTORY}/{name}" for name in units))
+    return (SCRIPT_PATH, DROP_IN_PATH, *(f"{UNIT_DIRECTORY}/{name}" for name in units))
 
 
 def _boot_files(host: Host, read: _Reader, paths: Sequence[str]) -> dict[str, str]:
@@ -145,6 +157,44 @@ def _active_units(host: Host, files: Iterable[str]) -> frozenset[str]:
     """
     names = (path.rpartition("/")[2] for path in files)
     return frozenset(n for n in names if host.link_target(f"/run/systemd/units/invocation:{n}"))
+
+
+def _service_state(
+    host: Host, facts: BootFacts, configs: Sequence[ConfigFile]
+) -> Mapping[str, str]:
+    """What systemd says of systemd-binfmt, where that should be active and is not.
+
+    systemctl is asked only where the link is missing that an active service has.
+    """
+    link = f"/run/systemd/units/invocation:{SYSTEMD_BINFMT}"
+    reads = facts.running and facts.loader and init_named(facts.init).writes == "units"
+    expected = reads and any(config.text for config in configs)
+    if not (host.live and expected) or host.link_target(link):
+        return {}
+    asked = (f"--property={','.join(_PROPERTIES)}", SYSTEMD_BINFMT)
+    with suppress(BinfmtSetupError):
+        said = host.run(("systemctl", "show", *asked), _SYSTEMCTL_SECONDS)
+        pairs = (line.partition("=") for line in said.output.splitlines())
+        return {key: value for key, _, value in pairs}
+    return {}
+
+
+def _unmet_condition(
+    host: Host, read: _Reader, service: Mapping[str, str]
+) -> tuple[str, str] | None:
+    """The condition that kept the service away, and its file: one that somebody added.
+
+    Its own ones ask for files in binfmt.d and for the registry, and what was not there when the
+    host was booted may be there now.
+    """
+    looked = service.get("ConditionTimestampMonotonic", "0") != "0"
+    if not looked or service.get("ConditionResult") != "no":
+        return None
+    folders = [f"{place}/{SYSTEMD_BINFMT}.d" for place in _UNIT_PLACES]
+    paths = [f"{d}/{n}" for d in folders for n in host.names(d) if n.endswith(".conf")]
+    lines = ((path, line.strip()) for path in paths for line in read.known(path).splitlines())
+    added = (found for found in lines if found[1].startswith(("Condition", "Assert")))
+    return next(added, None)
 
 
 def _imported(read: _Reader, names: Sequence[str]) -> dict[str, Registration]:

@@ -25,6 +25,8 @@ UNIT_PATH = f"{UNIT_DIRECTORY}/{UNIT_STEM}.service"
 SCRIPT_PATH = "/etc/binfmt-setup/register"
 """What the units run: a shell script, as Python may not be there at boot."""
 SYSTEMD_BINFMT = "systemd-binfmt.service"
+DROP_IN_PATH = f"{UNIT_DIRECTORY}/{SYSTEMD_BINFMT}.d/{UNIT_STEM}.conf"
+"""What keeps systemd-binfmt from failing where it could not register everything."""
 REGISTRY_UNIT = "proc-sys-fs-binfmt_misc"
 """The stem of systemd's own .mount and .automount units for the registry."""
 
@@ -37,7 +39,8 @@ class BootFacts(Record):
     registers at boot under it, `loader_enabled` whether it is run. `files` are this
     tool's units and their script by path, `occupied` the paths of theirs where something
     of somebody else's lies, as a mask does, `unit_links` the links that enable those units,
-    `masked` and `active` are names of units. `mounted` are mount points of the moment.
+    `masked`, `active` and `failed` are names of units. `unmet` is the condition of
+    a drop-in, and the file, that kept systemd-binfmt away. `mounted` are mount points of now.
     `configs` are all binfmt.d files, the masked ones too. `update_binfmts` names what Debian's
     update-binfmts(8) keeps in /var/lib/binfmts, `imported` what it registers of that as it
     stands. `unread` is what of all this could not be read.
@@ -54,6 +57,8 @@ class BootFacts(Record):
     unit_links: tuple[str, ...] = ()
     masked: frozenset[str] = frozenset()
     active: frozenset[str] = frozenset()
+    failed: frozenset[str] = frozenset()
+    unmet: tuple[str, str] | None = None
     fstab: tuple[FstabLine, ...] = ()
     mounted: tuple[str, ...] = ()
     configs: tuple[ConfigFile, ...] = ()

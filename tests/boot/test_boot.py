@@ -221,6 +221,91 @@ def test_the_emulator_was_removed_and_comes_back() -> None:
         assert 'Status: "1 registered"' in box.answer("later")
 
 
+def test_our_file_does_not_make_systemd_binfmt_fail() -> None:
+    """Debian 12: the package goes, dpkg's trigger restarts the service, the package comes back.
+
+    Then everything is there at once, without a reboot, and after a mere start as well.
+    """
+    with bootlab.machine() as box:
+        box.offline("install", "arm64")
+        box.write("/etc/binfmt.d/theirs.conf", THEIRS)
+        box.boot(
+            f"mv {QEMU} {QEMU}.away\n"
+            "systemctl try-restart systemd-binfmt\n"
+            "try without systemctl is-active systemd-binfmt\n"
+            f"try meanwhile cat {REGISTRY}/theirs\n"
+            f"mv {QEMU}.away {QEMU}\n"
+            "systemctl try-restart systemd-binfmt\n"
+            f"try runs sh {LAB}/foreign\n"
+            "try with systemctl is-active systemd-binfmt\n"
+            f"try theirs cat {REGISTRY}/theirs\n"
+            "systemctl stop systemd-binfmt\n"
+            "systemctl start systemd-binfmt\n"
+            f"try started sh {LAB}/foreign\n"
+            "for n in 1 2 3 4 5 6 7 8 9; do systemctl restart systemd-binfmt; done\n"
+            f"try often sh {LAB}/foreign\n"
+            "try limit systemctl is-active systemd-binfmt\n"
+        )
+        for name in ("without", "with", "limit"):
+            assert box.answer(name) == "active\nstatus 0\n"
+        for name in ("meanwhile", "theirs"):
+            assert "extension .theirs" in box.answer(name)
+        for name in ("runs", "started", "often"):
+            assert RUNS in box.answer(name)
+
+
+def test_a_failed_systemd_binfmt_is_told_and_started_again() -> None:
+    with bootlab.machine() as box:
+        box.install_tool()
+        box.write("/etc/binfmt.d/gone.conf", ":gone:E::gone::/srv/gone:F\n")
+        box.write("/etc/binfmt.d/theirs.conf", THEIRS)
+        box.boot(
+            "systemctl start proc-sys-fs-binfmt_misc.mount\n"
+            "systemctl start systemd-binfmt\n"
+            f"echo -1 >{REGISTRY}/theirs\n"
+            "try check setup check arm64 --format json\n"
+            "try install setup install --private arm64 --format json\n"
+            "try active systemctl is-active systemd-binfmt\n"
+            f"try theirs cat {REGISTRY}/theirs\n"
+            f"try runs sh {LAB}/foreign\n"
+            "try again setup install --private arm64 --format json\n"
+        )
+        found = answer_of(box, "check")["findings"]
+        assert isinstance(found, list)
+        assert "systemd-binfmt-failed" in {finding["code"] for finding in found}
+        assert box.answer("active") == "active\nstatus 0\n"
+        assert "extension .theirs" in box.answer("theirs")
+        assert RUNS in box.answer("runs")
+        assert answer_of(box, "again")["changed"] is False
+
+
+def test_a_service_that_a_condition_keeps_away_is_told_and_a_unit_of_ours_does_it() -> None:
+    with bootlab.machine() as box:
+        box.offline("install", "arm64")
+        line = box.read("/etc/binfmt.d/qemu-aarch64.conf").splitlines()[-1]
+        box.offline("uninstall")
+        box.write("/usr/lib/binfmt.d/qemu-aarch64.conf", line + "\n")
+        box.write(
+            f"{UNITS}/systemd-binfmt.service.d/wsl.conf",
+            "[Unit]\nConditionVirtualization=!container\n",
+        )
+        box.install_tool()
+        box.boot(
+            "systemctl start proc-sys-fs-binfmt_misc.mount\n"
+            "systemctl start systemd-binfmt\n"
+            "/lib/systemd/systemd-binfmt /usr/lib/binfmt.d/qemu-aarch64.conf\n"
+            "try check setup check arm64 --format json\n"
+            "try install setup install --private arm64 --format json\n"
+        )
+        found = answer_of(box, "check")["findings"]
+        assert isinstance(found, list)
+        assert "not-persistent" in {finding["code"] for finding in found}
+        assert answer_of(box, "install")["changed"] is True
+        box.remove_tool()
+        box.boot(f"try runs sh {LAB}/foreign\n")
+        assert RUNS in box.answer("runs")
+
+
 def test_a_host_without_the_unit_loses_what_is_in_no_file() -> None:
     with bootlab.machine() as box:
         box.install_tool()

@@ -78,6 +78,8 @@ def test_install_writes_uninstall_removes_exactly_that(tree: Path) -> None:
         "etc/systemd/system/binfmt-setup.service.wants",
         "etc/systemd/system/binfmt-setup.service.wants/binfmt-setup.path",
         "etc/systemd/system/multi-user.target.wants/binfmt-setup.service",
+        "etc/systemd/system/systemd-binfmt.service.d",
+        "etc/systemd/system/systemd-binfmt.service.d/binfmt-setup.conf",
         "etc/systemd/system/systemd-binfmt.service.wants",
         "etc/systemd/system/systemd-binfmt.service.wants/binfmt-setup.service",
     }

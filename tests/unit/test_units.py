@@ -215,7 +215,8 @@ def test_a_moved_emulator_leaves_no_unit_of_its_old_place() -> None:
     after = installed(installed(facts, [rule(ODD)]), [rule(USUAL)])
     names = {Path(path).name for path in after.boot.files}
     assert names == {
-        "register", "binfmt-setup.service", "binfmt-setup.path", "binfmt-setup-changed.service",
+        "register", "binfmt-setup.conf", "binfmt-setup.service", "binfmt-setup.path",
+        "binfmt-setup-changed.service",
     }  # fmt: skip
     assert not any("opt" in link for link in after.boot.unit_links)
 

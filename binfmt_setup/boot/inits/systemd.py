@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from binfmt_setup.boot import units
 from binfmt_setup.boot.inits.interface import InitSystem
-from binfmt_setup.boot.lost import NoSystemdBinfmt, RegistryMasked, SystemdBinfmtMasked
+from binfmt_setup.boot.lost import (
+    NoSystemdBinfmt,
+    RegistryMasked,
+    SystemdBinfmtMasked,
+    SystemdBinfmtSkipped,
+)
 from binfmt_setup.model.binfmt_d import BINFMT_D
 from binfmt_setup.model.boot_facts import REGISTRY_UNIT, SYSTEMD_BINFMT
 
@@ -44,7 +49,9 @@ class Systemd(InitSystem):
             return RegistryMasked()
         if not facts.boot.loader:
             return NoSystemdBinfmt()
-        return SystemdBinfmtMasked() if SYSTEMD_BINFMT in masked else None
+        if SYSTEMD_BINFMT in masked:
+            return SystemdBinfmtMasked()
+        return SystemdBinfmtSkipped(*facts.boot.unmet) if facts.boot.unmet else None
 
     def keeps(self, facts: HostFacts, registrations: Sequence[Registration]) -> bool:
         """Whether a unit of ours names their files and is enabled, and the registry is mounted."""

@@ -23,6 +23,13 @@ class NothingPersists(NotPersistent):
     """What was just installed, all of it, will be gone."""
 
 
+class SystemdBinfmtFailed(Risk):
+    """systemd-binfmt ended failed: what it had yet to register is missing."""
+
+    code = "systemd-binfmt-failed"
+    unit: str
+
+
 class NotThereAfterBoot(Risk):
     """A registration of ours that the last boot did not make."""
 

@@ -22,6 +22,11 @@ SWITCHED_OFF = "binfmt_misc is switched off for all entries"
 SWITCH_ON = f"run: echo 1 > {BINFMT_MISC}/status"
 
 _LOST: dict[type[Lost], str] = {
+    why.Volatile: "{path} is gone after a reboot",
+    why.UnitNotEnabled: f"only {UNIT_STEM}.service reads {{path}}, and it is not enabled",
+    why.NotByHand: "{init} does not read binfmt.d, and {startup} does not do it",
+    why.SystemdBinfmtSkipped: "systemd-binfmt.service is skipped: {condition} ({path})",
+    why.StartupNotRun: "{startup} is not executable, so it is not run at boot",
     why.NoConfig: "no binfmt.d file registers it",
     why.RegistryMasked: f"{NOT_MOUNTED} at boot: {REGISTRY_UNIT}.mount is masked",
     why.NoSystemdBinfmt: "this systemd comes without systemd-binfmt",
@@ -32,18 +37,10 @@ _LOST: dict[type[Lost], str] = {
 
 def lost(problem: Lost) -> str:
     """Why an entry will not be there after a reboot."""
-    if isinstance(problem, why.Volatile):
-        return f"{problem.path} is gone after a reboot"
-    if isinstance(problem, why.UnitNotEnabled):
-        return f"only {UNIT_STEM}.service reads {problem.path}, and it is not enabled"
     if isinstance(problem, why.NoInit):
         where = f"in this {problem.container} container " if problem.container else ""
         return f"{where}no init that reads binfmt.d runs here"
-    if isinstance(problem, why.NotByHand):
-        return f"{problem.init} does not read binfmt.d, and {problem.startup} does not do it"
-    if isinstance(problem, why.StartupNotRun):
-        return f"{problem.startup} is not executable, so it is not run at boot"
-    return _LOST[type(problem)]
+    return _LOST[type(problem)].format(**vars(problem))
 
 
 def by_hand(problem: Lost) -> str:

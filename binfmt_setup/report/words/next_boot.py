@@ -37,6 +37,15 @@ def _(fact: known.NothingPersists) -> Words:
     )
 
 
+@tells(known.SystemdBinfmtFailed)
+def _(fact: known.SystemdBinfmtFailed) -> Words:
+    return Words(
+        f"{fact.unit} has failed: entries that packages bring stay away",
+        seen=f"systemctl is-failed {fact.unit}",
+        note="   (it drops entries that no file registers)",
+    )
+
+
 @tells(known.NotThereAfterBoot)
 def _(fact: known.NotThereAfterBoot) -> Words:
     mounted = isinstance(fact.trouble, NotRegistered)
