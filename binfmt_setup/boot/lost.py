@@ -19,6 +19,21 @@ class Volatile(Lost):
     path: str
 
 
+class InMemory(Lost):
+    """Its interpreter lies in a file system that is gone after a reboot."""
+
+    interpreter: str
+    mount: str
+
+
+class ShadowedAtBoot(Lost):
+    """A line puts another entry before it, which does not work, or has another emulator."""
+
+    entry: str
+    path: str
+    line: int
+
+
 class UnitNotEnabled(Lost):
     """Only a unit of ours reads its file, and that is not enabled."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from binfmt_setup.boot import units
 from binfmt_setup.boot.inits.interface import init_of
-from binfmt_setup.boot.lost import NoConfig, UnitNotEnabled, Volatile
+from binfmt_setup.boot.lost import InMemory, NoConfig, ShadowedAtBoot, UnitNotEnabled, Volatile
+from binfmt_setup.boot.next_registry import next_registry, volatile_mount
 from binfmt_setup.model.binfmt_d import VOLATILE_DIRECTORY
 from binfmt_setup.model.reading import Absent
 from binfmt_setup.model.records import Record
@@ -54,7 +55,18 @@ def persistence_problem(facts: HostFacts, entry_name: str) -> Lost | None:
         return NoConfig()
     if config.path.startswith(VOLATILE_DIRECTORY):
         return Volatile(config.path)
-    return _config_problem(facts, config)
+    return _config_problem(facts, config) or _played_through(facts, config, entry_name)
+
+
+def _played_through(facts: HostFacts, config: ConfigFile, entry_name: str) -> Lost | None:
+    """Why an entry whose file is read will not do its work: its program, or another entry."""
+    rule = [r for r in config.registrations if r.name == entry_name][-1]
+    if mount := volatile_mount(facts, rule.interpreter):
+        return InMemory(rule.interpreter, mount)
+    first = next_registry(facts).handler(rule.magic) if rule.magic and not rule.offset else None
+    if first is None or first.registration.name == entry_name:
+        return None
+    return ShadowedAtBoot(first.registration.name, first.path, first.line)
 
 
 def _config_problem(facts: HostFacts, config: ConfigFile) -> Lost | None:

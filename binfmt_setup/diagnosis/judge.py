@@ -92,6 +92,7 @@ def _host_findings(
     A container sees no registry and yet runs foreign programs through the host's.
     """
     if not facts.live and not facts.kernel.release:
+        yield from _files_findings(facts)
         return
     broken = any(not probe.ok for probe in probes)
     yield from _kernel_findings(facts, probes, asked, broken=broken)
@@ -106,7 +107,17 @@ def _host_findings(
         restart = Remedy(("systemctl", "restart", unit))
         yield Finding(known.SystemdBinfmtFailed(unit), remedy=restart)
     yield from (_boot_trouble(facts, trouble) for trouble in boot_troubles(facts))
+    yield from _files_findings(facts)
+
+
+def _files_findings(facts: HostFacts) -> Iterator[Finding]:
+    """What the files of the next boot say, which an offline tree has, too."""
     yield from chain.from_iterable(map(_invalid_lines, facts.boot.configs))
+    if facts.registry.own and not facts.process.own_files:
+        return  # the files are the host's, and the registry goes with its namespace
+    from binfmt_setup.diagnosis.next_boot import next_boot_findings
+
+    yield from next_boot_findings(facts)
 
 
 def _unread_registry(facts: HostFacts, *, broken: bool) -> Iterator[Finding]:
@@ -218,7 +229,12 @@ def _platform_state(
     state = _bare_state(facts, platform, probe, handler)
     ran = probe is not None and probe.ok
     found: list[Finding] = [] if ran else list(_cpu_findings(facts, platform))
-    if probe is None or probe.not_run:
+    ready = _prepared(facts, platform)
+    if ready is False:
+        again = ("binfmt-setup", "install", "--root", facts.root)
+        missing = known.NotPrepared(platform.target.name)
+        found.append(Finding(missing, platform.name, Remedy(again, platform.name)))
+    elif probe is None or probe.not_run:
         found.append(_unproven(facts, platform, handler, probe.not_run if probe else ""))
     elif found:
         pass  # the processor of this host is the cause
@@ -236,8 +252,18 @@ def _platform_state(
         pinned_version=state.pinned_version,
         disk_version=state.disk_version,
         persistent=state.persistent,
+        prepared=ready,
         findings=tuple(for_user(finding, facts.process.effective_uid) for finding in found),
     )
+
+
+def _prepared(facts: HostFacts, platform: Platform) -> bool | None:
+    """Whether the first boot will have it, of an offline tree alone."""
+    if facts.live:
+        return None
+    from binfmt_setup.diagnosis.next_boot import prepared
+
+    return prepared(facts, platform)
 
 
 def _wants_emulator(facts: HostFacts, platform: Platform) -> bool:

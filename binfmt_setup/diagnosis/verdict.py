@@ -19,7 +19,8 @@ class PlatformState(Record):
     """The verdict on one platform.
 
     `ran` says whether its probe ran on this host, `built` whether every engine that was asked
-    could build for it; None where none was.
+    could build for it; None where none was. `prepared` tells of an offline tree whether its
+    first boot will have what it needs.
     """
 
     platform: Platform
@@ -31,6 +32,7 @@ class PlatformState(Record):
     persistent: bool | None = None
     findings: tuple[Finding, ...] = ()
     built: bool | None = None
+    prepared: bool | None = None
 
     @property
     def ok(self) -> bool:
@@ -69,5 +71,5 @@ class Verdict(Record):
         With `strict` no warning is tolerated either.
         """
         states = self.platforms
-        works = any(s.ok for s in states) and all(s.ok or s.unproven for s in states)
+        works = any(s.ok or s.prepared for s in states) and all(s.ok or s.unproven for s in states)
         return works and self.clean(strict=strict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from binfmt_setup.boot.inits.interface import init_of
-from binfmt_setup.boot.lost import NoInit, NotByHand
+from binfmt_setup.boot.lost import NoInit, NotByHand, ShadowedAtBoot
 from binfmt_setup.boot.survival import order_problem, persistence_problem
 from binfmt_setup.diagnosis import known
 from binfmt_setup.diagnosis.failed_probes import catching, install_command, mending, removal
@@ -91,6 +91,9 @@ def _boot_findings(facts: HostFacts, platform: Platform, handler: Entry) -> Iter
     if problem and own is not None and handler.name != platform.target.entry_name:
         fact = known.EntryShadowedForNow(handler.name, platform.target.entry_name, own.path)
         yield Finding(fact, name, removal(handler), (handler,))
+    elif isinstance(problem, ShadowedAtBoot):
+        shadowed = known.ShadowedAfterBoot(problem.entry, handler.name, problem.path, problem.line)
+        yield Finding(shadowed, name, seen=(handler,))
     elif problem:
         remedy = _made_to_last(facts, platform, handler, problem)
         yield Finding(known.NotPersistent(problem), name, remedy, (handler,))

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 _SYSTEMCTL_SECONDS = 10.0
 _PROPERTIES = ("ActiveState", "ConditionResult", "ConditionTimestampMonotonic")
 UPDATE_BINFMTS = "/var/lib/binfmts"
+_MEMORY = ("tmpfs", "ramfs")
+_SYSCTL_D = ("/usr/lib/sysctl.d", "/usr/local/lib/sysctl.d", "/run/sysctl.d", "/etc/sysctl.d")
 _UNIT_PLACES = (
     UNIT_DIRECTORY, "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system",
 )  # fmt: skip
@@ -94,6 +96,8 @@ def boot_facts(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
         unmet=_unmet_condition(host, read, service),
         fstab=parse_fstab(read.known("/etc/fstab")),
         mounted=tuple(dict.fromkeys(mount.point for mount in mounts)),
+        in_memory=frozenset(m.point for m in mounts if m.fs_type in _MEMORY and m.point != "/"),
+        switched_off=_switched_off(host, read),
         configs=configs,
         update_binfmts=frozenset(names_of_others),
         imported=_imported(read, names_of_others),
@@ -195,6 +199,20 @@ def _unmet_condition(
     lines = ((path, line.strip()) for path in paths for line in read.known(path).splitlines())
     added = (found for found in lines if found[1].startswith(("Condition", "Assert")))
     return next(added, None)
+
+
+def _switched_off(host: Host, read: _Reader) -> tuple[str, int] | None:
+    """The line of sysctl.d(5) that switches all entries off at boot; the last one counts."""
+    files = {name: f"{folder}/{name}" for folder in _SYSCTL_D for name in host.names(folder)}
+    paths = [files[name] for name in sorted(files) if name.endswith(".conf")]
+    found: tuple[str, int] | None = None
+    for path in (*paths, "/etc/sysctl.conf"):
+        text = read.known(path)
+        for number, line in enumerate(text.split("\n"), 1) if "binfmt_misc" in text else ():
+            key, _, value = line.strip().lstrip("-").partition("=")
+            if key.strip().replace("/", ".") == "fs.binfmt_misc.status":
+                found = (path, number) if value.strip() == "0" else None
+    return found
 
 
 def _imported(read: _Reader, names: Sequence[str]) -> dict[str, Registration]:

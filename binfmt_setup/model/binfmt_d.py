@@ -40,6 +40,7 @@ class ConfigFile(Record):
 
     `replaced` is the registration that stood in the kernel when this tool wrote the file;
     `by_unit` says that only this tool's unit reads them.
+    `lines` are the numbers of the lines of `registrations`.
     `problems` are (line number, what is wrong) pairs, of which the first are kept, and
     `more_problems` counts the rest. `unread` tells why nothing of it is known.
     """
@@ -53,6 +54,7 @@ class ConfigFile(Record):
     more_problems: int = 0
     unread: Unreadable | None = None
     by_unit: bool = False
+    lines: tuple[int, ...] = ()
 
     @property
     def file_name(self) -> str:
@@ -73,7 +75,7 @@ def effective_configs(configs: tuple[ConfigFile, ...]) -> tuple[ConfigFile, ...]
 @cache  # an install reads the files twice, and has changed few of them
 def parse_config(path: str, text: str) -> ConfigFile:
     """Read a binfmt.d file; bad lines become problems, as systemd-binfmt reports them."""
-    registrations, problems = [], []
+    registrations, problems, numbers = [], [], []
     replaced: Registration | None = None
     by_unit = False
     lines = text.split("\n")  # as systemd does: no other character ends a line
@@ -87,12 +89,16 @@ def parse_config(path: str, text: str) -> ConfigFile:
             continue
         try:
             registrations.append(parse_line(stripped))
+            numbers.append(number)
         except BadRegistration as error:
             problems.append((number, str(error)))
     kept = tuple(problems[:PROBLEMS_KEPT])
     more = len(problems) - len(kept)
     owned = lines[0] == MARKER
-    return ConfigFile(path, owned, tuple(registrations), kept, replaced, text, more, None, by_unit)
+    return ConfigFile(
+        path, owned, tuple(registrations), kept, replaced, text, more,
+        by_unit=by_unit, lines=tuple(numbers),
+    )  # fmt: skip
 
 
 def _registration_or_none(line: str) -> Registration | None:

@@ -40,7 +40,9 @@ class BootFacts(Record):
     tool's units and their script by path, `occupied` the paths of theirs where something
     of somebody else's lies, as a mask does, `unit_links` the links that enable those units,
     `masked`, `active` and `failed` are names of units. `unmet` is the condition of
-    a drop-in, and the file, that kept systemd-binfmt away. `mounted` are mount points of now.
+    a drop-in, and the file, that kept systemd-binfmt away. `mounted` are mount points of now,
+    `in_memory` those whose files are gone after a reboot. `switched_off` is the line of sysctl.d,
+    file and number, that switches the registry off.
     `configs` are all binfmt.d files, the masked ones too. `update_binfmts` names what Debian's
     update-binfmts(8) keeps in /var/lib/binfmts, `imported` what it registers of that as it
     stands. `unread` is what of all this could not be read.
@@ -61,6 +63,8 @@ class BootFacts(Record):
     unmet: tuple[str, str] | None = None
     fstab: tuple[FstabLine, ...] = ()
     mounted: tuple[str, ...] = ()
+    in_memory: frozenset[str] = frozenset()
+    switched_off: tuple[str, int] | None = None
     configs: tuple[ConfigFile, ...] = ()
     update_binfmts: frozenset[str] = frozenset()
     imported: Mapping[str, Registration] = NOTHING

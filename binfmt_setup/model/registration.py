@@ -129,7 +129,9 @@ def parse_line(line: str) -> Registration:
 
     As strict as the kernel's `create_entry`, so that a line accepted here is accepted there.
     """
-    text = line.rstrip("\n")
+    text = line.removesuffix("\n")
+    if "\0" in text:
+        raise BadRegistration("holds a NUL byte, at which the kernel would stop")
     if len(text) < 2:
         raise BadRegistration("too short for a registration")
     if len(text.encode("utf-8", "surrogateescape")) >= MAX_LINE:
@@ -168,8 +170,8 @@ def _by_magic(
     name: str, offset: str, window: tuple[str, str], interpreter: str, flags: str
 ) -> Registration:
     magic, mask = (_unescaped(text) for text in window)
-    if offset and not offset.isdecimal():
-        raise BadRegistration(f"offset {offset!r} is not a number")
+    if offset and not (offset.isascii() and offset.isdecimal()):
+        raise BadRegistration(f"offset {offset!a} is not a number")
     start = int(offset or 0)
     if not magic:
         raise BadRegistration("no magic")
@@ -184,9 +186,14 @@ def _escaped(data: bytes) -> str:
     return "".join(f"\\x{byte:02x}" for byte in data)
 
 
+_HEX = frozenset("0123456789abcdefABCDEF")
+
+
 def _unescaped(text: str) -> bytes:
     """The bytes that the kernel's string_unescape(UNESCAPE_HEX) makes of a field."""
     before, *digits = text.split("\\x")
+    if not all(pair[:2].isascii() and _HEX.issuperset(pair[:2]) and pair[1:2] for pair in digits):
+        raise BadRegistration("has \\x without two hexadecimal digits")
     if not before and all(len(pair) == 2 and pair.isalnum() for pair in digits):
         with suppress(ValueError):
             return bytes.fromhex("".join(digits))  # as every tool writes it

@@ -83,7 +83,7 @@ def platform_rows(facts: HostFacts, state: PlatformState) -> Iterator[Row]:
     handler = state.handler
     if state.how != "native" and (facts.registry.mount.state == "mounted" or not facts.live):
         yield _emulator_row(facts, state, handler)
-        yield from _entry_rows(facts, handler)
+        yield from _entry_rows(facts, handler) if facts.live else _boot_rows(facts, state)
     yield _program_row(state)
 
 
@@ -120,6 +120,19 @@ def _entry_rows(facts: HostFacts, handler: Entry | None) -> Iterator[Row]:
     config = facts.boot.config_of(handler.name)
     by = f"registered at boot by {config.path if config else 'update-binfmts'}"
     yield Row("warn", "reboot", _lost(problem)) if problem else Row("good", "reboot", by)
+
+
+def _boot_rows(facts: HostFacts, state: PlatformState) -> Iterator[Row]:
+    """What the first boot of an offline tree registers."""
+    from binfmt_setup.boot.next_registry import next_registry
+
+    line = next_registry(facts).handler(state.platform.header)
+    if line is None:
+        yield Row("bad", "entry", "the first boot registers none for this platform")
+        return
+    flags = line.registration.flags
+    yield Row("good", "entry", f"{line.registration.name}, by {line.path}:{line.line} at boot")
+    yield Row("good" if "F" in flags else "bad", "flags", flags or "none")
 
 
 def _program_row(state: PlatformState) -> Row:

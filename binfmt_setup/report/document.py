@@ -148,6 +148,7 @@ def platform_row(state: PlatformState) -> Json:
         if handler
         else None,
         "persistent": state.persistent,
+        **({} if state.prepared is None else {"prepared": state.prepared}),
         "findings": [finding_row(finding) for finding in state.findings],
     }
 

@@ -65,7 +65,7 @@ def platform_verdict(result: Result) -> tuple[str, bool]:
     failing = [state.platform.name for state in states if not (state.ok or state.unproven)]
     good = result.exit_code == 0
     install = result if isinstance(result, InstallResult) else None
-    if install and not result.facts.live and good:
+    if states and not result.facts.live and good:
         text = f"prepared: {', '.join(state.platform.name for state in states)}"
     elif result.errors and not states:
         text = f"stopped: {result.errors[0].message}"

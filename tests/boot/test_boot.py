@@ -7,6 +7,10 @@ import re
 
 import pytest
 
+from binfmt_setup.boot.next_registry import next_registry
+from binfmt_setup.boot.survival import persistence_problem
+from binfmt_setup.inspect.snapshot import snapshot
+from binfmt_setup.system.host import Host
 from tests import bootlab
 from tests.bootlab import LAB, QEMU, REGISTRY, RUNS, SETTLE, UPGRADE, Machine
 
@@ -304,6 +308,36 @@ def test_a_service_that_a_condition_keeps_away_is_told_and_a_unit_of_ours_does_i
         box.remove_tool()
         box.boot(f"try runs sh {LAB}/foreign\n")
         assert RUNS in box.answer("runs")
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_the_next_boot_is_as_it_was_played_through(*, ours: bool) -> None:
+    with bootlab.machine() as box:
+        box.offline("install", "arm64")
+        line = box.read("/etc/binfmt.d/qemu-aarch64.conf").splitlines()[-1]
+        if not ours:
+            box.offline("uninstall")
+        magic = line.split(":")[4:6]
+        for path, text in {
+            "/usr/lib/binfmt.d/qemu-aarch64.conf": line,
+            "/etc/binfmt.d/zbox.conf": ":".join(("", "zbox", "M", "", *magic, "/srv/zbox", "")),
+            "/etc/binfmt.d/gone.conf": ":gone:E::gone::/srv/gone:F",
+            "/etc/binfmt.d/a.conf": ":twice:E::twice::/bin/true:",
+            "/usr/lib/binfmt.d/b.conf": ":masked:E::masked::/bin/true:",
+            "/etc/binfmt.d/b.conf": ":bad:M::\\x4::/bin/true:\n:good:E::good::/bin/true:",
+            "/etc/binfmt.d/q.conf": ":twice:E::twice::/bin/false:",
+        }.items():
+            box.write(path, text + "\n")
+        mount = "proc-sys-fs-binfmt_misc.mount"
+        box.link(f"{UNITS}/sysinit.target.wants/{mount}", f"/lib/systemd/system/{mount}")
+        facts = snapshot(Host(box.tree))
+        played = [line.registration.name for line in next_registry(facts).lines]
+        box.boot(f"try entries ls -U {REGISTRY}\ntry runs sh {LAB}/foreign\n")
+        seen = box.answer("entries").splitlines()[:-1]
+        assert [name for name in seen if name not in ("register", "status")] == played
+        assert {"qemu-aarch64", "zbox", "twice", "good"} <= set(played)
+        works = persistence_problem(facts, "qemu-aarch64") is None
+        assert (RUNS in box.answer("runs")) is works is ours
 
 
 def test_a_host_without_the_unit_loses_what_is_in_no_file() -> None:

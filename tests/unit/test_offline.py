@@ -92,6 +92,25 @@ def test_install_writes_uninstall_removes_exactly_that(tree: Path) -> None:
     assert contents(tree) == before
 
 
+def test_what_is_prepared_is_told_and_what_is_not(tree: Path) -> None:
+    """The next boot, played through: install, check; then the emulator goes."""
+    lost = json.loads(tool(tree, "check", "s390x", "--format", "json").stdout)
+    assert_fits(lost)
+    assert (lost["exit_code"], lost["platforms"][0]["prepared"]) == (1, False)
+    assert lost["findings"][0]["code"] == "entry-missing"
+    command = lost["findings"][0]["remedy"]["command"]
+    assert command == ["binfmt-setup", "install", "--root", str(tree), "linux/s390x"]
+    assert tool(tree, *command[1:2], command[-1]).returncode == 0
+    done = tool(tree, "check", "s390x")
+    assert done.returncode == 0
+    assert done.stdout.endswith("prepared: linux/s390x\n")
+    data = json.loads(tool(tree, "check", "s390x", "--format", "json").stdout)
+    assert_fits(data)
+    assert (data["exit_code"], data["platforms"][0]["prepared"]) == (0, True)
+    (tree / "usr/bin/qemu-s390x-static").unlink()
+    assert tool(tree, "check", "s390x").returncode == 1
+
+
 def test_an_existing_binfmt_d_stays(tree: Path) -> None:
     (tree / "etc/binfmt.d").mkdir()
     before = contents(tree)

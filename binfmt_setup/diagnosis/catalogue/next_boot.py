@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from binfmt_setup.diagnosis.finding import Risk
+from binfmt_setup.diagnosis.catalogue.registry import (
+    EntryShadowed,
+    GloballyDisabled,
+    NativeRegistered,
+)
+from binfmt_setup.diagnosis.finding import Fact, Risk
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -73,6 +78,44 @@ class ConfigInvalid(Risk):
     line: int
     problem: str
     text: str
+
+
+class LineWithoutInterpreter(Risk):
+    """A line with F whose program is not there: the kernel refuses it."""
+
+    code = ConfigInvalid.code
+    path: str
+    line: int
+    interpreter: str
+
+
+class NativeAtBoot(Fact):
+    """The next boot registers an entry for the host's own programs: nothing starts then."""
+
+    code = NativeRegistered.code
+    entry: str
+    path: str
+    line: int
+
+
+class SwitchedOffAtBoot(Risk):
+    """A line of sysctl.d switches all entries off at every boot."""
+
+    code = GloballyDisabled.code
+    path: str
+    line: int
+
+
+class ShadowedAfterBoot(EntryShadowed):
+    """The next boot puts another entry before the one that works now."""
+
+    path: str
+    line: int
+
+    @property
+    def severity(self) -> Severity:
+        """It works until then."""
+        return "warning"
 
 
 class MoreInvalid(ConfigInvalid):

@@ -88,6 +88,10 @@ class NoEntryFits(EntryMissing):
     """The same where no probe could tell: no pattern fits."""
 
 
+class NotPrepared(EntryMissing):
+    """An offline tree whose first boot registers none that works."""
+
+
 class EntryDisabled(Fact):
     """The entry that would match is disabled."""
 

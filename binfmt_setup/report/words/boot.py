@@ -23,6 +23,8 @@ SWITCH_ON = f"run: echo 1 > {BINFMT_MISC}/status"
 
 _LOST: dict[type[Lost], str] = {
     why.Volatile: "{path} is gone after a reboot",
+    why.InMemory: "{interpreter} lies in {mount}, which is gone then (tmpfs)",
+    why.ShadowedAtBoot: "{path}:{line} puts the entry {entry} before it",
     why.UnitNotEnabled: f"only {UNIT_STEM}.service reads {{path}}, and it is not enabled",
     why.NotByHand: "{init} does not read binfmt.d, and {startup} does not do it",
     why.SystemdBinfmtSkipped: "systemd-binfmt.service is skipped: {condition} ({path})",

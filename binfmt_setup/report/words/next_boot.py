@@ -79,6 +79,43 @@ def _(fact: known.ConfigInvalid) -> Words:
     )
 
 
+@tells(known.LineWithoutInterpreter)
+def _(fact: known.LineWithoutInterpreter) -> Words:
+    return Words(
+        f"{fact.path}:{fact.line}: {fact.interpreter} is missing, so this registers nothing",
+        f"bring it back, or remove line {fact.line} of {fact.path}",
+        _AT_BOOT,
+    )
+
+
+@tells(known.NativeAtBoot)
+def _(fact: known.NativeAtBoot) -> Words:
+    return Words(
+        f"{fact.path}:{fact.line}: after the next boot {fact.entry} takes this host's own programs",
+        f"remove line {fact.line} of {fact.path}" if fact.line else f"remove {fact.path}",
+        _AT_BOOT,
+    )
+
+
+@tells(known.SwitchedOffAtBoot)
+def _(fact: known.SwitchedOffAtBoot) -> Words:
+    return Words(
+        f"{fact.path}:{fact.line} switches all entries off at every boot",
+        f"remove line {fact.line} of {fact.path}",
+        _AT_BOOT,
+    )
+
+
+@tells(known.ShadowedAfterBoot)
+def _(fact: known.ShadowedAfterBoot) -> Words:
+    where = f"{fact.path}:{fact.line}" if fact.line else fact.path
+    return Words(
+        f"after the next boot the entry {fact.entry} comes before {fact.behind} ({where})",
+        f"remove line {fact.line} of {fact.path}" if fact.line else f"remove {fact.path}",
+        _AT_BOOT,
+    )
+
+
 @tells(known.MoreInvalid)
 def _(fact: known.MoreInvalid) -> Words:
     return Words(

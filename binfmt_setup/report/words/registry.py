@@ -95,6 +95,14 @@ def _(fact: known.NoEntryFits) -> Words:
     )
 
 
+@tells(known.NotPrepared)
+def _(fact: known.NotPrepared) -> Words:
+    return Words(
+        f"the first boot registers no entry that works for {fact.target} programs",
+        seen="the files and units that the next boot reads",
+    )
+
+
 @tells(known.EntryDisabled)
 def _(fact: known.EntryDisabled) -> Words:
     return Words(f"entry {fact.entry} is disabled")

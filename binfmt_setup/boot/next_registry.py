@@ -1,0 +1,98 @@
+"""The registry that the next boot will make, played through line by line. Pure.
+
+As the init does it: the binfmt.d files that it reads, in the order of their names; then what
+update-binfmts keeps; then what a unit of ours, or the administrator's own line, registers. The
+last one registered is matched first, and a name that comes again takes the place of the older one.
+"""
+
+from __future__ import annotations
+
+from binfmt_setup.boot.inits.interface import init_of
+from binfmt_setup.model.binfmt_d import VOLATILE_DIRECTORY, effective_configs
+from binfmt_setup.model.mount_order import mount_point_of
+from binfmt_setup.model.reading import Absent
+from binfmt_setup.model.records import Record
+
+TYPE_CHECKING = False  # typing is costly to import
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from binfmt_setup.model.binfmt_d import ConfigFile
+    from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.registration import Registration
+
+_UPDATE_BINFMTS = "/var/lib/binfmts"
+
+
+class BootLine(Record):
+    """What registers one entry: a line of a file; update-binfmts' files are one entry each."""
+
+    path: str
+    line: int
+    registration: Registration
+    owned: bool = False
+
+
+class NextRegistry(Record):
+    """The entries after the next boot, in match order, and the lines that will be refused.
+
+    `refused` have F and an interpreter that will not be there.
+    """
+
+    lines: tuple[BootLine, ...] = ()
+    refused: tuple[BootLine, ...] = ()
+
+    def handler(self, header: bytes) -> BootLine | None:
+        """What the kernel will pick for a program that starts so."""
+        return next((line for line in self.lines if line.registration.matches(header)), None)
+
+
+def next_registry(facts: HostFacts) -> NextRegistry:
+    """Play the next boot through."""
+    made: dict[str, BootLine] = {}
+    refused: dict[tuple[str, int], BootLine] = {}
+    for line in _read(facts):
+        name, rule = line.registration.name, line.registration
+        if "F" in rule.flags and lost_interpreter(facts, rule.interpreter):
+            refused[line.path, line.line] = line
+            continue
+        made.pop(name, None)  # registered again, it comes to the front
+        made[name] = line
+    return NextRegistry(tuple(reversed(made.values())), tuple(refused.values()))
+
+
+def _read(facts: HostFacts) -> Iterator[BootLine]:
+    """Every line that is registered, in the order in which that happens."""
+    boot, init = facts.boot, init_of(facts.boot)
+    told: set[str] = set()
+    lasting = [c for c in boot.configs if not c.path.startswith(VOLATILE_DIRECTORY)]
+    if init.folders and init.obstacle(facts) is None:
+        there = [c for c in lasting if c.path.rpartition("/")[0] in init.folders]
+        for config in effective_configs(tuple(there)):
+            if not config.by_unit:
+                told |= {rule.name for rule in config.registrations}
+                yield from _lines(config)
+    for name, rule in boot.imported.items():
+        if name not in told:  # update-binfmts leaves alone what is there
+            yield BootLine(f"{_UPDATE_BINFMTS}/{name}", 0, rule)
+    by_hand = not init.folders and init.obstacle(facts) is None
+    for config in lasting:
+        if config.owned and (by_hand or init.keeps(facts, config.registrations)):
+            yield from _lines(config)
+
+
+def _lines(config: ConfigFile) -> Iterator[BootLine]:
+    for number, rule in zip(config.lines, config.registrations, strict=False):
+        yield BootLine(config.path, number, rule, config.owned)
+
+
+def lost_interpreter(facts: HostFacts, path: str) -> bool:
+    """Whether nothing will be at a path: there is nothing, or it lies in memory alone."""
+    return isinstance(facts.emulators.at(path), Absent) or bool(volatile_mount(facts, path))
+
+
+def volatile_mount(facts: HostFacts, path: str) -> str:
+    """The mount point of a path whose files are gone after a reboot; else empty."""
+    found = facts.emulators.file_at(path)
+    point = mount_point_of(found.real_path if found else path, facts.boot.mounted)
+    return point if point in facts.boot.in_memory else ""

@@ -1,0 +1,50 @@
+"""What is wrong with the next boot as a whole: the registry that it makes, judged before it is."""
+
+from __future__ import annotations
+
+from binfmt_setup.boot.next_registry import next_registry
+from binfmt_setup.diagnosis import known
+from binfmt_setup.diagnosis.finding import Finding
+from binfmt_setup.emulators import choice
+
+TYPE_CHECKING = False  # typing is costly to import
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from binfmt_setup.boot.next_registry import BootLine
+    from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.targets import Platform
+
+
+def next_boot_findings(facts: HostFacts) -> Iterator[Finding]:
+    """Lines for programs that the host runs itself, lines that will be refused, the switch."""
+    after = next_registry(facts)
+    for line in after.lines:
+        if _catches_native(facts, line):
+            fact = known.NativeAtBoot(line.registration.name, line.path, line.line)
+            yield Finding(fact)
+    for line in after.refused:
+        # update-binfmts passes over such an entry, and of ours the unit tells.
+        if line.line and not line.owned:
+            gone = known.LineWithoutInterpreter(line.path, line.line, line.registration.interpreter)
+            yield Finding(gone)
+    if facts.boot.switched_off:
+        yield Finding(known.SwitchedOffAtBoot(*facts.boot.switched_off))
+
+
+def prepared(facts: HostFacts, platform: Platform) -> bool:
+    """Whether the first boot of an offline tree will have what a platform needs."""
+    if platform.target == facts.kernel.native:
+        return True
+    line = next_registry(facts).handler(platform.header)
+    if line is None or "F" not in line.registration.flags:
+        return False
+    path = line.registration.interpreter
+    return choice.may_register(facts, path, facts.emulators.at(path))
+
+
+def _catches_native(facts: HostFacts, line: BootLine) -> bool:
+    """Whether a line takes the host's own programs, or what the kernel was seen to run itself."""
+    native, rule = facts.kernel.native, line.registration
+    own = native is not None and rule.matches(native.header)
+    return own or bool(facts.kernel.caught_by(rule))
