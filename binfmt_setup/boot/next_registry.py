@@ -47,8 +47,17 @@ class NextRegistry(Record):
         return next((line for line in self.lines if line.registration.matches(header)), None)
 
 
+_last: list[tuple[HostFacts, NextRegistry]] = []
+
+
 def next_registry(facts: HostFacts) -> NextRegistry:
-    """Play the next boot through."""
+    """Play the next boot through; once for the same facts, of which each entry is asked."""
+    if not (_last and _last[0][0] is facts):
+        _last[:] = [(facts, _played(facts))]
+    return _last[0][1]
+
+
+def _played(facts: HostFacts) -> NextRegistry:
     made: dict[str, BootLine] = {}
     refused: dict[tuple[str, int], BootLine] = {}
     for line in _read(facts):

@@ -231,9 +231,7 @@ def _platform_state(
     found: list[Finding] = [] if ran else list(_cpu_findings(facts, platform))
     ready = _prepared(facts, platform)
     if ready is False:
-        again = ("binfmt-setup", "install", "--root", facts.root)
-        missing = known.NotPrepared(platform.target.name)
-        found.append(Finding(missing, platform.name, Remedy(again, platform.name)))
+        found.append(_not_prepared(facts, platform))
     elif probe is None or probe.not_run:
         found.append(_unproven(facts, platform, handler, probe.not_run if probe else ""))
     elif found:
@@ -255,6 +253,16 @@ def _platform_state(
         prepared=ready,
         findings=tuple(for_user(finding, facts.process.effective_uid) for finding in found),
     )
+
+
+def _not_prepared(facts: HostFacts, platform: Platform) -> Finding:
+    """What an offline tree lacks: its entry, or the emulator as well."""
+    from binfmt_setup.emulators.package_managers.interface import install_hint
+
+    again = Remedy(("binfmt-setup", "install", "--root", facts.root), platform.name)
+    if not choice.choose(facts, platform.target):
+        again = replace(again, first=install_hint(facts, [platform.target]))
+    return Finding(known.NotPrepared(platform.target.name), platform.name, again)
 
 
 def _prepared(facts: HostFacts, platform: Platform) -> bool | None:

@@ -24,6 +24,12 @@ def configure_and_run(line: str, path: str, command: Sequence[str]) -> str:
     return f"put into {path}: `{line}`, then run: {typed(command)}"
 
 
+def in_tree(root: str, command: Sequence[str]) -> str:
+    """A package for an offline tree: this tool runs nothing there."""
+    line = typed(("chroot", root, *command))
+    return f"run: {line}   (or use --qemu DIR; --install-qemu is for the running host)"
+
+
 def installing(command: str) -> str:
     """What is going on."""
     return f"installing QEMU: {command}"

@@ -316,7 +316,11 @@ def test_an_administrators_own_file_is_not_overwritten(tree: Path) -> None:
 def test_a_missing_emulator_names_the_command_that_brings_it(tree: Path) -> None:
     done = tool(tree, "install", "arm64")
     assert done.returncode == 5
-    assert "apt-get install" in done.stdout + done.stderr
+    assert f"run: chroot {tree} apt-get install" in done.stdout + done.stderr
+    asked = tool(tree, "install", "arm64", "--install-qemu")
+    assert asked.returncode == 5
+    assert f"run: chroot {tree} apt-get install" in asked.stderr
+    assert "(or use --install-qemu)" not in asked.stderr
     assert "qemu-user-static" in done.stdout + done.stderr
 
 

@@ -163,6 +163,9 @@ def install_hint(facts: HostFacts, targets: Sequence[Target]) -> str:
     manager = package_manager(facts.distribution)
     if manager is None:
         return words.GIVE_BINARIES
+    if not facts.live and manager.runs:
+        command = manager.commands(facts.distribution, targets)[-1]
+        return words.in_tree(facts.root, command)
     remedy = manager.remedy(facts.distribution, targets, sudo=not facts.process.is_root)
     return remedy if manager.runs else f"{remedy}; or {words.GIVE_BINARIES}"
 
