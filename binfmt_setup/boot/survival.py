@@ -63,7 +63,10 @@ def _played_through(facts: HostFacts, config: ConfigFile, entry_name: str) -> Lo
     rule = [r for r in config.registrations if r.name == entry_name][-1]
     if mount := volatile_mount(facts, rule.interpreter):
         return InMemory(rule.interpreter, mount)
-    first = next_registry(facts).handler(rule.magic) if rule.magic and not rule.offset else None
+    now = facts.registry.handler(rule.magic)
+    first = next_registry(facts).handler(rule.magic) if not rule.offset else None
+    if facts.live and not (now and now.name == entry_name):
+        return None  # that it is not the first one is so already
     if first is None or first.registration.name == entry_name:
         return None
     return ShadowedAtBoot(first.registration.name, first.path, first.line)

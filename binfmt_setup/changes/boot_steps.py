@@ -16,7 +16,6 @@ from binfmt_setup.model.binfmt_d import OWN_DIRECTORY, parse_config
 from binfmt_setup.model.boot_facts import (
     DROP_IN_PATH,
     SCRIPT_PATH,
-    SYSTEMD_BINFMT,
     UNIT_DIRECTORY,
     UNIT_STEM,
 )
@@ -124,8 +123,6 @@ def start_steps(
         return ()
     rewritten = _names({s.path for s in steps if isinstance(s, ChangeFile)})
     starts = []
-    if own and SYSTEMD_BINFMT in state.failed and _every_entry_has_a_file(facts):
-        starts.append(ControlUnit("restart-unit", SYSTEMD_BINFMT))
     for group in units.unit_groups(facts, own):
         service, path, _ = _names(group.unit_paths)
         if f"{UNIT_DIRECTORY}/{service}" in state.occupied:
@@ -135,12 +132,6 @@ def start_steps(
         elif path in rewritten:
             starts.append(ControlUnit("restart-unit", path))
     return tuple(starts)
-
-
-def _every_entry_has_a_file(facts: HostFacts) -> bool:
-    """Whether nobody loses an entry when systemd-binfmt starts, which drops all of them."""
-    known = facts.registry.listing is None and not facts.registry.unread
-    return known and all(facts.boot.config_of(entry.name) for entry in facts.registry.entries)
 
 
 def _names(paths: Iterable[str]) -> list[str]:

@@ -6,6 +6,7 @@ from binfmt_setup.boot.next_registry import next_registry
 from binfmt_setup.diagnosis import known
 from binfmt_setup.diagnosis.finding import Finding
 from binfmt_setup.emulators import choice
+from binfmt_setup.model.binfmt_d import PROBLEMS_KEPT
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ def next_boot_findings(facts: HostFacts) -> Iterator[Finding]:
         if _catches_native(facts, line):
             fact = known.NativeAtBoot(line.registration.name, line.path, line.line)
             yield Finding(fact)
-    for line in after.refused:
-        # update-binfmts passes over such an entry, and of ours the unit tells.
-        if line.line and not line.owned:
-            gone = known.LineWithoutInterpreter(line.path, line.line, line.registration.interpreter)
-            yield Finding(gone)
+    # update-binfmts passes over such an entry, and of ours the unit tells.
+    refused = [line for line in after.refused if line.line and not line.owned]
+    for line in refused[:PROBLEMS_KEPT]:
+        gone = known.LineWithoutInterpreter(line.path, line.line, line.registration.interpreter)
+        yield Finding(gone)
+    if more := len(refused[PROBLEMS_KEPT:]):
+        yield Finding(known.MoreInvalid(refused[-1].path, len(refused), "", "", more))
     if facts.boot.switched_off:
         yield Finding(known.SwitchedOffAtBoot(*facts.boot.switched_off))
 
