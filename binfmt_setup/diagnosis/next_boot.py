@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from binfmt_setup.boot.next_registry import next_registry
 from binfmt_setup.diagnosis import known
+from binfmt_setup.diagnosis.failed_probes import install_command
 from binfmt_setup.diagnosis.finding import Finding
 from binfmt_setup.emulators import choice
 from binfmt_setup.model.binfmt_d import PROBLEMS_KEPT
+from binfmt_setup.model.targets import target_of_entry
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -27,12 +29,25 @@ def next_boot_findings(facts: HostFacts) -> Iterator[Finding]:
     # update-binfmts passes over such an entry, and of ours the unit tells.
     refused = [line for line in after.refused if line.line and not line.owned]
     for line in refused[:PROBLEMS_KEPT]:
-        gone = known.LineWithoutInterpreter(line.path, line.line, line.registration.interpreter)
-        yield Finding(gone)
+        yield _without_interpreter(facts, line)
     if more := len(refused[PROBLEMS_KEPT:]):
         yield Finding(known.MoreInvalid(refused[-1].path, len(refused), "", "", more))
     if facts.boot.switched_off:
         yield Finding(known.SwitchedOffAtBoot(*facts.boot.switched_off))
+
+
+def _without_interpreter(facts: HostFacts, line: BootLine) -> Finding:
+    """A line that will be refused; a file that bears our name gives way to an install."""
+    rule = line.registration
+    target = target_of_entry(rule.name)
+    ours = target is not None and line.path.endswith(f"/{target.entry_name}.conf")
+    remedy = (
+        install_command(facts, target.platforms[0])
+        if target and target.platforms and ours
+        else None
+    )
+    gone = known.LineWithoutInterpreter(line.path, line.line, rule.interpreter, remedy is not None)
+    return Finding(gone, remedy=remedy)
 
 
 def prepared(facts: HostFacts, platform: Platform) -> bool:

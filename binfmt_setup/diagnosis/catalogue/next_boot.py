@@ -81,12 +81,16 @@ class ConfigInvalid(Risk):
 
 
 class LineWithoutInterpreter(Risk):
-    """A line with F whose program is not there: the kernel refuses it."""
+    """A line with F whose program is not there: the kernel refuses it.
+
+    `replaceable` says that an install writes a file of that name, which takes its place.
+    """
 
     code = ConfigInvalid.code
     path: str
     line: int
     interpreter: str
+    replaceable: bool = False
 
 
 class NativeAtBoot(Fact):

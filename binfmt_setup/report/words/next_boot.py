@@ -83,7 +83,7 @@ def _(fact: known.ConfigInvalid) -> Words:
 def _(fact: known.LineWithoutInterpreter) -> Words:
     return Words(
         f"{fact.path}:{fact.line}: {fact.interpreter} is missing, so this registers nothing",
-        f"bring it back, or remove line {fact.line} of {fact.path}",
+        "" if fact.replaceable else f"bring it back, or remove line {fact.line} of {fact.path}",
         _AT_BOOT,
     )
 
