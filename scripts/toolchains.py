@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -35,6 +36,13 @@ class Toolchain:
     linker: str
     compiler_package: str
     linker_package: str
+    untried: bool = False
+
+    def of_this_release(self) -> Toolchain:
+        """The same without a version: what a release of Debian takes for its default."""
+        named = (self.compiler, self.linker, self.compiler_package, self.linker_package)
+        compiler, linker, *packages = (re.sub(r"-(12|19)(?=-|$)", "", name) for name in named)
+        return Toolchain(compiler, linker, packages[0], packages[1], untried=True)
 
     def is_installed(self) -> bool:
         """Tell whether both programs can be run here."""
