@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +11,7 @@ import pytest
 from binfmt_setup.cli.reader import read
 from binfmt_setup.cli.table import COMMANDS
 from tests.own_namespace import TOP
+from tests.scripts import script
 from tests.unit.test_catalogue import FACTS, error_codes
 
 if TYPE_CHECKING:
@@ -48,13 +46,7 @@ def test_every_link_leads_to_a_file_and_a_heading(path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def site() -> ModuleType:
-    loader = SourceFileLoader("build_site", str(TOP / "scripts" / "build-site"))
-    spec = spec_from_loader("build_site", loader)
-    assert spec
-    module = module_from_spec(spec)
-    sys.modules["build_site"] = module
-    loader.exec_module(module)
-    return module
+    return script("build-site")
 
 
 def test_every_document_is_in_the_navigation_once(site: ModuleType, tmp_path: Path) -> None:

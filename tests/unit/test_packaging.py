@@ -7,8 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +16,7 @@ from binfmt_setup.model.binfmt_d import MARKER
 from binfmt_setup.model.targets import TARGETS
 from tests.own_folder import own_folder
 from tests.own_namespace import TOP
+from tests.scripts import script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,13 +146,7 @@ def test_a_shell_reads_the_apkbuild() -> None:
 
 @pytest.fixture(scope="module")
 def builder() -> ModuleType:
-    loader = SourceFileLoader("build_packages", str(TOP / "scripts" / "build-packages"))
-    spec = spec_from_loader("build_packages", loader)
-    assert spec
-    module = module_from_spec(spec)
-    sys.modules["build_packages"] = module
-    loader.exec_module(module)
-    return module
+    return script("build-packages")
 
 
 def test_the_source_archive_depends_on_names_and_contents_alone(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from datetime import date
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from typing import TYPE_CHECKING
 
 import pytest
 
 from binfmt_setup import __version__
 from tests.own_namespace import TOP
+from tests.scripts import script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,13 +21,7 @@ DAY = date(2030, 1, 2)
 
 @pytest.fixture(scope="module")
 def release() -> ModuleType:
-    loader = SourceFileLoader("release", str(TOP / "scripts" / "release"))
-    spec = spec_from_loader("release", loader)
-    assert spec
-    module = module_from_spec(spec)
-    sys.modules["release"] = module
-    loader.exec_module(module)
-    return module
+    return script("release")
 
 
 def changelog(kinds: str, last: str = "") -> str:
