@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from binfmt_setup.cli.streams import say
 from binfmt_setup.model.errors import UsageProblem
 from binfmt_setup.model.escaping import safe
-from binfmt_setup.model.records import Record
+from binfmt_setup.model.records import Record, replace
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 HOST: ContextVar[Host | None] = ContextVar("host", default=None)
 """The host that the command works on, so that a report of its failure can describe it."""
+SURROUNDINGS: ContextVar[Host | None] = ContextVar("surroundings", default=None)
+"""How the host is reached from where it is not as usual: in this tool's own container image."""
 
 
 class Answer(Record):
@@ -43,7 +45,8 @@ def host_at(root: str, *, verbose: bool) -> Host:
 
     if not os.path.isdir(root):
         raise UsageProblem(f"--root {root}: no such directory", hint="name an existing tree")
-    host = Host(os.path.realpath(root), verbose=verbose)
+    around = SURROUNDINGS.get() or Host()
+    host = replace(around, root=os.path.realpath(root), verbose=verbose)
     HOST.set(host)
     return host
 

@@ -55,11 +55,11 @@ def answered(reading: Callable[[], Call | Answer], arguments: Sequence[str]) -> 
         answer = _failure(unfit, wanted)
     streams.write_answer(answer.text, commands=answer.commands)
     if answer.hold:
-        _hold()
+        hold()
     return answer.status
 
 
-def _hold() -> None:
+def hold() -> None:
     """Stay, and with this process its mounts, until somebody ends it: which is no failure."""
     with suppress(Ended):
         while True:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 
 _OF_PACKAGES = "/usr/lib/"
+IN_OUR_IMAGE = "/usr/libexec/binfmt-setup/"
+"""Where this tool's container image has its emulators (deploy/image/); no package has any there."""
 
 
 class Origin(Record):
@@ -210,6 +212,7 @@ def owner_of(facts: HostFacts, entry: Entry) -> Owner:
 def _made_by_us(facts: HostFacts, entry: Entry) -> bool:
     """Whether this tool made an entry: its own binfmt.d file says the same.
 
+    One that was made in the tool's image has no file: its emulator lay where no other has it.
     A bare user namespace owns no files, and those it sees tell of the host's registry. In its
     own one an entry of ours bears a mark in the registry itself (`Registry.register`).
     """
@@ -219,7 +222,9 @@ def _made_by_us(facts: HostFacts, entry: Entry) -> bool:
     if facts.registry.own and not facts.process.own_files:
         return entry.name in facts.registry.marked
     config = facts.boot.own_config(target)
-    return config is not None and entry.registration in config.registrations
+    if config is None:
+        return _emulator_in(IN_OUR_IMAGE, entry.registration) == entry.name
+    return entry.registration in config.registrations
 
 
 def _origin(facts: HostFacts, entry: Entry, config: ConfigFile | None) -> Origin | None:

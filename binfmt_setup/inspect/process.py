@@ -16,7 +16,6 @@ from binfmt_setup.model.facts import (
     maps_outer_root,
 )
 from binfmt_setup.model.mountinfo import (
-    BINFMT_MISC,
     BinfmtMount,
     Mount,
     binfmt_mount,
@@ -42,7 +41,7 @@ def standing(host: Host) -> HostFacts:
 def standing_among(host: Host, mounts: tuple[Mount, ...]) -> HostFacts:
     """The same, for whoever has read the mounts already."""
     uid, machine = host.user_and_machine()
-    mount = binfmt_mount(mounts)
+    mount = binfmt_mount(mounts, host.registry)
     uid_map = host.text("/proc/self/uid_map")
     return HostFacts(
         root="/" if host.live else str(host.root),
@@ -65,7 +64,7 @@ def _switch(host: Host, mount: BinfmtMount) -> bool | NotLookedAt | Unreadable:
     """Whether entries are used at all; a mount that is not there is not touched."""
     if mount.state != "mounted":
         return NOT_LOOKED_AT
-    said = host.read(f"{BINFMT_MISC}/status")
+    said = host.read(f"{host.registry}/status")
     if isinstance(said, Absent):
         return Unreadable(errno.ENOENT)
     return said if isinstance(said, Unreadable) else said.strip() == "enabled"
@@ -78,7 +77,7 @@ def _own_registry(host: Host, mount: BinfmtMount) -> bool:
     """
     if mount.state == "mounted" and host.in_place:
         return Registry(host).is_own()
-    status = host.status_of(f"{BINFMT_MISC}/register") if mount.state == "mounted" else None
+    status = host.status_of(f"{host.registry}/register") if mount.state == "mounted" else None
     return status is not None and status.st_uid == 0
 
 

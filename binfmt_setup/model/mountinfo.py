@@ -23,7 +23,7 @@ class Mount(Record):
 
 
 class BinfmtMount(Record):
-    """What is mounted at /proc/sys/fs/binfmt_misc, or that nothing can be: `read_only`.
+    """What is mounted at the registry's place, or that nothing can be: `read_only`.
 
     `automount` is systemd's autofs that nobody has triggered yet: the directory is there
     and empty, and reading it would mount the real thing.
@@ -86,13 +86,13 @@ def _stacked(mounts: tuple[Mount, ...], here: Mount | None, point: str) -> Mount
         here = above[-1]
 
 
-def binfmt_mount(mounts: tuple[Mount, ...]) -> BinfmtMount:
+def binfmt_mount(mounts: tuple[Mount, ...], place: str = BINFMT_MISC) -> BinfmtMount:
     """Tell the real mount from an untouched automount and from nothing, asking no one.
 
     The file system type in mountinfo is the same evidence as statfs(2)'s magic number, but
     statfs would trigger the automount and reading mountinfo does not.
     """
-    mount = visible_mount(mounts, BINFMT_MISC)
+    mount = visible_mount(mounts, place)
     if mount is None:
         above = (visible_mount(mounts, path) for path in ("/proc/sys/fs", "/proc/sys", "/proc"))
         nearest = next((m for m in above if m is not None), None)

@@ -11,6 +11,7 @@ import sys
 
 from binfmt_setup.model.errors import OtherProgramFailed
 from binfmt_setup.model.escaping import safe, visible
+from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.shell import typed
 from binfmt_setup.system.probes import ProbeResult, running_probes, with_pinned_versions
 from binfmt_setup.system.programs import Completed, Runner, run_program
@@ -35,10 +36,11 @@ if TYPE_CHECKING:
 
 
 class Host(Tree):
-    """A host's file tree and its programs."""
+    """A host's file tree and its programs; a container may have the registry at another place."""
 
     run: Runner = run_program
     verbose: bool = False
+    registry: str = BINFMT_MISC
     prove: Prober = running_probes
     ask_pinned: Callable[[Mapping[str, ProbeResult], Sequence[str]], Mapping[str, ProbeResult]] = (
         with_pinned_versions

@@ -21,7 +21,7 @@ from binfmt_setup.model.errors import (
 )
 from binfmt_setup.model.mountinfo import BINFMT_MISC, parse_mountinfo
 from binfmt_setup.model.reading import Absent, Unreadable, not_read
-from binfmt_setup.model.records import Record
+from binfmt_setup.model.records import Record, replace
 from binfmt_setup.model.registration import BadRegistration, Entry, Registration, parse_entry
 from binfmt_setup.model.registry_facts import UnreadEntry
 from binfmt_setup.system import syscalls
@@ -83,8 +83,9 @@ class Registry:
 
         Raises OSError where it cannot be mounted, EnvironmentUnfit where it may be another's.
         """
+        host = replace(host, registry=BINFMT_MISC)
         cls(host).mount(again=True)
-        directory = os.open(host.path(BINFMT_MISC), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        directory = os.open(host.path(host.registry), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         own = cls(host, directory)
         if doubt := own.why_not_own(before):
             own.close()
@@ -103,7 +104,7 @@ class Registry:
         it is mounted in any case: in a user namespace that has no registry yet, that makes a
         new and empty one. Raises OSError.
         """
-        where = self._host.path(BINFMT_MISC)
+        where = self._host.path(self._host.registry)
         if not again and self._triggered(where):
             return True
         try:
@@ -133,11 +134,11 @@ class Registry:
         The kernel makes an instance with its first mount and ends it with its last one; so one
         that is new is mounted nowhere else. `register` keeps the time of its making.
         """
-        return os.stat(self._host.path(f"{BINFMT_MISC}/register")).st_ctime >= since
+        return os.stat(self._host.path(f"{self._host.registry}/register")).st_ctime >= since
 
     def unmount(self) -> None:
         """Take away the uppermost mount; raises OSError."""
-        syscalls.unmount(self._host.path(BINFMT_MISC))
+        syscalls.unmount(self._host.path(self._host.registry))
 
     def close(self) -> None:
         """Let go of the directory."""
@@ -283,7 +284,7 @@ class Registry:
         # Without a registry there is nothing to lock, and nobody to keep out.
         with suppress(OSError):
             if self._host.live:
-                lock = self._host.open(f"{BINFMT_MISC}/register", os.O_WRONLY)
+                lock = self._host.open(f"{self._host.registry}/register", os.O_WRONLY)
         with held(lock):
             if lock is not None:
                 self._wait(lock, seconds, alone=alone)
@@ -295,7 +296,7 @@ class Registry:
         try:
             wait_for(
                 self._host, lambda: lock if taken(lock) else None,
-                f"{BINFMT_MISC}/register", seconds,
+                f"{self._host.registry}/register", seconds,
             )  # fmt: skip
         except Busy:
             if alone:
@@ -307,7 +308,7 @@ class Registry:
         if self._directory is not None:
             yield self._directory
             return
-        where = self._host.path(BINFMT_MISC)
+        where = self._host.path(self._host.registry)
         directory = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             yield directory

@@ -1,0 +1,274 @@
+"""tonistiigi/binfmt's command line, as docker/setup-qemu-action and many scripts have it.
+
+    binfmt [--install all|ARCH,…] [--uninstall NAME,…|GLOB] [--mount DIR] [--version]
+
+The same lines on standard error and the same JSON on standard output (its cmd/binfmt/main.go).
+What differs is that an answer was proven, and that the exit status tells it.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import platform as python_platform
+import sys
+
+from binfmt_setup.model.errors import BinfmtSetupError, ExitCode, UsageProblem
+from binfmt_setup.model.records import Record, replace
+from binfmt_setup.model.registration import Entry
+from binfmt_setup.model.request import Request
+from binfmt_setup.model.targets import (
+    TARGETS,
+    container_platforms,
+    parse_platform,
+    target_of_entry,
+)
+from binfmt_setup.system.host import Host
+from binfmt_setup.system.registry import Registry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from binfmt_image.entry import Place
+    from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.targets import Platform, Target
+
+USAGE = """Usage of binfmt:
+  -install string
+    \tarchitectures to install
+  -mount string
+    \tbinfmt_misc mount point (default "/proc/sys/fs/binfmt_misc")
+  -uninstall string
+    \tarchitectures to uninstall
+  -version
+    \tdisplay version
+and before them, or with a command of binfmt-setup's own (install, check, status, …; see
+`COMMAND --help`): --registry DIR, --persist-to DIR, --private; with -install also -hold.
+"""
+_ORDER = "amd64 arm64 riscv64 ppc64 ppc64le s390x 386 mips64le mips64 loong64 arm".split()
+"""In which order the platforms that work are told (BuildKit's util/archutil/detect.go)."""
+_MORE = ("mips64",)
+"""What `all` means there and not here: container images hardly come for it."""
+_FLAGS = {"install": True, "uninstall": True, "mount": True, "version": False, "hold": False}
+
+
+class Wish(Record):
+    """What the line asks for."""
+
+    install: str = ""
+    uninstall: str = ""
+    mount: str = ""
+    version: str = ""
+    hold: str = ""
+
+
+class _Quiet(Host):
+    """The lines here say all."""
+
+    def say(self, message: str) -> None:
+        """Say nothing."""
+
+
+def read(words: Sequence[str]) -> Wish:
+    """Read a line as Go's package `flag` does; raises UsageProblem."""
+    wish, rest = Wish(), list(words)
+    while rest and rest[0].startswith("-") and rest[0] not in ("-", "--"):
+        word = rest.pop(0)
+        name, equals, value = word.removeprefix("-").removeprefix("-").partition("=")
+        if name not in _FLAGS:
+            raise UsageProblem(f"flag provided but not defined: -{name}\n{USAGE.rstrip()}")
+        if _FLAGS[name] and not equals:
+            if not rest:
+                raise UsageProblem(f"flag needs an argument: -{name}\n{USAGE.rstrip()}")
+            value = rest.pop(0)
+        elif not _FLAGS[name]:
+            value = "" if value in ("0", "f", "F", "false", "False", "FALSE") else "yes"
+        wish = replace(wish, **{name: value})
+    return wish
+
+
+def answer(words: Sequence[str], place: Place, around: Host) -> int:
+    """Do what the line says, print, and give the exit status."""
+    wish = read(words)
+    if wish.version:
+        _tell(_version(place))
+        return 0
+    host = _Quiet(registry=wish.mount or around.registry, prove=around.prove)
+    if os.environ.get("QEMU_BINARY_PREFIX"):
+        raise UsageProblem(
+            "QEMU_BINARY_PREFIX is for other builds of QEMU, and this image has none",
+            hint="leave it out, or name a directory with QEMU_BINARY_PATH",
+        )
+    place = replace(place, emulators=os.environ.get("QEMU_BINARY_PATH") or place.emulators)
+    status = _uninstall(host, wish.uninstall, place) if wish.uninstall else 0
+    if wish.install:
+        status = _install(host, wish, place) or status
+    print(json.dumps(_state(host), indent=2), flush=True)
+    if wish.hold and not status:
+        from binfmt_setup.cli.border import hold
+
+        hold()
+    return status
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _version(place: Place) -> str:
+    """What is in here: of QEMU what a binary says, as its file's name may say anything."""
+    from binfmt_setup import __version__
+    from binfmt_setup.inspect.snapshot import snapshot, with_versions
+
+    host = _Quiet()
+    facts = snapshot(host, container_platforms(), qemu_directory=place.emulators)
+    paths = [p for found in facts.emulators.candidates.values() for p in found][:1]
+    seen = with_versions(host, facts, paths)
+    version = next((f.version for p in paths if (f := seen.emulators.file_at(p))), "")
+    number = version.split(" ")[0] if version else "none"
+    return f"binfmt/binfmt-setup-{__version__} qemu/v{number} python/{python_platform.python_version()}"
+
+
+# -- install -----------------------------------------------------------------------------------
+
+
+def _install(host: Host, wish: Wish, place: Place) -> int:
+    """Install, and say a line for each architecture."""
+    from binfmt_setup.commands.install import install
+    from binfmt_setup.commands.request import Words, requested
+
+    names, status = _named(wish.install)
+    if not names and wish.install != "all":
+        return status
+    every = [p.name for p in container_platforms()] + list(_MORE)
+    words = Words(names or every, place.emulators, brings_qemu=True)
+    switches = Request(persist=place.on_host, private=place.private, hold=bool(wish.hold))
+    try:
+        request = requested(host, words, switches)
+        result = install(host, request if names else replace(request, scope="usual"))
+    except BinfmtSetupError as error:
+        for name in names or ["all"]:
+            _tell(f"installing: {name} {_in_one_line(error)}")
+        return int(error.exit_code)
+    from binfmt_setup.report import words as said
+
+    bad: dict[str, str] = {}
+    for state in result.verdict.platforms:
+        name = state.platform.target.goarch
+        bad.setdefault(name, "")
+        if not state.ok:
+            found = [said.message(f) for f in state.findings if f.severity == "error"]
+            bad[name] = "; ".join(found) or "it does not run"
+    for error in result.errors:
+        bad.setdefault("", _in_one_line(error))
+    for name, why in bad.items():
+        _tell(f"installing: {name} {why or 'OK'}".replace("  ", " "))
+    return int(result.exit_code) or status
+
+
+def _named(text: str) -> tuple[list[str], int]:
+    """The architectures that are meant, unknown ones told of; none for all."""
+    if text == "all":
+        return [], 0
+    known, status = [], 0
+    for word in text.split(","):
+        try:
+            known.append(parse_platform(word).name)
+        except UsageProblem:
+            _tell(f"installing: {word} unsupported architecture: {word}")
+            status = int(ExitCode.USAGE)
+    return known, status
+
+
+def _in_one_line(error: BinfmtSetupError) -> str:
+    words = f"{error.message}; {error.hint}" if error.hint else error.message
+    return " ".join(words.split())
+
+
+# -- uninstall ---------------------------------------------------------------------------------
+
+
+def _uninstall(host: Host, text: str, place: Place) -> int:
+    """Remove those of these entries that are ours; a pattern cannot fail, a name can."""
+    from binfmt_setup.commands.uninstall import uninstall
+    from binfmt_setup.inspect.snapshot import snapshot
+
+    facts, status = snapshot(host), 0
+    for word in text.split(","):
+        found = _entries_meant(facts, word)
+        if not found:
+            _tell(f"uninstalling: {word} not found")
+        for entry in found:
+            target = target_of_entry(entry.name)
+            if (why := _why_not_ours(facts, entry)) or target is None:
+                _tell(f"uninstalling: {entry.name} {why}")
+                status = status if entry.name != word else int(ExitCode.ANSWER_IS_NO)
+                continue
+            request = Request(target.platforms, "named", private=place.private, force=True)
+            try:
+                result = uninstall(host, request)
+                failed = next(iter(result.errors), None)
+            except BinfmtSetupError as error:
+                failed = error
+            _tell(f"uninstalling: {entry.name} {_in_one_line(failed) if failed else 'OK'}")
+            status = int(failed.exit_code) if failed else status
+    return status
+
+
+def _entries_meant(facts: HostFacts, word: str) -> list[Entry]:
+    """The entries that a word names: a platform's, those of a pattern, or the one called so."""
+    entries = sorted(facts.registry.entries, key=lambda entry: entry.name)
+    try:
+        target = parse_platform(word).target
+        return [entry for entry in entries if entry.name == target.entry_name]
+    except UsageProblem:
+        return [entry for entry in entries if fnmatch.fnmatchcase(entry.name, word)]
+
+
+def _why_not_ours(facts: HostFacts, entry: Entry) -> str:
+    from binfmt_setup.diagnosis.ownership import left_by, owner_of
+
+    owner = owner_of(facts, entry)
+    if owner.ours:
+        return ""
+    return f"left alone: it is not of this tool{left_by(facts, entry)}"
+
+
+# -- what there is -----------------------------------------------------------------------------
+
+
+def _state(host: Host) -> dict[str, list[str]]:
+    """What runs here, proven, and the names of all entries that are switched on."""
+    from binfmt_setup.commands.request import probe
+
+    platforms = list(_all_platforms())
+    found = probe(host, platforms)
+    works = [p for p in platforms if p.probe in found and found[p.probe].ok]
+    native = [p for p in works if found[p.probe].native and p.target == _first_native(host)]
+    ordered = [*native, *(p for p in works if p not in native)]
+    return {"supported": [p.name for p in ordered], "emulators": list(_enabled(host))}
+
+
+def _first_native(host: Host) -> Target | None:
+    from binfmt_setup.inspect.process import standing
+
+    return standing(host).kernel.native
+
+
+def _all_platforms() -> Iterator[Platform]:
+    for goarch in _ORDER:
+        for target in TARGETS:
+            if target.goarch == goarch:
+                # BuildKit tells of arm v7 before v6, and not of v5.
+                rows = [p for p in target.platforms if p.variant.suffix != "v5"]
+                yield from reversed(rows) if goarch == "arm" else rows
+
+
+def _enabled(host: Host) -> Iterator[str]:
+    try:
+        entries = list(Registry(host).entries())
+    except OSError:
+        return
+    yield from sorted(e.name for e in entries if isinstance(e, Entry) and e.enabled)

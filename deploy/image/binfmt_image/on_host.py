@@ -1,0 +1,137 @@
+"""--persist-to: do the work with the host's root as the root, so that it survives a reboot.
+
+The host needs no Python: what the image has of it is copied below the host's /run (or where
+programs may be executed), runs there after a chroot(2), and is removed again. It then is an
+ordinary `install` on that host: its files, its registry, its init. QEMU is handed over as an
+archive, and so lands where `--qemu ARCHIVE` puts it. It takes CAP_SYS_CHROOT and the host's
+process numbers (--pid=host): the host's /proc is the only one that there is then.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tarfile
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from binfmt_setup.cli.signals import Ended
+from binfmt_setup.model.errors import EnvironmentUnfit, PrivilegesMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from binfmt_image.entry import Place
+
+PLACES = ("run", "var/tmp", "tmp", "dev/shm")
+NEEDED = 64 << 20
+"""Bytes that the runtime takes, and some more; the archive of emulators takes as much as they."""
+_TAKEN = ("bin", "lib", "lib64")
+_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C.UTF-8",
+}
+
+
+def run_there(place: Place, words: Sequence[str]) -> int:
+    """Run the rest of the line on the host; its exit status."""
+    top = Path(place.persist_to)
+    _refuse_unfit(top)
+    where = Path(tempfile.mkdtemp(prefix="binfmt-setup-", dir=_roomy(top, place.emulators)))
+    try:
+        where.chmod(0o755)
+        for name in _TAKEN:
+            shutil.copytree(f"/usr/{name}", where / "usr" / name, symlinks=True)
+        _archive(where / "qemu.tar", place.emulators)
+        return _waited_for(_started(top, f"/{where.relative_to(top)}", place, words))
+    finally:
+        shutil.rmtree(where, ignore_errors=True)
+
+
+def _refuse_unfit(top: Path) -> None:
+    """Raises EnvironmentUnfit where the host's root cannot be worked in from here."""
+    if not (top / "etc").is_dir() or not (top / "usr").is_dir():
+        raise EnvironmentUnfit(
+            f"--persist-to {top}: no root of a host", hint=f"give the container one: -v /:{top}"
+        )
+    with suppress(OSError):
+        if (top / "proc/self").readlink() == Path(str(os.getpid())):
+            return
+    raise EnvironmentUnfit(
+        f"--persist-to {top}: its /proc does not know this process by its number",
+        hint="start the container with the host's process numbers: --pid=host (Kubernetes: "
+        "hostPID: true)",
+    )
+
+
+def _roomy(top: Path, emulators: str) -> Path:
+    """A folder of the host where programs may be executed and all of it has its place."""
+    size = NEEDED + sum(file.stat().st_size for file in Path(emulators).iterdir())
+    for name in PLACES:
+        with suppress(OSError):
+            there = os.statvfs(top / name)
+            if not there.f_flag & (os.ST_NOEXEC | os.ST_RDONLY):
+                if there.f_bavail * there.f_frsize > size:
+                    return top / name
+    raise EnvironmentUnfit(
+        f"--persist-to {top}: no folder there with {size >> 20} MiB free where programs may run",
+        hint=f"looked at: {', '.join('/' + name for name in PLACES)}",
+        code="no-space",
+    )
+
+
+def _archive(out: Path, emulators: str) -> None:
+    """QEMU as an archive, the same for the same files: by its digest it is known again."""
+    with tarfile.open(out, "w") as archive:
+        for file in sorted(Path(emulators).iterdir()):
+            member = archive.gettarinfo(file, f"usr/bin/{file.name}")
+            member.mtime, member.mode, member.uid, member.gid = 0, 0o755, 0, 0
+            member.uname = member.gname = ""
+            with file.open("rb") as content:
+                archive.addfile(member, content)
+
+
+def _started(top: Path, where: str, place: Place, words: Sequence[str]) -> int:
+    """A child that is on the host and has become the image's Python there."""
+    loader = _loader(top / where.lstrip("/"), where)
+    library = next(Path("/usr/lib").glob("*-linux-*/libc.so.6"), None)
+    if library is None:
+        raise EnvironmentUnfit("this image has no C library", hint="use the image as it was built")
+    python = [f"{where}/usr/bin/python3", "-IS", f"{where}/usr/bin/binfmt"]
+    more = ["--private"] if place.private else []
+    argv = [loader, "--library-path", f"{where}{library.parent}", *python,
+            *more, "--on-host", f"{where}/qemu.tar", *words]  # fmt: skip
+    child = os.fork()
+    if child:
+        return child
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        os.chroot(top)
+        os.chdir("/")
+        os.execve(loader, argv, _ENVIRONMENT)
+    except OSError as error:
+        os.write(2, f"error: cannot work in {top}: {error.strerror}\n".encode())
+    finally:
+        os._exit(int(PrivilegesMissing.exit_code))
+
+
+def _loader(copy: Path, where: str) -> str:
+    """The copied program that loads Python with the libraries beside it."""
+    found = next((p for p in copy.glob("usr/lib*/ld-linux*")), None)
+    if found is None:
+        raise EnvironmentUnfit("this image has no loader", hint="use the image as it was built")
+    return f"{where}/{found.relative_to(copy)}"
+
+
+def _waited_for(child: int) -> int:
+    """The exit status of the child, which hears of the signals that this process gets."""
+    while True:
+        try:
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        except Ended as ended:
+            with suppress(ProcessLookupError):
+                os.kill(child, ended.number)
