@@ -81,7 +81,8 @@ def needed_modules(tool: Path) -> set[Path]:
     for source in sorted(tool.rglob("*.py")):
         name = ".".join(source.relative_to(tool).with_suffix("").parts).removesuffix(".__init__")
         finder.import_hook(name)
-    files = {Path(m.__file__) for m in finder.modules.values() if m.__file__}
+    places = (vars(module)["__file__"] for module in finder.modules.values())
+    files = {Path(place) for place in places if place}
     files |= {p for name in ALWAYS for p in STDLIB.glob(f"{name}*.py")}
     files |= set((STDLIB / "encodings").glob("*.py"))
     return {file for file in files if file.is_relative_to(STDLIB)}

@@ -47,7 +47,10 @@ USAGE = """Usage of binfmt:
 and before them, or with a command of binfmt-setup's own (install, check, status, …; see
 `COMMAND --help`): --registry DIR, --persist-to DIR, --private; with -install also -hold.
 """
-_ORDER = "amd64 arm64 riscv64 ppc64 ppc64le s390x 386 mips64le mips64 loong64 arm".split()
+_ORDER = (
+    *("amd64", "arm64", "riscv64", "ppc64", "ppc64le", "s390x", "386", "mips64le", "mips64"),
+    *("loong64", "arm"),
+)
 """In which order the platforms that work are told (BuildKit's util/archutil/detect.go)."""
 _MORE = ("mips64",)
 """What `all` means there and not here: container images hardly come for it."""
@@ -128,7 +131,8 @@ def _version(place: Place) -> str:
     seen = with_versions(host, facts, paths)
     version = next((f.version for p in paths if (f := seen.emulators.file_at(p))), "")
     number = version.split(" ")[0] if version else "none"
-    return f"binfmt/binfmt-setup-{__version__} qemu/v{number} python/{python_platform.python_version()}"
+    python = python_platform.python_version()
+    return f"binfmt/binfmt-setup-{__version__} qemu/v{number} python/{python}"
 
 
 # -- install -----------------------------------------------------------------------------------
@@ -161,10 +165,10 @@ def _install(host: Host, wish: Wish, place: Place) -> int:
         if not state.ok:
             found = [said.message(f) for f in state.findings if f.severity == "error"]
             bad[name] = "; ".join(found) or "it does not run"
-    for error in result.errors:
-        bad.setdefault("", _in_one_line(error))
     for name, why in bad.items():
-        _tell(f"installing: {name} {why or 'OK'}".replace("  ", " "))
+        _tell(f"installing: {name} {why or 'OK'}")
+    for problem in result.errors:
+        _tell(f"installing: {_in_one_line(problem)}")
     return int(result.exit_code) or status
 
 

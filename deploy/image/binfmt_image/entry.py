@@ -78,7 +78,7 @@ def _done(arguments: Sequence[str]) -> int:
     command = words[0] if words else ""
     if command != "install" and "--install" not in words:
         _mount_if_absent(host)
-    if command.startswith("-") and command not in ("-h", "--help") or not command:
+    if not command or (command.startswith("-") and command not in ("-h", "--help")):
         from binfmt_image.drop_in import answer
 
         return answer(words, place, host)

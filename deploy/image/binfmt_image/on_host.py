@@ -73,9 +73,9 @@ def _roomy(top: Path, emulators: str) -> Path:
     for name in PLACES:
         with suppress(OSError):
             there = os.statvfs(top / name)
-            if not there.f_flag & (os.ST_NOEXEC | os.ST_RDONLY):
-                if there.f_bavail * there.f_frsize > size:
-                    return top / name
+            fit = not there.f_flag & (os.ST_NOEXEC | os.ST_RDONLY)
+            if fit and there.f_bavail * there.f_frsize > size:
+                return top / name
     raise EnvironmentUnfit(
         f"--persist-to {top}: no folder there with {size >> 20} MiB free where programs may run",
         hint=f"looked at: {', '.join('/' + name for name in PLACES)}",
