@@ -137,7 +137,7 @@ _HELP = ".TP\n\\fB\\-h\\fP, \\fB\\-\\-help\\fP\nShow the options and exit."
 
 
 def _exit_status() -> str:
-    rows = (f".TP\n.B {int(code)}\n{inline(text)}." for code, text in EXIT_STATUS.items())
+    rows = (f".TP\n.B {code}\n{inline(text)}." for code, text in EXIT_STATUS.items())
     return ".SH EXIT STATUS\n" + "\n".join(
         [
             *rows,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 
 from binfmt_setup.cli.answers import Answer, answer_of, host_at, import_format
-from binfmt_setup.cli.choices import CheckFormat, Format
 from binfmt_setup.model.errors import ExitCode, UsageProblem
 from binfmt_setup.model.records import replace
 from binfmt_setup.model.request import Request
@@ -17,8 +16,14 @@ from binfmt_setup.model.request import Request
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.cli import options
+    from binfmt_setup.cli.choices import CheckFormat, Format
     from binfmt_setup.engines.ask import EngineCalls
     from binfmt_setup.system.host import Host
+
+    TEXT, CHECKED_TEXT = Format.text, CheckFormat.text
+else:
+    # Members are equal to their words, and enums take 2 ms to load.
+    TEXT = CHECKED_TEXT = "text"
 
 
 def install(  # noqa: PLR0913 - one parameter is one option
@@ -39,7 +44,7 @@ def install(  # noqa: PLR0913 - one parameter is one option
     config: options.Config = "",
     deep: options.DeepInstall = False,
     root: options.Root = "/",
-    format_: options.AnyFormat = Format.text,
+    format_: options.AnyFormat = TEXT,
     verbose: options.Verbose = False,
 ) -> Answer:
     """Make the platforms run, now and after a reboot; changes only what differs.
@@ -82,7 +87,7 @@ def check(  # noqa: PLR0913 - one parameter is one option
     quiet: options.Quiet = False,
     config: options.Config = "",
     root: options.Root = "/",
-    format_: options.FormatOfCheck = CheckFormat.text,
+    format_: options.FormatOfCheck = CHECKED_TEXT,
     verbose: options.Verbose = False,
 ) -> Answer:
     """Do the platforms work? Runs their probes and changes nothing; needs no root.
@@ -116,7 +121,7 @@ def check(  # noqa: PLR0913 - one parameter is one option
     # With one platform each fact has its line, QEMU's version among them.
     one = request.named and len(request.platforms) == 1 and not quiet
     result = do_check(
-        host, request, versions=one or deep or format_ == CheckFormat.json,
+        host, request, versions=one or deep or format_ == "json",
         engines=_engine_calls(host, engine) if engine else None,
         meanwhile=lambda: import_format(format_),
     )  # fmt: skip
@@ -142,7 +147,7 @@ def _require_deep(host: Host, *, deep: bool, candidates: bool, other: bool) -> N
 
 def status(
     root: options.Root = "/",
-    format_: options.AnyFormat = Format.text,
+    format_: options.AnyFormat = TEXT,
     *,
     verbose: options.Verbose = False,
 ) -> Answer:
@@ -157,7 +162,7 @@ def explain(
     *,
     chroot: options.Chroot = "",
     root: options.Root = "/",
-    format_: options.AnyFormat = Format.text,
+    format_: options.AnyFormat = TEXT,
     verbose: options.Verbose = False,
 ) -> Answer:
     """Tell what FILE is, which entry runs it, which others match, and what to do if none does."""
@@ -177,7 +182,7 @@ def uninstall(  # noqa: PLR0913 - one parameter is one option
     private: options.Private = False,
     config: options.Config = "",
     root: options.Root = "/",
-    format_: options.AnyFormat = Format.text,
+    format_: options.AnyFormat = TEXT,
     verbose: options.Verbose = False,
 ) -> Answer:
     """Remove exactly what install made.
@@ -200,7 +205,7 @@ def unit(  # noqa: PLR0913 - one parameter is one option
     qemu_sha256: options.QemuSha256 = "",
     config: options.Config = "",
     root: options.Root = "/",
-    format_: options.AnyFormat = Format.text,
+    format_: options.AnyFormat = TEXT,
     verbose: options.Verbose = False,
 ) -> Answer:
     """Print what install would write so that registrations survive a reboot."""
@@ -220,7 +225,7 @@ def run(  # noqa: PLR0913 - one parameter is one option
     qemu_sha256: options.QemuSha256 = "",
     map_users: options.MapUsers = None,
     map_root: options.MapRoot = False,
-    format_: options.AnyFormat = Format.text,
+    format_: options.AnyFormat = TEXT,
     verbose: options.Verbose = False,
 ) -> None:
     """Run COMMAND with emulation in a private user namespace; nothing on the host changes."""

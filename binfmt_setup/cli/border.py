@@ -138,4 +138,4 @@ def _defect(error: Exception) -> int:
 
     streams.say("".join(traceback.format_exception(error, limit=-5)).rstrip("\n"))
     streams.say("this is a defect of binfmt-setup: please report it with the lines above")
-    return int(ExitCode.DEFECT)
+    return ExitCode.DEFECT

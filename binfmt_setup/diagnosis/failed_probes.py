@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from binfmt_setup.boot.units import config_path
-from binfmt_setup.diagnosis import known
+from binfmt_setup.diagnosis import catalogue as known
 from binfmt_setup.diagnosis.finding import Finding, Remedy, shell
 from binfmt_setup.emulators import choice
 from binfmt_setup.emulators.package_managers.interface import package_manager

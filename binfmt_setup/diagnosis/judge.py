@@ -11,7 +11,7 @@ from itertools import chain
 from binfmt_setup.boot.inits.interface import init_of
 from binfmt_setup.boot.lost import RegistryMasked
 from binfmt_setup.boot.survival import NotMounted, boot_troubles, persistence_problem
-from binfmt_setup.diagnosis import known
+from binfmt_setup.diagnosis import catalogue as known
 from binfmt_setup.diagnosis.failed_probes import (
     entry_path,
     install,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from binfmt_setup.boot.next_registry import next_registry
-from binfmt_setup.diagnosis import known
+from binfmt_setup.diagnosis import catalogue as known
 from binfmt_setup.diagnosis.failed_probes import install_command
 from binfmt_setup.diagnosis.finding import Finding
 from binfmt_setup.emulators import choice

@@ -6,7 +6,7 @@ all entries, not only at those of platforms, and at nothing but facts.
 
 from __future__ import annotations
 
-from binfmt_setup.diagnosis import known
+from binfmt_setup.diagnosis import catalogue as known
 from binfmt_setup.diagnosis.failed_probes import mending, removal
 from binfmt_setup.diagnosis.finding import Finding, Remedy, for_user
 from binfmt_setup.diagnosis.judge import not_read
@@ -168,7 +168,7 @@ def _interpreter_findings(facts: HostFacts, entry: Entry) -> Iterator[Finding]:
     found = facts.emulators.at(path)
     maker = facts.emulators.makers.get(path)
     culprit = found.culprit if isinstance(found, Interpreter) else maker
-    if not path.startswith("/") or (culprit and culprit.fault is Fault.PROCESS):
+    if not path.startswith("/") or (culprit and culprit.fault == Fault.PROCESS):
         moving = known.InterpreterOfEachProcess(entry.name, path)
         yield Finding(moving, remedy=removal(entry), seen=(entry,))
     elif isinstance(found, Absent):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from binfmt_setup.boot.inits.interface import init_of
 from binfmt_setup.boot.lost import NoInit, NotByHand, ShadowedAtBoot
 from binfmt_setup.boot.survival import order_problem, persistence_problem
-from binfmt_setup.diagnosis import known
+from binfmt_setup.diagnosis import catalogue as known
 from binfmt_setup.diagnosis.failed_probes import catching, install_command, mending, removal
 from binfmt_setup.diagnosis.finding import Finding, Remedy
 from binfmt_setup.diagnosis.ownership import owner_of

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import errno
-from enum import Enum
 
 from binfmt_setup.model.records import Record
 
+TYPE_CHECKING = False  # typing is costly to import, and so are enums
+if TYPE_CHECKING:
+    from typing import Final
 
-class Fault(Enum):
+
+class Fault:
     """What makes a path one that is not to be trusted.
 
     SHARED are directories like /tmp: open to all by design, and not to be closed. PROCESS is
     procfs, which shows each process other files.
     """
 
-    OWNER = "owner"
-    GROUP = "group"
-    OTHERS = "others"
-    SHARED = "shared"
-    ACL = "acl"
-    MOUNT = "mount"
-    PROCESS = "process"
-    UNREADABLE = "unreadable"
+    OWNER: Final = "owner"
+    GROUP: Final = "group"
+    OTHERS: Final = "others"
+    SHARED: Final = "shared"
+    ACL: Final = "acl"
+    MOUNT: Final = "mount"
+    PROCESS: Final = "process"
+    UNREADABLE: Final = "unreadable"
 
 
 _REASONS = {
@@ -43,13 +46,13 @@ class Culprit(Record):
     """
 
     path: str
-    fault: Fault
+    fault: str
     number: int = 0
 
     @property
     def reason(self) -> str:
         """What is wrong, to follow "because"."""
-        if self.fault is Fault.UNREADABLE:
+        if self.fault == Fault.UNREADABLE:
             why = errno.errorcode.get(self.number, self.number)
             return f"{self.path} cannot be looked at ({why})"
         return _REASONS[self.fault].format(self)
@@ -57,8 +60,8 @@ class Culprit(Record):
     @property
     def command(self) -> tuple[str, ...]:
         """The command that mends it; empty when none does."""
-        if self.fault is Fault.OWNER:
+        if self.fault == Fault.OWNER:
             return ("chown", "-h", "root", self.path)
         if self.fault in (Fault.GROUP, Fault.OTHERS):
             return ("chmod", "go-w", self.path)
-        return ("setfacl", "-b", self.path) if self.fault is Fault.ACL else ()
+        return ("setfacl", "-b", self.path) if self.fault == Fault.ACL else ()

@@ -6,23 +6,25 @@ status; everything below raises.
 
 from __future__ import annotations
 
-from enum import IntEnum
+TYPE_CHECKING = False  # typing is costly to import, and so are enums
+if TYPE_CHECKING:
+    from typing import Final
 
 
-class ExitCode(IntEnum):
+class ExitCode:
     """What the exit status of every command means; stable, part of the interface."""
 
-    OK = 0
-    ANSWER_IS_NO = 1
-    USAGE = 2
-    PRIVILEGES = 3
-    ENVIRONMENT = 4
-    NO_EMULATOR = 5
-    OTHER_PROGRAM = 6
-    DEFECT = 70
+    OK: Final = 0
+    ANSWER_IS_NO: Final = 1
+    USAGE: Final = 2
+    PRIVILEGES: Final = 3
+    ENVIRONMENT: Final = 4
+    NO_EMULATOR: Final = 5
+    OTHER_PROGRAM: Final = 6
+    DEFECT: Final = 70
     # What shells give for a command that cannot be started; `run` alone has one.
-    NOT_EXECUTABLE = 126
-    NOT_FOUND = 127
+    NOT_EXECUTABLE: Final = 126
+    NOT_FOUND: Final = 127
 
 
 class BinfmtSetupError(Exception):

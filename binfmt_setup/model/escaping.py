@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from re import Match
 
 
+_COLOURS = tuple(f"\x1b[{number}m" for number in (0, 2, 31, 32, 33))
 _OWN = r"\r?\x1b\[K|\x1b\[(?:0|2|31|32|33)m"
 """What this tool itself sends to a terminal: a line to be written anew, and colours."""
 _UNSAFE = rf"({_OWN})|[^ -~\n]"
@@ -33,13 +34,20 @@ def safe(text: str, *, commands: bool = False) -> str:
 
     With `commands` the lines are meant for a CI runner, which obeys them.
     """
-    if not text.isascii() or "\x1b" in text or not text.replace("\n", "").isprintable():
+    if not _plain(text):
         text = _replaced(_UNSAFE, lambda found: found[1] or visible(found[0]), text)
     if commands or ("::" not in text and "##[" not in text):
         return text
     return _replaced(
         _COMMAND, lambda found: f"{found[1]}\\:" if found[1] is not None else "#\\#", text
     )
+
+
+def _plain(text: str) -> bool:
+    """Whether nothing but lines, and colours of this tool, is in a text."""
+    for own in _COLOURS if "\x1b" in text else ():
+        text = text.replace(own, " ")  # by a blank: what is left may not become another one
+    return text.replace("\n", "").isprintable()
 
 
 def _replaced(pattern: str, by: Callable[[Match[str]], str], text: str) -> str:

@@ -7,8 +7,6 @@ read back from an entry's file. Source: fs/binfmt_misc.c (`create_entry`,
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from binfmt_setup.model.elf import bytes_match
 from binfmt_setup.model.records import Record
 
@@ -191,17 +189,24 @@ _HEX = frozenset("0123456789abcdefABCDEF")
 
 def _unescaped(text: str) -> bytes:
     """The bytes that the kernel's string_unescape(UNESCAPE_HEX) makes of a field."""
-    before, *digits = text.split("\\x")
-    if not all(pair[:2].isascii() and _HEX.issuperset(pair[:2]) and pair[1:2] for pair in digits):
+    count, digits = len(text) // 4, text.replace("\\x", "")
+    as_all_write = text[::4] == "\\" * count and text[1::4] == "x" * count
+    if as_all_write and len(digits) == 2 * count and _HEX.issuperset(digits):
+        return bytes.fromhex(digits)
+    if any(len(pair) < 2 or not _HEX.issuperset(pair[:2]) for pair in text.split("\\x")[1:]):
         raise BadRegistration("has \\x without two hexadecimal digits")
-    if not before and all(len(pair) == 2 and pair.isalnum() for pair in digits):
-        with suppress(ValueError):
-            return bytes.fromhex("".join(digits))  # as every tool writes it
-    import re
-
-    raw = text.encode("utf-8", "surrogateescape")
-    escape = re.compile(rb"\\x([0-9a-fA-F]{2})|\\(.)", re.DOTALL)
-    return escape.sub(lambda m: bytes([int(m[1], 16)]) if m[1] else m[0], raw)
+    raw, made, at = text.encode("utf-8", "surrogateescape"), bytearray(), 0
+    while (found := raw.find(b"\\", at)) >= 0:
+        made += raw[at:found]
+        pair = raw[found + 2 : found + 4].decode("latin-1")
+        hexadecimal = raw[found + 1 : found + 2] == b"x" and len(pair) == 2
+        if hexadecimal and _HEX.issuperset(pair):
+            made.append(int(pair, 16))
+            at = found + 4
+        else:
+            made += raw[found : found + 2]
+            at = found + 2
+    return bytes(made + raw[at:])
 
 
 def parse_entry(name: str, text: str) -> Entry:

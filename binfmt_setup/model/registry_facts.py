@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from binfmt_setup.model.mountinfo import ABSENT, BinfmtMount
 from binfmt_setup.model.reading import NOT_LOOKED_AT, NotLookedAt, Unreadable
 from binfmt_setup.model.records import NOTHING, Record
@@ -46,9 +48,15 @@ class RegistryFacts(Record):
 
     def entry(self, name: str) -> Entry | None:
         """The entry of this name."""
-        return next((entry for entry in self.entries if entry.name == name), None)
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Entry]:
+        return {entry.registration.name: entry for entry in self.entries}
 
     def handler(self, header: bytes) -> Entry | None:
         """The entry the kernel picks for a program that starts so: the newest enabled match."""
-        hits = (e for e in self.entries if e.enabled and e.registration.matches(header))
-        return next(hits, None)
+        for entry in self.entries:
+            if entry.enabled and entry.registration.matches(header):
+                return entry
+        return None

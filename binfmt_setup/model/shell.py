@@ -7,8 +7,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=:,@%+")
+"""What no shell takes for anything else; shlex.quote leaves the same alone."""
+
+
 def typed(argv: Iterable[str]) -> str:
     """A command line with its words quoted where a shell needs it."""
-    import shlex  # it brings `re`, which a host that is well needs for nothing
+    return " ".join(word if word and _PLAIN.issuperset(word) else _quoted(word) for word in argv)
 
-    return shlex.join(argv)
+
+def _quoted(word: str) -> str:
+    import shlex  # it brings `re`, which next to no command that is printed needs
+
+    return shlex.quote(word)

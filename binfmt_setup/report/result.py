@@ -31,11 +31,11 @@ class Result(Record):
         return finding.severity == "error"
 
     @property
-    def exit_code(self) -> ExitCode:
+    def exit_code(self) -> int:
         """The answer as an exit status."""
         return self.errors[0].exit_code if self.errors else self._reached()
 
-    def _reached(self) -> ExitCode:
+    def _reached(self) -> int:
         """The exit status where nothing stopped the command."""
         return ExitCode.OK
 
@@ -51,7 +51,7 @@ class CheckResult(Result):
         """An error, and with --strict a warning."""
         return finding.severity in (("error", "warning") if self.strict else ("error",))
 
-    def _reached(self) -> ExitCode:
+    def _reached(self) -> int:
         good = self.verdict.good(strict=self.strict)
         return ExitCode.OK if good else ExitCode.ANSWER_IS_NO
 
@@ -63,7 +63,7 @@ class SecurityResult(CheckResult):
         """A risk is all that it asks about."""
         return finding.severity != "info"
 
-    def _reached(self) -> ExitCode:
+    def _reached(self) -> int:
         return ExitCode.OK if self.verdict.clean(strict=True) else ExitCode.ANSWER_IS_NO
 
 
@@ -77,7 +77,7 @@ class DeepResult(CheckResult):
     workouts: tuple[WorkoutReport, ...] = ()
     compared: bool = False
 
-    def _reached(self) -> ExitCode:
+    def _reached(self) -> int:
         platforms: dict[str, list[bool]] = {}
         for report in self.workouts:
             platforms.setdefault(report.platform, []).append(report.failed)
@@ -108,7 +108,7 @@ class ExplainResult(Result):
     command = "explain"
     seen: Explanation | None = None
 
-    def _reached(self) -> ExitCode:
+    def _reached(self) -> int:
         return ExitCode.OK if self.seen is None or self.seen.runs else ExitCode.ANSWER_IS_NO
 
 
@@ -135,7 +135,7 @@ class InstallResult(ChangeResult):
 
     command = "install"
 
-    def _reached(self) -> ExitCode:
+    def _reached(self) -> int:
         # What was planned, or prepared in an offline tree, could not be proven.
         if self.check or not self.facts.live or self.verdict.good():
             return ExitCode.OK

@@ -7,9 +7,10 @@ child, so that killing children again and again reaches all of them.
 from __future__ import annotations
 
 import os
-import signal
 import time
 from contextlib import suppress
+
+from binfmt_setup.system.signals import signal
 
 _PAUSE = 0.005  # seconds between two rounds
 

@@ -37,7 +37,7 @@ _WRITE = 2
 
 def fault_of(
     status: os.stat_result, acl: bytes = b"", owners: Collection[int] = ROOT
-) -> Fault | None:
+) -> str | None:
     """What speaks against one file, directory or link; `acl` is its list as the kernel gives it."""
     if status.st_uid not in owners:
         return Fault.OWNER
@@ -163,7 +163,7 @@ class PathJudge:
         if mount:
             return replace(mount, path=inside), target, True
         fault = fault_of(status, acl, self._owners)
-        number = status.st_uid if fault is Fault.OWNER else 0
+        number = status.st_uid if fault == Fault.OWNER else 0
         return Culprit(inside, fault, number) if fault else None, target, True
 
     def _status(self, where: str) -> os.stat_result:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from binfmt_setup.system import syscalls
 from binfmt_setup.system.descendants import children_of, end_children
 from binfmt_setup.system.limits import EXHAUSTED, exhausted
 from binfmt_setup.system.pipes import end_of, readable
+from binfmt_setup.system.signals import signal
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:

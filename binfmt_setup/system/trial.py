@@ -7,7 +7,6 @@ and run exactly as they will be. Where there is none they are started directly o
 from __future__ import annotations
 
 import os
-import signal
 from contextlib import suppress
 
 from binfmt_setup.model.errors import BinfmtSetupError
@@ -19,6 +18,7 @@ from binfmt_setup.system.probes.job import Job
 from binfmt_setup.system.probes.running import GRACE, end, forked, heard, understood
 from binfmt_setup.system.probes.stage import perform
 from binfmt_setup.system.registry import Registry, outside
+from binfmt_setup.system.signals import signal
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:

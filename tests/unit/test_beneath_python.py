@@ -15,10 +15,10 @@ from tests.own_namespace import TOP
 UNREADABLE = """
 import builtins, errno, sys
 real = builtins.__import__
-def broken(name, *rest):
+def broken(name, *rest, **named):
     if name == sys.argv[1]:
         raise {error}
-    return real(name, *rest)
+    return real(name, *rest, **named)
 builtins.__import__ = broken
 sys.argv = ["binfmt-setup", "status", "--root", "/nowhere"]
 from binfmt_setup.__main__ import main

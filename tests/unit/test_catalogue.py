@@ -9,14 +9,14 @@ from __future__ import annotations
 import ast
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from binfmt_setup.diagnosis import catalogue as host_catalogue
 from binfmt_setup.diagnosis.finding import Fact
 from binfmt_setup.engines import catalogue as engine_catalogue
-from binfmt_setup.report.words import engines as engine_words
-from binfmt_setup.report.words import hosts as host_words
+from binfmt_setup.report import words
 from tests import recorded
 from tests.own_sources import PACKAGE, parsed
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 TOP = Path(__file__).parents[2]
 MODULES = sorted(PACKAGE.rglob("*.py"))
-CATALOGUES = (host_catalogue, engine_catalogue)
+TOPICS = [import_module(f"{host_catalogue.__name__}.{topic}") for topic in host_catalogue.TOPICS]
+CATALOGUES = (*TOPICS, engine_catalogue)
 CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 PAGES = ("engines", "run")
 
@@ -99,8 +100,9 @@ def test_each_code_is_written_once_in_a_catalogue() -> None:
 
 
 def test_every_fact_has_words_and_no_words_are_left_over() -> None:
-    told = {**host_words.SENTENCES, **engine_words.SENTENCES}
-    assert sorted(kind.__name__ for kind in FACTS if kind not in {*told, *DERIVED_ONLY}) == []
+    modules = [import_module(f"{words.__name__}.{topic}") for topic in words.TOPICS]
+    told = {kind for module in modules for kind in module.SENTENCES}
+    assert sorted(kind.__name__ for kind in FACTS if kind not in told | DERIVED_ONLY) == []
     assert sorted(kind.__name__ for kind in told if kind not in FACTS) == []
 
 
@@ -128,5 +130,5 @@ def test_every_finding_about_hosts_has_a_host_case() -> None:
         expect = recorded.load(path).expect
         lines = json.dumps([expect["findings"], expect["security"], expect["install"]])
         said |= set(re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)*", lines))
-    missing = {kind.code for kind in facts_of(host_catalogue)} - said
+    missing = {kind.code for topic in TOPICS for kind in facts_of(topic)} - said
     assert sorted(missing) == []

@@ -52,7 +52,7 @@ NAMED_USER = acl((1, 7, 2**32 - 1), (2, 7, 4242), (4, 5, 2**32 - 1), (16, 7, 2**
         (DIRECTORY | 0o755, 0, b"\2", None),
     ],
 )
-def test_one_name(mode: int, uid: int, list_: bytes, fault: Fault | None) -> None:
+def test_one_name(mode: int, uid: int, list_: bytes, fault: str | None) -> None:
     assert fault_of(status(mode, uid), list_, {0, MINE}) is fault
 
 
@@ -70,8 +70,8 @@ def test_file_systems_that_prove_nothing() -> None:
     }
 
 
-@pytest.mark.parametrize("fault", list(Fault))
-def test_each_fault_has_words_that_name_the_path(fault: Fault) -> None:
+@pytest.mark.parametrize("fault", [f for name, f in vars(Fault).items() if name.isupper()])
+def test_each_fault_has_words_that_name_the_path(fault: str) -> None:
     culprit = Culprit("/a b", fault, 13)
     assert "/a b" in culprit.reason
     assert not culprit.command or culprit.command[-1] == "/a b"

@@ -63,7 +63,6 @@ def format_named(name: str) -> OutputFormat:
     module = next((known for known in FORMATS if known == name), None)
     if module is None:
         raise LookupError(name)
-    from importlib import import_module
-
-    found: OutputFormat = import_module(f"{__package__}.{module}").FORMAT
+    # Not importlib: that takes longer to load than what is loaded with it.
+    found: OutputFormat = __import__(f"{__package__}.{module}", fromlist=("FORMAT",)).FORMAT
     return found

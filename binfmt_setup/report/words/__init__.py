@@ -1,7 +1,7 @@
 """Every sentence that a finding is told with, to be read and edited in one place.
 
-`hosts` has those about a host, `engines` those about container engines. Each function takes a
-fact of the catalogue and gives its words.
+`engines` has those about container engines, the other TOPICS those about a host. Each function
+takes a fact of the catalogue and gives its words.
 """
 
 from __future__ import annotations
@@ -17,19 +17,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from binfmt_setup.diagnosis.finding import Fact, Finding, Remedy
+    from binfmt_setup.report.words.sentences import Sentences
     from binfmt_setup.system.probes import ProbeResult
 
 
+TOPICS = ("registry", "probes", "next_boot", "interpreters", "engines")
+
+
 def words_of(fact: Fact) -> Words:
-    """What is said of a fact; sentences are loaded when there is something to say."""
-    from binfmt_setup.report.words import hosts
+    """What is said of a fact; sentences are loaded when there is something to say.
 
-    tell = hosts.SENTENCES.get(type(fact))
-    if tell is None:
-        from binfmt_setup.report.words import engines
-
-        tell = engines.SENTENCES[type(fact)]
-    return tell(fact)
+    Raises LookupError for what is no fact of a catalogue.
+    """
+    for topic in TOPICS:
+        # Not importlib: that takes longer to load than what is loaded with it.
+        module = __import__(f"{__package__}.{topic}", fromlist=("SENTENCES",))
+        sentences: Sentences = module.SENTENCES
+        if tell := sentences.get(type(fact)):
+            return tell(fact)
+    raise LookupError(type(fact).__name__)
 
 
 def message(finding: Finding, variants: Sequence[str] = ()) -> str:

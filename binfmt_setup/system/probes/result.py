@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-import signal
 
 from binfmt_setup.model.records import NOTHING, Record
+from binfmt_setup.system.signals import signal
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -77,9 +77,15 @@ class ProbeResult(Record):
 
     def _how_it_ended(self) -> str:
         if self.signal:
-            return f"killed by {signal.Signals(self.signal).name}"
+            return f"killed by {_name_of(self.signal)}"
         last = self.output.strip().splitlines()[-1:] or ["nothing printed"]
         return f"exit status {self.exit_status}: {last[0][:200]}"
+
+
+def _name_of(number: int) -> str:
+    """SIGABRT is SIGIOT, too: the first one by its letters; SIG_DFL and the like are no signals."""
+    all_ = (n for n, known in vars(signal).items() if known == number and n.startswith("SIG"))
+    return min((n for n in all_ if n[3] != "_"), default=f"signal {number}")
 
 
 def parse_output(text: str) -> dict[str, str]:

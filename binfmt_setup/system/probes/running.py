@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import marshal
 import os
-import signal
 import time
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -14,6 +13,7 @@ from binfmt_setup.model.records import NOTHING, replace
 from binfmt_setup.system.pipes import LENGTH_BYTES, readable
 from binfmt_setup.system.probes.job import PROBES, TIME_LIMIT, Job
 from binfmt_setup.system.probes.result import ProbeResult, version_of
+from binfmt_setup.system.signals import signal
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:

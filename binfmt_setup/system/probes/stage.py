@@ -30,17 +30,15 @@ from binfmt_setup.system.probes.started import (
     rest,
     start,
 )
+from binfmt_setup.system.signals import signal
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Collection, Iterator
     from types import FrameType
     from typing import NoReturn
 
     from binfmt_setup.system.probes.job import Job
-else:
-    import _signal as signal  # what is built in; the rest makes an enum of each answer
 
 _LAST = 2.0  # seconds for processes that were killed to be gone
 _MOMENT = 0.05  # seconds for the kernel to finish a start that it has begun

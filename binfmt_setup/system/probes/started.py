@@ -9,15 +9,13 @@ from contextlib import suppress
 
 from binfmt_setup.system.pipes import end_of
 from binfmt_setup.system.probes.result import ARGV0
+from binfmt_setup.system.signals import signal
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Mapping
 
     from binfmt_setup.system.probes.job import Job
-else:
-    import _signal as signal  # what is built in; the rest makes an enum of each answer
 
 OUTPUT_LIMIT = 4096  # bytes kept of what a probe or its interpreter prints
 # What is ignored would stay so in programs. Two can never be, three are the C library's own.
