@@ -135,11 +135,19 @@ def _with_needed_versions(host: Host, facts: HostFacts, wished: Sequence[Platfor
 
 
 def _imports_of_what_judges() -> Iterator[None]:
-    """Load what comes next in the time that probes take, in two pieces."""
+    """Load what comes next in the time that probes take, in pieces.
+
+    The last one is for findings about the host: it is loaded while new entries are proven, when
+    nothing else is left to do.
+    """
     from binfmt_setup.diagnosis import judge  # noqa: F401 - for those who need them next
 
     yield
     from binfmt_setup.report import text_report  # noqa: F401
+
+    yield
+    from binfmt_setup.diagnosis.catalogue import registry  # noqa: F401
+    from binfmt_setup.report.words import registry as words  # noqa: F401
 
     yield
 
