@@ -16,14 +16,14 @@ from binfmt_setup.model.request import Request
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.cli import options
-    from binfmt_setup.cli.choices import CheckFormat, Format
+    from binfmt_setup.cli.choices import CheckFormat, Format, StatusFormat
     from binfmt_setup.engines.ask import EngineCalls
     from binfmt_setup.system.host import Host
 
-    TEXT, CHECKED_TEXT = Format.text, CheckFormat.text
+    TEXT, CHECKED_TEXT, STATUS_TEXT = Format.text, CheckFormat.text, StatusFormat.text
 else:
     # Members are equal to their words, and enums take 2 ms to load.
-    TEXT = CHECKED_TEXT = "text"
+    TEXT = CHECKED_TEXT = STATUS_TEXT = "text"
 
 
 def install(  # noqa: PLR0913 - one parameter is one option
@@ -147,14 +147,21 @@ def _require_deep(host: Host, *, deep: bool, candidates: bool, other: bool) -> N
 
 def status(
     root: options.Root = "/",
-    format_: options.AnyFormat = TEXT,
+    format_: options.FormatOfStatus = STATUS_TEXT,
+    output: options.Output = "",
     *,
     verbose: options.Verbose = False,
 ) -> Answer:
-    """Show every entry: its interpreter, owner, and whether it survives a reboot."""
+    """Show every entry: its interpreter, owner, and whether it survives a reboot.
+
+    Metrics (--format prometheus) are about the platforms that `check` would judge.
+    """
     from binfmt_setup.commands import look
 
-    return answer_of(look.status(host_at(root, verbose=verbose)), format_)
+    del output  # the border puts the answer there, and an error as well
+    host = host_at(root, verbose=verbose)
+    watched = format_ == "prometheus"
+    return answer_of(look.watched(host) if watched else look.status(host), format_)
 
 
 def explain(

@@ -29,7 +29,7 @@ class Answer(Record):
     """What goes to standard output, the exit status, and what was read to find it out.
 
     With `hold` the command stays once all is said, until a signal ends it. With `commands` the
-    text is made of commands to a CI runner.
+    text is made of commands to a CI runner, with `journal` of entries for systemd's journal.
     """
 
     text: str
@@ -37,6 +37,7 @@ class Answer(Record):
     facts: HostFacts | None = None
     hold: bool = False
     commands: bool = False
+    journal: bool = False
 
 
 def host_at(root: str, *, verbose: bool) -> Host:
@@ -66,7 +67,8 @@ def answer_of(result: Result, format_: str, *, diff: bool = False, quiet: bool =
     if summary := shown.summary(result):
         _write_step_summary(summary)
     text = shown.report(result, Showing(style_of(), diff, quiet))
-    return Answer(text, int(result.exit_code), result.facts, commands=shown.commands)
+    status = shown.status(result)
+    return Answer(text, status, result.facts, commands=shown.commands, journal=shown.journal)
 
 
 def _write_step_summary(markdown: str) -> None:

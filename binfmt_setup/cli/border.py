@@ -27,6 +27,7 @@ class _Wanted(Record):
     command: str
     format_: str
     check: bool
+    output: str = ""
 
 
 def answered(reading: Callable[[], Call | Answer], arguments: Sequence[str]) -> int:
@@ -53,9 +54,26 @@ def answered(reading: Callable[[], Call | Answer], arguments: Sequence[str]) -> 
         if unfit is None:
             return _defect(error)
         answer = _failure(unfit, wanted)
+    if wanted.output or answer.journal:
+        return _delivered(answer, wanted)
     streams.write_answer(answer.text, commands=answer.commands)
     if answer.hold:
         hold()
+    return answer.status
+
+
+def _delivered(answer: Answer, wanted: _Wanted) -> int:
+    """Put the answer where it was asked for; that of a command that was stopped as well."""
+    from binfmt_setup.cli import delivery
+
+    try:
+        if not wanted.output:
+            if not delivery.to_journal(answer.text):
+                streams.write_answer(answer.text)
+        elif answer.text:
+            delivery.to_file(wanted.output, answer.text)
+    except BinfmtSetupError as error:
+        return _failure(error, wanted).status
     return answer.status
 
 
@@ -90,7 +108,8 @@ def _tell(call: Call, answer: Answer, seconds: float) -> None:
 def _wanted(call: Call) -> _Wanted:
     given = call.parameters
     format_ = str(getattr(given.get("format_"), "value", "text"))
-    return _Wanted(call.command, format_, bool(given.get("check") or given.get("diff")))
+    check = bool(given.get("check") or given.get("diff"))
+    return _Wanted(call.command, format_, check, str(given.get("output", "")))
 
 
 def _guessed(arguments: Sequence[str]) -> _Wanted:
@@ -117,7 +136,8 @@ def _failure(error: BinfmtSetupError, wanted: _Wanted) -> Answer:
     except LookupError:  # it is what the error is about
         shown = format_named("text")
     text = _described(error, wanted) or shown.failure(wanted.command, error)
-    return Answer(text, int(error.exit_code), commands=shown.commands)
+    status = shown.failure_status(error)
+    return Answer(text, status, commands=shown.commands, journal=shown.journal)
 
 
 def _described(error: BinfmtSetupError, wanted: _Wanted) -> str:

@@ -12,10 +12,20 @@ class Format(str, Enum):
     json = "json"
 
 
+class StatusFormat(str, Enum):
+    """What `status` can print."""
+
+    text = "text"
+    json = "json"
+    prometheus = "prometheus"
+
+
 class CheckFormat(str, Enum):
     """What `check` can print."""
 
     text = "text"
     json = "json"
+    nagios = "nagios"
+    journal = "journal"
     github = "github"
     junit = "junit"

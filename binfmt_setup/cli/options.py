@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from binfmt_setup.cli.choices import CheckFormat, Format
+from binfmt_setup.cli.choices import CheckFormat, Format, StatusFormat
 from binfmt_setup.userns.identity import Users
 
 Platforms = Annotated[
@@ -37,6 +37,11 @@ Config = Annotated[
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell each step.")]
 AnyFormat = Annotated[Format, typer.Option("--format", help="What to print.")]
+FormatOfStatus = Annotated[StatusFormat, typer.Option("--format", help="What to print.")]
+Output = Annotated[
+    str,
+    typer.Option(metavar="FILE", help="Put the answer into FILE, whole or not at all."),
+]
 FormatOfCheck = Annotated[CheckFormat, typer.Option("--format", help="What to print.")]
 Private = Annotated[
     bool, typer.Option("--private", help="Work in the registry of this user namespace.")

@@ -53,7 +53,8 @@ COMMANDS = {
     "status": Command(
         {
             "--root": Option("root", takes_value=True),
-            "--format": Option("format_", takes_value=True, choice="binfmt_setup.cli.choices:Format"),
+            "--format": Option("format_", takes_value=True, choice="binfmt_setup.cli.choices:StatusFormat"),
+            "--output": Option("output", takes_value=True),
             "--verbose": Option("verbose"),
             "-v": Option("verbose"),
         },

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from binfmt_setup.commands.check import with_pinned_versions
-from binfmt_setup.commands.request import asked_for, probe
+from binfmt_setup.commands.check import check, with_pinned_versions
+from binfmt_setup.commands.request import Words, asked_for, probe, requested
 from binfmt_setup.diagnosis.judge import judge
 from binfmt_setup.inspect.natives import with_natives
 from binfmt_setup.inspect.snapshot import snapshot, with_digests, with_versions
@@ -69,3 +69,9 @@ def status(host: Host) -> StatusResult:
     facts = with_natives(host, facts, ran)
     found = with_pinned_versions(host, facts, served, ran)
     return StatusResult(facts, judge(facts, served, found))
+
+
+def watched(host: Host) -> StatusResult:
+    """Every entry, and the platforms that the host shall run: also those that are lost."""
+    found = check(host, requested(host, Words()), versions=True)
+    return StatusResult(found.facts, found.verdict, found.errors)

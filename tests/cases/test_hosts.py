@@ -101,6 +101,8 @@ FORMATS: dict[str, Callable[[Host], str]] = {
     "github": lambda host: shown("github", host.check),
     "summary": lambda host: format_named("github").summary(host.check),
     "junit": lambda host: shown("junit", host.check),
+    "nagios": lambda host: shown("nagios", host.check),
+    "journal": lambda host: shown("journal", host.check),
     "json": lambda host: shown("json", host.check),
 }
 """What people and programs read; the wording of each lies in one file."""

@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from binfmt_setup.changes.steps import ChangeEntry, ChangeFile, Outcome
-from binfmt_setup.cli.choices import CheckFormat, Format
+from binfmt_setup.cli.choices import CheckFormat, Format, StatusFormat
 from binfmt_setup.diagnosis import catalogue as known
 from binfmt_setup.diagnosis.finding import Finding
 from binfmt_setup.diagnosis.judge import judge
@@ -50,6 +50,7 @@ from binfmt_setup.report.result import (
 )
 from binfmt_setup.report.style import Style
 from binfmt_setup.workout.results import Judged, WorkoutReport
+from tests.exposition import journal_entries, samples
 from tests.report_schema import assert_fits
 
 if TYPE_CHECKING:
@@ -147,12 +148,21 @@ TEXT_AND_JSON: dict[str, Result] = {
     "run: stopped": stopped("run", HOST, Verdict(), ERROR, check=False),
 }
 """What those formats render that every command offers."""
+STATUS: dict[str, Result] = {
+    "status": TEXT_AND_JSON["status"],
+    "status: nothing": StatusResult(CLEAN),
+    "status: a platform fails": StatusResult(HOST, Verdict((FAILS,), (OFF,))),
+    "status: stopped": stopped("status", HOST, judge(HOST, (), {}), ERROR, check=False),
+}
+"""What the format of `status` alone renders."""
 SHOWINGS = (Showing(), Showing(Style(colour=True), diff=True), Showing(quiet=True))
 
 
 def asked_for(name: str) -> dict[str, Result]:
     """The results that a command can be asked to give in a format."""
-    return {**ANY, **TEXT_AND_JSON} if name in {f.value for f in Format} else ANY
+    if name in {f.value for f in Format}:
+        return {**ANY, **TEXT_AND_JSON}
+    return ANY if name in {f.value for f in CheckFormat} else STATUS
 
 
 def complaints(shown: OutputFormat) -> list[str]:
@@ -199,7 +209,9 @@ def _escapes(shown: OutputFormat, text: str, *, md: bool = False) -> Iterator[st
     out.encode("utf-8")
 
 
-def _verdict(shown: OutputFormat, text: str) -> bool | None:
+def _verdict(  # noqa: PLR0911 - one format after the other
+    shown: OutputFormat, text: str
+) -> bool | None:
     """The verdict that a program reads in it; None for people."""
     if shown.name == "json":
         data = json.loads(text)
@@ -207,6 +219,15 @@ def _verdict(shown: OutputFormat, text: str) -> bool | None:
         return bool(data["exit_code"] == 0) and bool(data["ok"])
     if shown.name == "github":
         return not any(line.startswith("::error ") for line in text.split("\n"))
+    if shown.name == "prometheus":
+        return bool(samples(text)["binfmt_check_success", ()])
+    if shown.name == "nagios":
+        assert text.count("\n") == 1
+        assert text.count("|") <= 1
+        return text.startswith(("BINFMT OK - ", "BINFMT WARNING - "))
+    if shown.name == "journal":
+        last = journal_entries(text)[-1]
+        return last["BINFMT_EXIT_CODE"] == "0"
     if shown.name == "junit":
         suite = ET.fromstring(text)  # noqa: S314 - made by the format
         counted = [int(suite.attrib[name]) for name in ("failures", "errors")]
@@ -225,7 +246,8 @@ def test_a_format_keeps_to_the_contract(name: str) -> None:
 
 
 def test_each_format_can_be_asked_for() -> None:
-    assert tuple(choice.value for choice in CheckFormat) == FORMATS
+    choices = {choice.value for kind in (CheckFormat, StatusFormat) for choice in kind}
+    assert choices == set(FORMATS)
     folder = Path(interface.__file__).parent
     modules = {path.stem for path in folder.glob("*.py")} - {"__init__", "interface"}
     assert modules == set(FORMATS)

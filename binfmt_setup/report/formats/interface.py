@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from binfmt_setup.report.result import Result
 
 
-FORMATS = ("text", "json", "github", "junit")
+FORMATS = ("text", "json", "prometheus", "nagios", "journal", "github", "junit")
 """All formats; each is the module of its name here."""
 
 
@@ -36,11 +36,13 @@ class Showing(Record):
 class OutputFormat(ABC):
     """How results are given to people or programs.
 
-    `commands` says that the lines are commands to a CI runner, which have to reach it.
+    `commands` says that the lines are commands to a CI runner, which have to reach it, `journal`
+    that they are entries for systemd's journal.
     """
 
     name: ClassVar[str]
     commands: ClassVar[bool] = False
+    journal: ClassVar[bool] = False
 
     @abstractmethod
     def report(self, result: Result, showing: Showing) -> str:
@@ -49,6 +51,14 @@ class OutputFormat(ABC):
     @abstractmethod
     def failure(self, command: str, error: BinfmtSetupError) -> str:
         """The answer of a command that was stopped before it knew the host."""
+
+    def status(self, result: Result) -> int:
+        """The exit status of an answer."""
+        return int(result.exit_code)
+
+    def failure_status(self, error: BinfmtSetupError) -> int:
+        """The exit status of a command that was stopped."""
+        return int(error.exit_code)
 
     def summary(self, result: Result) -> str:  # noqa: ARG002 - most have none
         """What is added to a summary that the CI system keeps; empty where it keeps none."""
