@@ -8,7 +8,10 @@ if TYPE_CHECKING:
 
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=:,@%+")
-"""What no shell takes for anything else; shlex.quote leaves the same alone."""
+"""What no shell takes for anything else; shlex.quote leaves the same alone.
+
+Not shlex itself: it loads `re`, and commands are told where no file can be opened any more.
+"""
 
 
 def typed(argv: Iterable[str]) -> str:
@@ -17,6 +20,5 @@ def typed(argv: Iterable[str]) -> str:
 
 
 def _quoted(word: str) -> str:
-    import shlex  # it brings `re`, which next to no command that is printed needs
-
-    return shlex.quote(word)
+    escaped = word.replace("'", """'"'"'""")
+    return f"'{escaped}'"

@@ -107,12 +107,18 @@ def why_not_trusted(
 
 
 class PathJudge:
-    """Judges many paths; each file, directory and link on them is looked at once."""
+    """Judges many paths; each file, directory and link on them is looked at once.
+
+    `shared` allows directories like /tmp on the way: what is there already and belongs to a trusted
+    user nobody else can replace in them, but what is not there yet anybody can make.
+    """
 
     def __init__(
-        self, owners: Collection[int] | None = None, *, root: str | os.PathLike[str] = "/"
-    ) -> None:
+        self, owners: Collection[int] | None = None, *, root: str | os.PathLike[str] = "/",
+        shared: bool = False,
+    ) -> None:  # fmt: skip
         self._owners = trusted_owners() if owners is None else owners
+        self._allowed = frozenset({Fault.SHARED} if shared else ())
         self._root = os.fspath(root)
         self._judged: dict[str, tuple[Culprit | None, str, bool]] = {}
         self._mounts: dict[str, Culprit] | None = None
@@ -163,6 +169,8 @@ class PathJudge:
         if mount:
             return replace(mount, path=inside), target, True
         fault = fault_of(status, acl, self._owners)
+        if fault in self._allowed:
+            fault = None
         number = status.st_uid if fault == Fault.OWNER else 0
         return Culprit(inside, fault, number) if fault else None, target, True
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 
 from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.system import packaged
+from binfmt_setup.system.path_trust import PathJudge
 from binfmt_setup.system.probes.isolation import NOBODY
 
 TYPE_CHECKING = False  # typing is costly to import
@@ -55,7 +56,10 @@ def laid_out(programs: Sequence[str], environment: Mapping[str, str]) -> Iterato
 
 
 def _place(environment: Mapping[str, str]) -> str:
-    """The directory for it, which is big enough and lets programs run."""
+    """The directory for it, which is big enough, lets programs run, and is nobody else's.
+
+    Who could rename what is made in there could put programs of his own in its place.
+    """
     asked = environment.get("TMPDIR", "")
     place = next(
         (p for p in ((asked,) if asked else PLACES) if os.path.isdir(p)), asked or PLACES[0]
@@ -64,6 +68,8 @@ def _place(environment: Mapping[str, str]) -> str:
         about = os.statvfs(place)
     except OSError as error:
         raise _no_place(place, error.strerror or str(error)) from error
+    if culprit := PathJudge(shared=True).culprit(os.path.abspath(place)):
+        raise _no_place(place, culprit.reason)
     if about.f_flag & os.ST_NOEXEC:
         raise _no_place(place, "its file system is mounted noexec")
     if about.f_bavail * about.f_frsize < NEEDED_BYTES:

@@ -218,6 +218,21 @@ def test_what_is_no_file_in_a_strangers_tree_is_not_waited_for(users: ManyUsers)
         users.tool(*words)  # within the time that a test has
 
 
+@pytest.mark.parametrize("place", ["/mnt/theirs/tmp", "/mnt/mine/link", "/mnt/theirs"])
+def test_nothing_is_laid_out_where_a_stranger_could_swap_it(users: ManyUsers, place: str) -> None:
+    """What `check --deep` runs, and root unpacked, would be the stranger's by then."""
+    users.prepared(
+        root="mkdir -p /mnt/mine; ln -sfn /mnt/theirs/tmp /mnt/mine/link",
+        stranger="mkdir -p /mnt/theirs/tmp",
+    )
+    deep = ("check", "--deep", "arm64", "--qemu", QEMU)
+    done = users.root("env", f"TMPDIR={place}", PYTHON, "-m", "binfmt_setup", *deep)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert f"the workout has no place in {place}: " in done.stderr
+    assert "/mnt/theirs" in done.stderr.partition("no place in")[2]
+    assert users.root("ls", "/mnt/theirs/tmp").stdout == ""
+
+
 def test_a_strangers_store_is_not_used(users: ManyUsers) -> None:
     users.prepared(
         root="mkdir -m 755 /mnt/victim; echo precious >/mnt/victim/file",

@@ -88,11 +88,11 @@ def test_the_limit_that_was_met_is_named(number: int, word: str) -> None:
 def test_too_few_descriptors_are_an_error_of_the_environment() -> None:
     code = (
         "import os, resource, sys\n"
-        "import shlex, subprocess\n"
+        "import subprocess\n"
         "from binfmt_setup.model.errors import EnvironmentUnfit\n"
         "from binfmt_setup.system.programs import run_program\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (5, 5))\n"
-        "try: run_program(['true'], 5)\n"
+        'try: run_program(["it\'s a program"], 5)\n'
         "except EnvironmentUnfit as error: print(error.message)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
