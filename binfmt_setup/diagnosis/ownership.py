@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import posixpath
 
+from binfmt_setup.emulators.choice import IN_OUR_IMAGE
 from binfmt_setup.model.records import Record
 from binfmt_setup.model.targets import target_of_entry
 
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 
 _OF_PACKAGES = "/usr/lib/"
-IN_OUR_IMAGE = "/usr/libexec/binfmt-setup/"
-"""Where this tool's container image has its emulators (deploy/image/); no package has any there."""
 
 
 class Origin(Record):

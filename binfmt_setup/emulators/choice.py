@@ -31,12 +31,15 @@ if TYPE_CHECKING:
     from binfmt_setup.model.targets import Target
 
 
+IN_OUR_IMAGE = "/usr/libexec/binfmt-setup/"
+"""Where this tool's container image has its emulators (deploy/image/); no package has any there."""
 HOST_PATTERNS = {
     "/usr/libexec/qemu-binfmt/{}-binfmt-P": "keeps argv[0] on any kernel",
     "/usr/bin/qemu-{}-static": "static by its name",
     "/usr/bin/qemu-{}": "static on Debian 13 and Alpine",
     "/usr/local/bin/qemu-{}-static": "static by its name, put there by hand",
     "/usr/local/bin/qemu-{}": "put there by hand",
+    f"{IN_OUR_IMAGE}qemu-{{}}": "this container image's own",
 }
 """The order of preference on a host that nobody gave a source for, each with its reason."""
 DIRECTORY_PATTERNS = ("{}-binfmt-P", "qemu-{}-static", "qemu-{}")

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 import marshal
-import modulefinder
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,11 +27,19 @@ STDLIB = Path(sysconfig.get_path("stdlib"))
 TOOL, EMULATORS = "usr/lib/binfmt-setup", "usr/libexec/binfmt-setup"
 LINKS = {"bin": "usr/bin", "lib": "usr/lib", "lib64": "usr/lib64"}
 EMPTY = ("dev", "etc", "proc", "run", "sys", "tmp", "usr/lib64")
-ALWAYS = ("encodings", "_sysconfigdata", "runpy", "site")
-NEVER = ("distutils", "doctest", "ensurepip", "lib2to3", "pdb", "pydoc", "readline", "tkinter",
-         "unittest")  # fmt: skip
-"""What is imported to develop, or at a prompt."""
-SEED = ("os", "io", "abc", "codecs", "importlib", "zipimport", "stat", "traceback", "linecache")
+DYNAMIC = STDLIB / "lib-dynload"
+IMPORT = re.compile(
+    r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import\b|import[ \t]+([\w.][\w., \t]*))", re.M
+)
+NEVER = (
+    *("distutils", "doctest", "ensurepip", "lib2to3", "pdb", "pydoc", "pydoc_data", "readline"),
+    *("test", "tkinter", "unittest", "multiprocessing", "sqlite3", "curses", "dbm"),
+)
+"""What is imported to develop, at a prompt, or for what the tool does not do."""
+SEED = (
+    *("os", "io", "abc", "codecs", "encodings", "importlib", "zipimport", "stat", "traceback"),
+    *("linecache", "runpy", "site"),
+)
 
 
 def run(*argv: str) -> str:
@@ -73,29 +81,47 @@ class Image:
 
 
 def needed_modules(tool: Path) -> set[Path]:
-    """The files of Python's own modules that something in the tool imports."""
-    path = [str(tool), str(STDLIB), str(STDLIB / "lib-dynload")]
-    finder = modulefinder.ModuleFinder(path=path, excludes=list(NEVER))
-    for name in SEED:
-        finder.import_hook(name)
-    for source in sorted(tool.rglob("*.py")):
-        name = ".".join(source.relative_to(tool).with_suffix("").parts).removesuffix(".__init__")
-        finder.import_hook(name)
-    places = (vars(module)["__file__"] for module in finder.modules.values())
-    files = {Path(place) for place in places if place}
-    files |= {p for name in ALWAYS for p in STDLIB.glob(f"{name}*.py")}
-    files |= set((STDLIB / "encodings").glob("*.py"))
-    return {file for file in files if file.is_relative_to(STDLIB)}
+    """The files of Python's own modules that something in the tool imports, however far away.
+
+    Of a package all modules beside the one that is named, as it may import them relatively.
+    """
+    found: set[Path] = set()
+    names = [*SEED, *(name for file in tool.rglob("*.py") for name in imported_by(file))]
+    seen: set[str] = set()
+    while names:
+        name = names.pop()
+        if name in seen or name.partition(".")[0] in NEVER:
+            continue
+        seen.add(name)
+        files = {file for file in files_of(name) if file not in found}
+        found |= files
+        names += [more for file in files if file.suffix == ".py" for more in imported_by(file)]
+        names += [name.rpartition(".")[0]] if "." in name else []
+    return found
+
+
+def imported_by(file: Path) -> set[str]:
+    """The modules that a source names in its import statements; a few too many do no harm."""
+    found = set()
+    for come_from, plain in IMPORT.findall(file.read_text("utf-8", "replace")):
+        words = [come_from] if come_from else [word.split()[0] for word in plain.split(",") if word]
+        found |= {word for word in words if not word.startswith(".")}
+    return found
+
+
+def files_of(name: str) -> list[Path]:
+    """A module's file, or a package's; none for what is not Python's own, or built in."""
+    place = STDLIB.joinpath(*name.split("."))
+    if place.is_dir():
+        return list(place.glob("*.py"))
+    return [*place.parent.glob(f"{place.name}.py"), *DYNAMIC.glob(f"{name}.*.so")]
 
 
 def libraries_of(*programs: Path) -> set[Path]:
     """The shared libraries of dynamic programs, and their loader."""
-    found = set()
-    for program in programs:
-        for line in run("ldd", str(program)).splitlines():
-            words = line.replace("=>", " ").split()
-            found |= {Path(word) for word in words if word.startswith("/")}
-    return found
+    lines = run("ldd", *map(str, programs)).splitlines()
+    words = (word for line in lines for word in line.replace("=>", " ").split())
+    return {Path(word) for word in words if word.startswith("/") and not word.endswith(":")}
 
 
 def take_python(image: Image, tool: Path) -> None:

@@ -96,7 +96,7 @@ def answer(words: Sequence[str], place: Place, around: Host) -> int:
     """Do what the line says, print, and give the exit status."""
     wish = read(words)
     if wish.version:
-        _tell(_version(place))
+        _tell(_version())
         return 0
     host = _Quiet(registry=wish.mount or around.registry, prove=around.prove)
     if os.environ.get("QEMU_BINARY_PREFIX"):
@@ -104,7 +104,7 @@ def answer(words: Sequence[str], place: Place, around: Host) -> int:
             "QEMU_BINARY_PREFIX is for other builds of QEMU, and this image has none",
             hint="leave it out, or name a directory with QEMU_BINARY_PATH",
         )
-    place = replace(place, emulators=os.environ.get("QEMU_BINARY_PATH") or place.emulators)
+    place = replace(place, emulators=place.emulators or os.environ.get("QEMU_BINARY_PATH", ""))
     status = _uninstall(host, wish.uninstall, place) if wish.uninstall else 0
     if wish.install:
         status = _install(host, wish, place) or status
@@ -120,13 +120,13 @@ def _tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _version(place: Place) -> str:
+def _version() -> str:
     """What is in here: of QEMU what a binary says, as its file's name may say anything."""
     from binfmt_setup import __version__
     from binfmt_setup.inspect.snapshot import snapshot, with_versions
 
     host = _Quiet()
-    facts = snapshot(host, container_platforms(), qemu_directory=place.emulators)
+    facts = snapshot(host, container_platforms())
     paths = [p for found in facts.emulators.candidates.values() for p in found][:1]
     seen = with_versions(host, facts, paths)
     version = next((f.version for p in paths if (f := seen.emulators.file_at(p))), "")
@@ -153,7 +153,8 @@ def _install(host: Host, wish: Wish, place: Place) -> int:
         request = requested(host, words, switches)
         result = install(host, request if names else replace(request, scope="usual"))
     except BinfmtSetupError as error:
-        for name in names or ["all"]:
+        shown = (parse_platform(name).target.goarch for name in names)
+        for name in dict.fromkeys(shown) or ["all"]:
             _tell(f"installing: {name} {_in_one_line(error)}")
         return int(error.exit_code)
     from binfmt_setup.report import words as said

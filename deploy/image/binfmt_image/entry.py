@@ -18,6 +18,7 @@ from contextlib import suppress
 from binfmt_image.surroundings import host_seen_from
 from binfmt_setup.cli.answers import SURROUNDINGS
 from binfmt_setup.cli.signals import listen
+from binfmt_setup.emulators.choice import IN_OUR_IMAGE
 from binfmt_setup.model.errors import BinfmtSetupError, EnvironmentUnfit, UsageProblem
 from binfmt_setup.model.mountinfo import BINFMT_MISC, parse_mountinfo, visible_mount
 from binfmt_setup.model.records import Record, replace
@@ -30,19 +31,21 @@ if TYPE_CHECKING:
     from binfmt_setup.model.mountinfo import Mount
     from binfmt_setup.system.host import Host
 
-EMULATORS = "/usr/libexec/binfmt-setup"
-"""Where the image has QEMU; `diagnosis.ownership` knows its entries by that."""
 _CHANGING = ("install", "uninstall")
 _BIND = "-v /proc/sys/fs/binfmt_misc:/run/binfmt_misc:rw,rslave"
 
 
 class Place(Record):
-    """What a container is told of where it works; `emulators` is a source as --qemu takes it."""
+    """What a container is told of where it works.
+
+    `emulators` is a source as --qemu takes it, where it is not what the image has; `on_host` says
+    that the root is the host's.
+    """
 
     registry: str = ""
     persist_to: str = ""
     private: bool = False
-    emulators: str = EMULATORS
+    emulators: str = ""
     on_host: bool = False
 
 
@@ -73,7 +76,7 @@ def _done(arguments: Sequence[str]) -> int:
 
         return run_there(place, words)
     registry = BINFMT_MISC if place.on_host else registry_at(place.registry, _mounts())
-    host = host_seen_from(registry, "" if place.on_host else EMULATORS)
+    host = host_seen_from(registry, "" if place.on_host else IN_OUR_IMAGE)
     SURROUNDINGS.set(host)
     command = words[0] if words else ""
     if command != "install" and "--install" not in words:
@@ -162,9 +165,10 @@ def with_places(words: Sequence[str], place: Place) -> list[str]:
         return list(words)
     more = ["--private"] if place.private and "--private" not in words else []
     if words[0] == "install":
-        if not any(word.partition("=")[0] == "--qemu" for word in words):
+        given = {word.partition("=")[0] for word in words}
+        if place.emulators and "--qemu" not in given:
             more += ["--qemu", place.emulators]
-        if not place.on_host and "--no-persist" not in words:
+        if not place.on_host and "--no-persist" not in given:
             more.append("--no-persist")
     return [words[0], *more, *words[1:]]
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from binfmt_setup.cli.signals import Ended
+from binfmt_setup.emulators.choice import IN_OUR_IMAGE
 from binfmt_setup.model.errors import EnvironmentUnfit, PrivilegesMissing
 
 if TYPE_CHECKING:
@@ -40,12 +41,12 @@ def run_there(place: Place, words: Sequence[str]) -> int:
     """Run the rest of the line on the host; its exit status."""
     top = Path(place.persist_to)
     _refuse_unfit(top)
-    where = Path(tempfile.mkdtemp(prefix="binfmt-setup-", dir=_roomy(top, place.emulators)))
+    where = Path(tempfile.mkdtemp(prefix="binfmt-setup-", dir=_roomy(top)))
     try:
         where.chmod(0o755)
         for name in _TAKEN:
             shutil.copytree(f"/usr/{name}", where / "usr" / name, symlinks=True)
-        _archive(where / "qemu.tar", place.emulators)
+        _archive(where / "qemu.tar")
         return _waited_for(_started(top, f"/{where.relative_to(top)}", place, words))
     finally:
         shutil.rmtree(where, ignore_errors=True)
@@ -67,9 +68,9 @@ def _refuse_unfit(top: Path) -> None:
     )
 
 
-def _roomy(top: Path, emulators: str) -> Path:
+def _roomy(top: Path) -> Path:
     """A folder of the host where programs may be executed and all of it has its place."""
-    size = NEEDED + sum(file.stat().st_size for file in Path(emulators).iterdir())
+    size = NEEDED + sum(file.stat().st_size for file in Path(IN_OUR_IMAGE).iterdir())
     for name in PLACES:
         with suppress(OSError):
             there = os.statvfs(top / name)
@@ -83,10 +84,10 @@ def _roomy(top: Path, emulators: str) -> Path:
     )
 
 
-def _archive(out: Path, emulators: str) -> None:
+def _archive(out: Path) -> None:
     """QEMU as an archive, the same for the same files: by its digest it is known again."""
     with tarfile.open(out, "w") as archive:
-        for file in sorted(Path(emulators).iterdir()):
+        for file in sorted(Path(IN_OUR_IMAGE).iterdir()):
             member = archive.gettarinfo(file, f"usr/bin/{file.name}")
             member.mtime, member.mode, member.uid, member.gid = 0, 0o755, 0, 0
             member.uname = member.gname = ""

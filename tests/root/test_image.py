@@ -1,0 +1,109 @@
+"""The container image as a runtime starts it: also where tonistiigi/binfmt's fails."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import image_tree
+from tests.image_host import REGISTRY, ImageHost, image_host
+from tests.report_schema import assert_fits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(
+    bool(image_tree.why_not()) or os.geteuid() != 0,
+    reason=image_tree.why_not() or "all users are mapped by root alone",
+)
+BOUND = f"{REGISTRY}:/run/binfmt_misc"
+# An entry of the same name as it is left behind by a QEMU package that is gone: without F.
+BROKEN = (
+    r":qemu-aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:"
+    r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/gone/qemu:"
+)
+THEIRS = ":qemu-theirs:E::theirs::/bin/true:"
+
+
+@pytest.fixture
+def bare() -> Iterator[ImageHost]:
+    """A host that has not mounted its registry."""
+    with image_host(image_tree.image_tree()) as made:
+        yield made
+
+
+@pytest.fixture
+def host(bare: ImageHost) -> ImageHost:
+    """A host with its registry."""
+    bare.mount()
+    return bare
+
+
+def works(answer: str) -> list[str]:
+    """The platforms that are told to work, but for the machine's own."""
+    state = json.loads(answer)
+    assert list(state) == ["supported", "emulators"]
+    return [p for p in state["supported"] if not p.startswith(("linux/amd64", "linux/386"))]
+
+
+def test_the_line_of_tonistiigi_installs_what_its_image_has(host: ImageHost) -> None:
+    before = host.container()
+    assert (before.returncode, works(before.stdout), before.stderr) == (0, [], "")
+    done = host.container("--install", "all")
+    assert done.stderr == "installing: arm64 OK\ninstalling: riscv64 OK\n"
+    assert works(done.stdout) == ["linux/arm64", "linux/riscv64"]
+    assert json.loads(done.stdout)["emulators"] == ["qemu-aarch64", "qemu-riscv64"]
+    assert sorted(host.entries()) == ["qemu-aarch64", "qemu-riscv64"]
+    assert "flags: POF\n" in host.entries()["qemu-aarch64"]
+    version = host.container("-version").stderr
+    assert version.startswith("binfmt/binfmt-setup-")
+    assert " qemu/v7.2" in version
+
+
+def test_least_privileges_and_a_registry_that_is_bound_elsewhere(host: ImageHost) -> None:
+    host.register(BROKEN)
+    host.register(THEIRS)
+    done = host.container("--install=arm64", least=True, binds=BOUND)
+    assert done.stderr == "installing: arm64 OK\n"
+    assert works(done.stdout) == ["linux/arm64"]
+    assert "/gone/qemu" not in host.entries()["qemu-aarch64"]
+    # Another container has the image through another overlay, and finds nothing to do.
+    again = host.container("install", "arm64", "--format=json", least=True, binds=BOUND)
+    answer = json.loads(again.stdout)
+    assert_fits(answer)
+    assert (again.returncode, answer["changed"], answer["actions"]) == (0, False, [])
+    named = ("--registry", "/run/binfmt_misc")
+    assert host.container(*named, "check", "arm64", least=True, binds=BOUND).returncode == 0
+    wrong = host.container("--registry=/run", "check", "arm64", least=True, binds=BOUND)
+    assert wrong.returncode == 4
+    assert "rslave" in wrong.stderr
+    gone = host.container("--uninstall", "qemu-*", least=True, binds=BOUND)
+    assert gone.returncode == 0
+    assert gone.stderr.splitlines()[0] == "uninstalling: qemu-aarch64 OK"
+    assert gone.stderr.splitlines()[1].startswith("uninstalling: qemu-theirs left alone: ")
+    assert host.container("--uninstall", "qemu-theirs", least=True, binds=BOUND).returncode == 1
+    assert list(host.entries()) == ["qemu-theirs"]
+
+
+def test_what_would_go_with_its_container_is_refused(bare: ImageHost) -> None:
+    done = bare.container("--install", "arm64,nonsense")
+    said = done.stderr.splitlines()
+    assert done.returncode == 4
+    assert said[0] == "installing: nonsense unsupported architecture: nonsense"
+    # setup-qemu-action shows the last line.
+    assert said[-1].startswith("installing: arm64 binfmt_misc is mounted in this container alone")
+    assert works(done.stdout) == []
+    powerless = bare.container("--install", "arm64", least=True)
+    assert powerless.returncode == 4
+    assert "CAP_SYS_ADMIN" in powerless.stderr
+
+
+def test_lines_that_cannot_be_meant(bare: ImageHost) -> None:
+    for words in (("--instal", "all"), ("instal", "arm64"), ("--install",)):
+        assert bare.container(*words).returncode == 2, words
+    assert bare.container("--persist-to", "/srv", "install").returncode == 4
+    assert bare.container("--version", QEMU_BINARY_PREFIX="x-").returncode == 0
+    assert bare.container("--install", "all", QEMU_BINARY_PREFIX="x-").returncode == 2
