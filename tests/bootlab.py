@@ -179,9 +179,13 @@ def base_tree(suite: str, packages: str = PACKAGES) -> Path:
 
 @dataclass(frozen=True)
 class Machine:
-    """A root tree of one's own, to be changed and booted, again and again."""
+    """A root tree of one's own, to be changed and booted, again and again.
+
+    `users` are those that it has, as systemd-nspawn maps them.
+    """
 
     tree: Path
+    users: str = "524288:65536"
 
     def path(self, inside: str) -> Path:
         """Where a file of the machine lies."""
@@ -254,8 +258,8 @@ class Machine:
         self.stage(script)
         with nspawn_groups() as groups:
             done = subprocess.run(
-                nspawn_command(self.tree, groups, init=init), stdin=subprocess.DEVNULL, text=True,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, errors="replace",
+                nspawn_command(self.tree, groups, self.users, init=init),
+                stdin=subprocess.DEVNULL, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, errors="replace",
                 env={**CLEAN, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
             )  # fmt: skip
         said = self.read(f"{LAB}/log")
@@ -291,11 +295,11 @@ def library(name: str) -> Path:
     return Path(sysconfig.get_path("purelib"), name)
 
 
-def nspawn_command(tree: Path, groups: Sequence[Path], *, init: bool) -> list[str]:
+def nspawn_command(tree: Path, groups: Sequence[Path], users: str, *, init: bool) -> list[str]:
     """The shell command that boots a tree inside cgroups of its own."""
     enter = "".join(f"echo $$ >'{group}/cgroup.procs'; " for group in groups)
     command = (
-        f"exec timeout {BOOT_SECONDS} {NSPAWN} -q -D '{tree}' --private-users=524288:65536 "
+        f"exec timeout {BOOT_SECONDS} {NSPAWN} -q -D '{tree}' --private-users={users} "
         "--private-users-ownership=auto --register=no --keep-unit --private-network "
     )
     command += "--boot" if init else f"sh -c 'exec sh {LAB}/stage >{LAB}/log 2>&1'"

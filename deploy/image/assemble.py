@@ -29,7 +29,7 @@ LINKS = {"bin": "usr/bin", "lib": "usr/lib", "lib64": "usr/lib64"}
 EMPTY = ("dev", "etc", "proc", "run", "sys", "tmp", "usr/lib64")
 DYNAMIC = STDLIB / "lib-dynload"
 IMPORT = re.compile(
-    r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import\b|import[ \t]+([\w.][\w., \t]*))", re.M
+    r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import\b|import[ \t]+([\w.][\w., \t]*))", re.MULTILINE
 )
 NEVER = (
     *("distutils", "doctest", "ensurepip", "lib2to3", "pdb", "pydoc", "pydoc_data", "readline"),

@@ -14,7 +14,7 @@ import os
 import platform as python_platform
 import sys
 
-from binfmt_setup.model.errors import BinfmtSetupError, ExitCode, UsageProblem
+from binfmt_setup.model.errors import BinfmtSetupError, ExitCode, NoEmulator, UsageProblem
 from binfmt_setup.model.records import Record, replace
 from binfmt_setup.model.registration import Entry
 from binfmt_setup.model.request import Request
@@ -188,7 +188,10 @@ def _named(text: str) -> tuple[list[str], int]:
 
 
 def _in_one_line(error: BinfmtSetupError) -> str:
-    words = f"{error.message}; {error.hint}" if error.hint else error.message
+    # What brings one to a host brings none to an image.
+    lacks = isinstance(error, NoEmulator)
+    hint = "use an image that has it" if lacks else error.hint
+    words = f"{error.message}; {hint}" if hint else error.message
     return " ".join(words.split())
 
 
