@@ -259,7 +259,8 @@ class Machine:
         with nspawn_groups() as groups:
             done = subprocess.run(
                 nspawn_command(self.tree, groups, self.users, init=init),
-                stdin=subprocess.DEVNULL, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, errors="replace",
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True, check=False, errors="replace",
                 env={**CLEAN, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
             )  # fmt: skip
         said = self.read(f"{LAB}/log")
