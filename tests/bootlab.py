@@ -36,6 +36,7 @@ TOOL = "/srv/tool"
 LAB = "/srv/lab"
 BOOT_SECONDS = 240
 NSPAWN = "systemd-nspawn"
+USERS = "524288:65536"
 CLEAN = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LC_ALL": "C.UTF-8",
@@ -185,7 +186,7 @@ class Machine:
     """
 
     tree: Path
-    users: str = "524288:65536"
+    users: str = USERS
 
     def path(self, inside: str) -> Path:
         """Where a file of the machine lies."""
@@ -258,7 +259,7 @@ class Machine:
         self.stage(script)
         with nspawn_groups() as groups:
             done = subprocess.run(
-                nspawn_command(self.tree, groups, self.users, init=init),
+                nspawn_command(self.tree, groups, users=self.users, init=init),
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 text=True, check=False, errors="replace",
                 env={**CLEAN, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
@@ -296,7 +297,9 @@ def library(name: str) -> Path:
     return Path(sysconfig.get_path("purelib"), name)
 
 
-def nspawn_command(tree: Path, groups: Sequence[Path], users: str, *, init: bool) -> list[str]:
+def nspawn_command(
+    tree: Path, groups: Sequence[Path], *, users: str = USERS, init: bool
+) -> list[str]:
     """The shell command that boots a tree inside cgroups of its own."""
     enter = "".join(f"echo $$ >'{group}/cgroup.procs'; " for group in groups)
     command = (
