@@ -63,8 +63,9 @@ def make(
         before = time.clock_gettime(_COARSE)
         try:
             new = Registry(host).mount(again=private)
-            if new and not (private or hold):
+            if new and not (private or hold) and is_foreign(host):
                 _refuse_the_only_mount(host, before)
+                new = False  # seen in this container alone: nothing of the host has changed
         except OSError as error:
             raise _refused(host, error, f"cannot mount binfmt_misc on {step.target}") from error
         if new:
@@ -82,14 +83,14 @@ def _refused(host: Host, error: OSError, what: str) -> BinfmtSetupError:
 
 
 def _refuse_the_only_mount(host: Host, before: float) -> None:
-    """Undo a mount with which every entry would go; raises EnvironmentUnfit.
+    """Undo a container's mount with which every entry would go; raises EnvironmentUnfit.
 
     The kernel drops all entries with the last mount. In a container that mounts binfmt_misc for
     a host that has not, it is the container's: "installed", and a moment later nothing is left.
     Nothing was written to it yet, so that nothing is lost.
     """
     registry = Registry(host)
-    if not (is_foreign(host) and registry.is_new(before)):
+    if not registry.is_new(before):
         return
     registry.unmount()
     raise EnvironmentUnfit(

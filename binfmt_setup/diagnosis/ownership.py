@@ -64,6 +64,7 @@ MULTIARCH = Origin(
     "multiarch/qemu-user-static, or QEMU's own qemu-binfmt-conf.sh",
     pinned_in_container=True,
 )
+OUR_IMAGE = Origin("binfmt-setup", "this tool's container image", pinned_in_container=True)
 ALPINE = Origin("alpine-openrc", "OpenRC's qemu-binfmt service")
 UPDATE_BINFMTS = Origin("update-binfmts", "update-binfmts (package binfmt-support)")
 
@@ -103,6 +104,11 @@ def _emulator_in(directory: str, entry: Registration, suffix: str = "") -> str:
     target = name.removeprefix("qemu-").removesuffix(suffix)
     meant = f"{where}/" == directory and name == f"qemu-{target}{suffix}"
     return f"qemu-{target}" if meant and target.replace("_", "").isalnum() else ""
+
+
+def _our_image(entry: Registration) -> bool:
+    """deploy/image: its emulators lie where no package has any."""
+    return _emulator_in(IN_OUR_IMAGE, entry) == entry.name
 
 
 def _hypriot(entry: Registration) -> bool:
@@ -152,6 +158,7 @@ _BY_LOOKS: tuple[tuple[Callable[[Registration], bool], Origin], ...] = (
     (_rosetta, ROSETTA),
     (_buildkit, BUILDKIT),
     (_qus, QUS),
+    (_our_image, OUR_IMAGE),
     (_hypriot, HYPRIOT),
     (_docker, DOCKER),
     (_like_tonistiigi, TONISTIIGI),
@@ -222,7 +229,7 @@ def _made_by_us(facts: HostFacts, entry: Entry) -> bool:
         return entry.name in facts.registry.marked
     config = facts.boot.own_config(target)
     if config is None:
-        return _emulator_in(IN_OUR_IMAGE, entry.registration) == entry.name
+        return _our_image(entry.registration)
     return entry.registration in config.registrations
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,6 +77,8 @@ def test_least_privileges_and_a_registry_that_is_bound_elsewhere(host: ImageHost
     answer = json.loads(again.stdout)
     assert_fits(answer)
     assert (again.returncode, answer["changed"], answer["actions"]) == (0, False, [])
+    privileged = host.container("install", "arm64", "--format=json")
+    assert json.loads(privileged.stdout)["changed"] is False
     named = ("--registry", "/run/binfmt_misc")
     assert host.container(*named, "check", "arm64", least=True, binds=BOUND).returncode == 0
     wrong = host.container("--registry=/run", "check", "arm64", least=True, binds=BOUND)
@@ -107,3 +111,27 @@ def test_lines_that_cannot_be_meant(bare: ImageHost) -> None:
     assert bare.container("--persist-to", "/srv", "install").returncode == 4
     assert bare.container("--version", QEMU_BINARY_PREFIX="x-").returncode == 0
     assert bare.container("--install", "all", QEMU_BINARY_PREFIX="x-").returncode == 2
+
+
+def test_every_container_of_its_page_does_what_it_says(host: ImageHost) -> None:
+    page = (image_tree.TOP / "docs/image.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\$ docker run (.+)$", page, re.MULTILINE)
+    parser = argparse.ArgumentParser()
+    for name in ("--rm", "--privileged", "--read-only"):
+        parser.add_argument(name, action="store_true")
+    for name in ("--pid", "--cap-drop", "--cap-add", "--security-opt", "-v"):
+        parser.add_argument(name, default="")
+    parser.add_argument("words", nargs=argparse.REMAINDER)
+    assert len(lines) == 7
+    for line in lines:
+        given = parser.parse_args(line.split())
+        image, *words = given.words
+        assert image == "IMAGE"
+        # What a host's root is bound for is tried on a machine that boots (tests/boot).
+        if given.pid == "host":
+            assert words == ["--persist-to", "/host", "install", "arm64"]
+            continue
+        assert given.privileged or (given.cap_drop, given.cap_add) == ("ALL", "SYS_CHROOT")
+        binds = given.v.removesuffix(":rw,rslave")
+        done = host.container(*words, least=not given.privileged, binds=binds)
+        assert done.returncode == 0, line + done.stdout + done.stderr
