@@ -26,7 +26,7 @@ PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 STDLIB = Path(sysconfig.get_path("stdlib"))
 TOOL, EMULATORS = "usr/lib/binfmt-setup", "usr/libexec/binfmt-setup"
 LINKS = {"bin": "usr/bin", "lib": "usr/lib", "lib64": "usr/lib64"}
-EMPTY = ("dev", "etc", "proc", "run", "sys", "tmp", "usr/lib64")
+EMPTY = ("dev", "etc", "host", "proc", "run", "sys", "tmp", "usr/lib64")
 DYNAMIC = STDLIB / "lib-dynload"
 IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import\b|import[ \t]+([\w.][\w., \t]*))", re.MULTILINE

@@ -37,7 +37,6 @@ def test_what_a_container_persists_survives_without_its_image() -> None:
         box = replace(made, users=EVERYBODY)
         box.path(QEMU).unlink()
         shutil.copytree(image_tree.image_tree(), box.path(IMAGE), symlinks=True)
-        box.path(f"{IMAGE}/host").mkdir()
         box.boot(
             CONTAINER
             + "try first contained --install arm64\n"

@@ -108,7 +108,11 @@ def test_what_would_go_with_its_container_is_refused(bare: ImageHost) -> None:
 def test_lines_that_cannot_be_meant(bare: ImageHost) -> None:
     for words in (("--instal", "all"), ("instal", "arm64"), ("--install",)):
         assert bare.container(*words).returncode == 2, words
-    assert bare.container("--persist-to", "/srv", "install").returncode == 4
+    assert "no root of a host" in bare.container("--persist-to", "/sys", "install").stderr
+    # Its own process numbers are not those of the host's /proc.
+    host = bare.container("--persist-to", "/host", "install", binds="/:/host")
+    assert host.returncode == 4
+    assert "--pid=host" in host.stderr
     assert bare.container("--version", QEMU_BINARY_PREFIX="x-").returncode == 0
     assert bare.container("--install", "all", QEMU_BINARY_PREFIX="x-").returncode == 2
 

@@ -14,16 +14,17 @@ import shutil
 import signal
 import tarfile
 import tempfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from binfmt_setup.cli.signals import Ended
 from binfmt_setup.emulators.choice import IN_OUR_IMAGE
 from binfmt_setup.model.errors import EnvironmentUnfit, PrivilegesMissing
+from binfmt_setup.system.registry import explained
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from binfmt_image.entry import Place
 
@@ -41,13 +42,23 @@ def run_there(place: Place, words: Sequence[str]) -> int:
     """Run the rest of the line on the host; its exit status."""
     top = Path(place.persist_to)
     _refuse_unfit(top)
-    where = Path(tempfile.mkdtemp(prefix="binfmt-setup-", dir=_roomy(top)))
+    try:
+        with _runtime(_roomy(top)) as where:
+            return _waited_for(_started(top, f"/{where.relative_to(top)}", place, words))
+    except OSError as error:  # of many files that were not copied, there is no one errno
+        raise explained(error, f"--persist-to {top}: cannot work there") from error
+
+
+@contextmanager
+def _runtime(place: Path) -> Iterator[Path]:
+    """A folder with the image's Python and its emulators, for as long as the block lasts."""
+    where = Path(tempfile.mkdtemp(prefix="binfmt-setup-", dir=place))
     try:
         where.chmod(0o755)
         for name in _TAKEN:
             shutil.copytree(f"/usr/{name}", where / "usr" / name, symlinks=True)
         _archive(where / "qemu.tar")
-        return _waited_for(_started(top, f"/{where.relative_to(top)}", place, words))
+        yield where
     finally:
         shutil.rmtree(where, ignore_errors=True)
 
