@@ -100,13 +100,16 @@ def _told(path: str, *, masked: bool) -> EnvironmentUnfit:
 def written(facts: HostFacts, request: Request) -> Writes:
     """What this tool writes beside binfmt.d files: for the init that runs, and for systemd.
 
-    That one is served wherever it is installed: an image may be made in a container.
+    That one is served wherever it is installed: an image may be made in a container. Where units
+    cannot be written, systemd-binfmt reads the binfmt.d files all the same.
     """
     if not request.persist:
         return "nothing"
     names = (facts.boot.init, *sorted(facts.boot.installed))
     kinds = [init_named(name).writes for name in names]
-    return "units" if "units" in kinds else kinds[0]
+    if "units" in kinds:
+        return "nothing" if facts.boot.units_read_only and facts.boot.loader else "units"
+    return kinds[0]
 
 
 def systemd_listens(facts: HostFacts) -> bool:
@@ -119,7 +122,7 @@ def start_steps(
 ) -> tuple[ControlUnit, ...]:
     """Start what `systemctl enable --now` would, and watch the files that are named now."""
     state = facts.boot
-    if not (request.persist and systemd_listens(facts)):
+    if not (systemd_listens(facts) and written(facts, request) == "units"):
         return ()
     rewritten = _names({s.path for s in steps if isinstance(s, ChangeFile)})
     starts = []
@@ -188,6 +191,20 @@ def unit_conflicts(
     own = _own_after(facts, changes)
     found = {target: conflict(facts, own, target.entry_name, request) for target in wished}
     return {target: error for target, error in found.items() if error is not None}
+
+
+def unwritable(facts: HostFacts, changes: Sequence[TargetChange]) -> dict[Target, BinfmtSetupError]:
+    """The targets whose binfmt.d file cannot be written, all for one reason that is told once."""
+    if OWN_DIRECTORY not in facts.boot.read_only:
+        return {}
+    error = EnvironmentUnfit(
+        f"{OWN_DIRECTORY} is on a read-only file system: nothing can be registered at boot",
+        hint="use --no-persist to register until the next reboot only; what shall last is to be "
+        "part of what this system is made from: see binfmt-setup unit",
+        code="config-unwritable",
+    )
+    kept = (c for c in changes if any(f.path.startswith(OWN_DIRECTORY) for f in c.files))
+    return {change.target: error for change in kept}
 
 
 def boot_plan(facts: HostFacts, reached: Sequence[TargetChange], request: Request) -> BootPlan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from binfmt_setup.changes.boot_steps import boot_plan, unit_conflicts
+from binfmt_setup.changes.boot_steps import boot_plan, unit_conflicts, unwritable
 from binfmt_setup.changes.config_changes import config_changes
 from binfmt_setup.changes.registrations import good_handler, registration_to_write
 from binfmt_setup.changes.steps import ChangeEntry, ChangeFile, Plan, TargetChange
@@ -47,6 +47,7 @@ def plan_install(
             if change.entry or change.files:
                 changes.append(change)
     conflicts = unit_conflicts(facts, changes, _by_target(wished), request)
+    conflicts |= unwritable(facts, changes)
     changes = [change for change in changes if change.target not in conflicts]
     problems += conflicts.items()
     boot = boot_plan(facts, changes, request)

@@ -206,7 +206,8 @@ def concluded(host: Host, done: Done) -> InstallResult:
     from binfmt_setup.report.result import InstallResult
 
     facts, todo, work = done.reading.facts, done.reading.plan, done.transaction
-    problems = tuple(error for _, error in todo.problems)
+    # What is in the way of several is one error.
+    problems = tuple(dict.fromkeys(error for _, error in todo.problems))
     named = done.request.named
     if work is None:
         verdict = judge(facts, done.reading.platforms, done.reading.found, named=named)

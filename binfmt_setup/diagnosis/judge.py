@@ -106,6 +106,9 @@ def _host_findings(
     for unit in facts.boot.failed:
         restart = Remedy(("systemctl", "restart", unit))
         yield Finding(known.SystemdBinfmtFailed(unit), remedy=restart)
+    own = any(config.owned for config in facts.boot.configs)
+    if own and facts.boot.units_read_only and not facts.boot.unit_links:
+        yield Finding(known.UnitsReadOnly(facts.boot.units_read_only))
     yield from (_boot_trouble(facts, trouble) for trouble in boot_troubles(facts))
     yield from _files_findings(facts)
 

@@ -19,10 +19,12 @@ from binfmt_setup.model.boot_facts import (
     SYSTEMD_BINFMT,
     UNIT_DIRECTORY,
     UNIT_STEM,
+    WRITTEN_TO,
     BootFacts,
 )
 from binfmt_setup.model.errors import BinfmtSetupError
 from binfmt_setup.model.mount_order import parse_fstab
+from binfmt_setup.model.mountinfo import read_only_places
 from binfmt_setup.model.reading import Absent, Unreadable, UnreadFile
 from binfmt_setup.model.records import replace
 
@@ -97,6 +99,7 @@ def boot_facts(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
         fstab=parse_fstab(read.known("/etc/fstab")),
         mounted=tuple(dict.fromkeys(mount.point for mount in mounts)),
         in_memory=frozenset(m.point for m in mounts if m.fs_type in _MEMORY and m.point != "/"),
+        read_only=_read_only(host, mounts),
         switched_off=_switched_off(host, read),
         configs=configs,
         update_binfmts=frozenset(names_of_others),
@@ -113,6 +116,15 @@ def _init(host: Host) -> BootFacts:
     return BootFacts(
         found.name, found.running, found.installed, init.loader(host), init.enabled(host)
     )
+
+
+def _read_only(host: Host, mounts: tuple[Mount, ...]) -> frozenset[str]:
+    """Which directories cannot be written to; on NixOS one is a link to where nothing can be."""
+    if not host.live:
+        return frozenset()
+    there = {p: host.followed_inside(p) if host.exists(p) else p for p in WRITTEN_TO}
+    real = {path: place for place, path in there.items()}
+    return frozenset(real[path] for path in read_only_places(mounts, real))
 
 
 def _own_paths(names: Sequence[str]) -> tuple[str, ...]:

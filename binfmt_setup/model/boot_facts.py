@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from binfmt_setup.model.binfmt_d import ConfigFile, effective_configs
+from binfmt_setup.model.binfmt_d import OWN_DIRECTORY, ConfigFile, effective_configs
 from binfmt_setup.model.records import NOTHING, Record
 
 TYPE_CHECKING = False  # typing is costly to import
@@ -24,6 +24,8 @@ UNIT_STEM = "binfmt-setup"
 UNIT_PATH = f"{UNIT_DIRECTORY}/{UNIT_STEM}.service"
 SCRIPT_PATH = "/etc/binfmt-setup/register"
 """What the units run: a shell script, as Python may not be there at boot."""
+WRITTEN_TO = (OWN_DIRECTORY, UNIT_DIRECTORY, SCRIPT_PATH.rpartition("/")[0])
+"""The directories of what this tool writes for the next boot."""
 SYSTEMD_BINFMT = "systemd-binfmt.service"
 DROP_IN_PATH = f"{UNIT_DIRECTORY}/{SYSTEMD_BINFMT}.d/{UNIT_STEM}.conf"
 """What keeps systemd-binfmt from failing where it could not register everything."""
@@ -41,7 +43,8 @@ class BootFacts(Record):
     of somebody else's lies, as a mask does, `unit_links` the links that enable those units,
     `masked`, `active` and `failed` are names of units. `unmet` is the condition of
     a drop-in, and the file, that kept systemd-binfmt away. `mounted` are mount points of now,
-    `in_memory` those whose files are gone after a reboot. `switched_off` is the line of sysctl.d,
+    `in_memory` those whose files are gone after a reboot, `read_only` those directories of
+    WRITTEN_TO that cannot be written to. `switched_off` is the line of sysctl.d,
     file and number, that switches the registry off.
     `configs` are all binfmt.d files, the masked ones too. `update_binfmts` names what Debian's
     update-binfmts(8) keeps in /var/lib/binfmts, `imported` what it registers of that as it
@@ -64,6 +67,7 @@ class BootFacts(Record):
     fstab: tuple[FstabLine, ...] = ()
     mounted: tuple[str, ...] = ()
     in_memory: frozenset[str] = frozenset()
+    read_only: frozenset[str] = frozenset()
     switched_off: tuple[str, int] | None = None
     configs: tuple[ConfigFile, ...] = ()
     update_binfmts: frozenset[str] = frozenset()
@@ -83,6 +87,11 @@ class BootFacts(Record):
         if known is None:
             return entry.interpreter.endswith("/run-detectors")
         return known.says_the_same(entry)
+
+    @property
+    def units_read_only(self) -> str:
+        """The directory that keeps units, or their script, from being written; empty if none."""
+        return next((place for place in WRITTEN_TO[1:] if place in self.read_only), "")
 
     @property
     def unit_text(self) -> str | None:

@@ -6,6 +6,7 @@ from binfmt_setup.model.records import Record
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from typing import Literal
 
 BINFMT_MISC = "/proc/sys/fs/binfmt_misc"
@@ -71,6 +72,18 @@ def visible_mount(mounts: tuple[Mount, ...], path: str) -> Mount | None:
         at_end = on_top if on_top is not here else None
         here = on_top
     return at_end
+
+
+def read_only_places(mounts: tuple[Mount, ...], places: Iterable[str]) -> Iterator[str]:
+    """Those of these paths that lie on a mount which cannot be written to."""
+    if not any("ro" in mount.options for mount in mounts):
+        return  # so it is nearly everywhere
+    for place in places:
+        parts = place.rstrip("/").split("/")
+        above = ("/".join(parts[:depth]) or "/" for depth in range(len(parts), 0, -1))
+        nearest = next((m for path in above if (m := visible_mount(mounts, path))), None)
+        if nearest is not None and "ro" in nearest.options:
+            yield place
 
 
 def _stacked(mounts: tuple[Mount, ...], here: Mount | None, point: str) -> Mount | None:

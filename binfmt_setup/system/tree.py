@@ -207,7 +207,11 @@ class Tree(Record):
 
     def followed(self, inside: str) -> str:
         """The path with all links followed, as this process names it; to be told, not opened."""
-        return os.path.realpath(inside) if self.in_place else self.path(self._top.followed(inside))
+        return self.path(self.followed_inside(inside))
+
+    def followed_inside(self, inside: str) -> str:
+        """The path with all links followed, as the host names it."""
+        return os.path.realpath(inside) if self.in_place else self._top.followed(inside)
 
     # -- writing: for the transaction in `changes`, and what unpacks emulators -----------
 

@@ -17,6 +17,7 @@ from binfmt_setup.model.registration import Entry, Registration
 from binfmt_setup.model.registry_facts import RegistryFacts
 from binfmt_setup.model.targets import parse_platform, target_named
 from binfmt_setup.report import words
+from binfmt_setup.report.words import boot as boot_words
 from binfmt_setup.system.host import Host
 from binfmt_setup.system.probes import ProbeResult
 
@@ -104,7 +105,7 @@ def tree(where: Path, files: dict[str, str]) -> HostFacts:
 def test_why_an_entry_is_lost(tmp_path: Path, case: str) -> None:
     files, problem = LOST[case]
     found = survival.persistence_problem(tree(tmp_path, files), NAME)
-    assert (words.boot.lost(found) if found else "") == problem
+    assert (boot_words.lost(found) if found else "") == problem
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_what_comes_late_in_a_boot(
 ) -> None:
     facts = tree(tmp_path, files)
     late = survival.order_problem(facts, NAME)
-    assert (words.boot.late(late) if late else "") == said
+    assert (boot_words.late(late) if late else "") == said
     found = {f.code: f for f in findings(facts, files)}
     assert ("boot-order" in found) is bool(said)
     if said:
@@ -163,11 +164,11 @@ def test_after_a_boot_that_failed_check_says_what_the_unit_said(tmp_path: Path) 
     facts = tree(tmp_path, {**SYSTEMD, **config("/usr/bin/gone"), **UNITS})
     live = running(facts)
     assert list(survival.boot_troubles(live)) == [survival.NotRegistered("/usr/bin/gone")]
-    assert said(live) == [("not-persistent", "/usr/bin/gone is missing", words.boot.BRING_BACK)]
+    assert said(live) == [("not-persistent", "/usr/bin/gone is missing", boot_words.BRING_BACK)]
     unmounted = replace(live, registry=RegistryFacts())
     assert list(survival.boot_troubles(unmounted)) == [survival.NotMounted()]
     assert said(unmounted)[-1] == (
-        "not-persistent", "binfmt_misc is not mounted", words.boot.UNMASK_REGISTRY,
+        "not-persistent", "binfmt_misc is not mounted", boot_words.UNMASK_REGISTRY,
     )  # fmt: skip
 
 

@@ -42,6 +42,18 @@ class NotThereAfterBoot(Risk):
     trouble: NotMounted | NotRegistered
 
 
+class UnitsReadOnly(Risk):
+    """Units of ours cannot be written; what reads binfmt.d registers at boot, without them."""
+
+    code = "units-read-only"
+    directory: str
+
+    @property
+    def severity(self) -> Severity:
+        """Every reboot brings the entries back."""
+        return "info"
+
+
 class BootOrder(Risk):
     """An entry is registered late in the boot, or is lost when a mount comes late."""
 

@@ -46,6 +46,16 @@ def _(fact: known.SystemdBinfmtFailed) -> Words:
     )
 
 
+@tells(known.UnitsReadOnly)
+def _(fact: known.UnitsReadOnly) -> Words:
+    return Words(
+        f"{fact.directory} is read-only: without units of this tool, new versions of QEMU are "
+        "not noticed",
+        "run after an upgrade of QEMU: binfmt-setup install",
+        "/proc/self/mountinfo",
+    )
+
+
 @tells(known.NotThereAfterBoot)
 def _(fact: known.NotThereAfterBoot) -> Words:
     mounted = isinstance(fact.trouble, NotRegistered)
