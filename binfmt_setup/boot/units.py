@@ -18,11 +18,11 @@ from binfmt_setup.model.binfmt_d import (
     REPLACED,
     VOLATILE_DIRECTORY,
 )
-from binfmt_setup.model.boot_facts import SCRIPT_PATH, UNIT_DIRECTORY, UNIT_STEM
+from binfmt_setup.model.boot_facts import RETURNED_PATH, SCRIPT_PATH, UNIT_DIRECTORY, UNIT_STEM
 from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.model.mount_order import late_mount, unit_escape
 from binfmt_setup.model.mountinfo import BINFMT_MISC
-from binfmt_setup.model.records import Record
+from binfmt_setup.model.records import Record, replace
 from binfmt_setup.model.registration import control_characters
 from binfmt_setup.system import packaged
 
@@ -32,12 +32,15 @@ if TYPE_CHECKING:
 
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Registration
+    from binfmt_setup.model.request import Request
     from binfmt_setup.model.targets import Target
 
 
 _DIGEST_LINE = "# Made from: "
 _HIDDEN_BY_THE_UNIT = ("/home/", "/root/", "/run/", "/tmp/", "/var/tmp/")  # noqa: S108 - names
 _SERVICE, _PATH, _CHANGED = ".service", ".path", "-changed.service"
+_KEEP, _LOST, KEEP_PATH = "-keep.service", "-lost.service", "-keep.path"
+"""The endings of the names of what brings back entries that were dropped: `install --keep`."""
 
 
 def template(name: str) -> str:
@@ -83,13 +86,15 @@ def _line(registration: Registration) -> str:
 class UnitGroup(Record):
     """What is registered together at boot: all that the boot waits for, or one late mount.
 
-    `mount` is the mount point that the boot does not wait for, else empty.
+    `mount` is the mount point that the boot does not wait for, else empty. With `keep` what another
+    program drops comes back.
     """
 
     files: tuple[str, ...]
     interpreters: tuple[str, ...]
     mount: str = ""
     automatic: bool = True
+    keep: bool = False
 
     @property
     def name(self) -> str:
@@ -114,16 +119,26 @@ class UnitGroup(Record):
         return (f"{unit_escape(self.mount)}.mount", *again)
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """The endings of its units' names."""
+        return (_SERVICE, _PATH, _CHANGED, *((_KEEP, _LOST, KEEP_PATH) if self.keep else ()))
+
+    @property
     def unit_paths(self) -> tuple[str, ...]:
         """Where its units lie."""
-        return tuple(f"{UNIT_DIRECTORY}/{self.name}{kind}" for kind in (_SERVICE, _PATH, _CHANGED))
+        return tuple(f"{UNIT_DIRECTORY}/{self.name}{kind}" for kind in self.kinds)
+
+    @property
+    def watches(self) -> tuple[str, ...]:
+        """The names of its path units, which its service starts."""
+        return tuple(f"{self.name}{kind}" for kind in self.kinds if kind.endswith(_PATH))
 
     @property
     def links(self) -> dict[str, str]:
         """The links, each with what it points to, that `systemctl enable` would make."""
-        service, path = self.name + _SERVICE, self.name + _PATH
+        service = self.name + _SERVICE
         wants = {f"{UNIT_DIRECTORY}/{unit}.wants/{service}": service for unit in self.wanted_by}
-        wants[f"{UNIT_DIRECTORY}/{service}.wants/{path}"] = path
+        wants |= {f"{UNIT_DIRECTORY}/{service}.wants/{path}": path for path in self.watches}
         return {link: f"{UNIT_DIRECTORY}/{unit}" for link, unit in wants.items()}
 
     @property
@@ -136,17 +151,30 @@ class UnitGroup(Record):
 
 @cache
 def _templates() -> bytes:
-    kinds = (_CHANGED, _PATH, _SERVICE)
+    kinds = (_CHANGED, _PATH, _SERVICE, _KEEP, _LOST, KEEP_PATH)
     names = (*(f"{UNIT_STEM}{kind}.j2" for kind in kinds), "hardening.j2")
     return "".join(map(template, names)).encode()
 
 
-def unit_groups(facts: HostFacts, registrations: Sequence[Registration]) -> tuple[UnitGroup, ...]:
+def is_kept(facts: HostFacts, request: Request) -> bool:
+    """Whether entries that are dropped shall come back: as it is wished, or as it was before.
+
+    What `systemctl disable` has taken the link of stays off.
+    """
+    if request.keep is not None:
+        return request.keep
+    return any(link.endswith(KEEP_PATH) for link in facts.boot.unit_links)
+
+
+def unit_groups(
+    facts: HostFacts, registrations: Sequence[Registration], *, keep: bool = False
+) -> tuple[UnitGroup, ...]:
     """The units that register these at boot, those that the boot waits for first."""
     by_mount: dict[str, list[Registration]] = {}
     for registration in registrations:
         by_mount.setdefault(waits_for(facts, registration.interpreter), []).append(registration)
-    return tuple(_group(facts, mount, by_mount[mount]) for mount in sorted(by_mount))
+    groups = (_group(facts, mount, by_mount[mount]) for mount in sorted(by_mount))
+    return tuple(replace(group, keep=keep) for group in groups)
 
 
 def waits_for(facts: HostFacts, interpreter: str) -> str:
@@ -205,8 +233,9 @@ def render_units(group: UnitGroup) -> dict[str, str]:
         "mount": group.mount, "wanted_by": [unit_text(unit) for unit in group.wanted_by],
         "service": group.name + _SERVICE, "late": bool(group.mount), "script": SCRIPT_PATH,
         "registry": BINFMT_MISC, "hidden": list(hidden),
+        "returned": RETURNED_PATH.rpartition("/")[0],
     }  # fmt: skip
-    templates = (f"{UNIT_STEM}{kind}.j2" for kind in (_SERVICE, _PATH, _CHANGED))
+    templates = (f"{UNIT_STEM}{kind}.j2" for kind in group.kinds)
     texts = (environment.get_template(name).render(words) for name in templates)
     return dict(zip(group.unit_paths, texts, strict=True))
 

@@ -15,6 +15,7 @@ from binfmt_setup.changes.steps import (
 from binfmt_setup.model.binfmt_d import OWN_DIRECTORY, parse_config
 from binfmt_setup.model.boot_facts import (
     DROP_IN_PATH,
+    RETURNED_PATH,
     SCRIPT_PATH,
     UNIT_DIRECTORY,
     UNIT_STEM,
@@ -46,7 +47,8 @@ def boot_steps(
     kind = written(facts, request)
     if own and kind == "nothing":
         return ()
-    groups = units.unit_groups(facts, own) if kind == "units" else ()
+    keep = units.is_kept(facts, request)
+    groups = units.unit_groups(facts, own, keep=keep) if kind == "units" else ()
     running = systemd_listens(facts)
     removals = tuple(_removals(state, groups))
     going = _names(step.path for step in removals if isinstance(step, ChangeFile))
@@ -64,6 +66,8 @@ def boot_steps(
     ]
     if steps and running:
         steps.append(Reload())
+    if state.returned.text and (state.returned.given_up or not (own and keep)):
+        steps.append(ChangeFile(RETURNED_PATH, state.returned.text, None))
     return tuple(steps)
 
 
@@ -74,7 +78,7 @@ def conflict(
     kind = written(facts, request)
     if kind == "nothing":
         return None
-    for group in units.unit_groups(facts, own):
+    for group in units.unit_groups(facts, own, keep=units.is_kept(facts, request)):
         needed = (SCRIPT_PATH, *(group.unit_paths if kind == "units" else ()))
         taken = next((path for path in needed if path in facts.boot.occupied), None)
         if taken and any(path.endswith(f"/{entry_name}.conf") for path in group.files):
@@ -126,14 +130,15 @@ def start_steps(
         return ()
     rewritten = _names({s.path for s in steps if isinstance(s, ChangeFile)})
     starts = []
-    for group in units.unit_groups(facts, own):
-        service, path, _ = _names(group.unit_paths)
+    for group in units.unit_groups(facts, own, keep=units.is_kept(facts, request)):
+        service = _names(group.unit_paths)[0]
         if f"{UNIT_DIRECTORY}/{service}" in state.occupied:
             continue  # not ours to start
         if service not in state.active:
             starts.append(ControlUnit("start-unit", service))
-        elif path in rewritten:
-            starts.append(ControlUnit("restart-unit", path))
+        else:
+            paths = (path for path in group.watches if path in rewritten)
+            starts += [ControlUnit("restart-unit", path) for path in paths]
     return tuple(starts)
 
 

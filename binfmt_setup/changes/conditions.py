@@ -7,6 +7,7 @@ from binfmt_setup.model.mountinfo import BINFMT_MISC
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
+    from binfmt_setup.boot.inits.interface import Writes
     from binfmt_setup.model.facts import HostFacts
 
 
@@ -34,6 +35,22 @@ def refuse_wrong_namespace(facts: HostFacts, *, private: bool) -> None:
             hint="run it on the host, or use --private for the registry of this namespace",
             code="private-namespace",
         )
+
+
+def require_watch(facts: HostFacts, writes: Writes) -> None:
+    """Raises EnvironmentUnfit where nothing can wait for entries to be dropped."""
+    if facts.process.own_files and writes == "units":
+        return
+    if not facts.process.own_files:
+        raise EnvironmentUnfit(
+            "--keep is for a host: no unit of it sees what is registered in a user namespace",
+            hint="docs/keep.md has units of your own for it: systemctl --user",
+            code="private-namespace",
+        )
+    raise EnvironmentUnfit(
+        "--keep needs systemd, which waits for entries to be dropped",
+        hint="leave it out; docs/keep.md has a line for cron that looks every minute",
+    )
 
 
 def require_registry(facts: HostFacts) -> None:

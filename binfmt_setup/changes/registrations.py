@@ -89,7 +89,7 @@ def _catches_native(facts: HostFacts, entry: Registration) -> bool:
 
 def kept_by_others(facts: HostFacts, target: Target, request: Request) -> bool:
     """Whether somebody else registers the target well at the next boot."""
-    if request.take_over:
+    if request.take_over or request.keep:
         return False
     config = facts.boot.config_of(target.entry_name)
     if config is None:

@@ -39,6 +39,8 @@ def install(  # noqa: PLR0913 - one parameter is one option
     credentials: options.Credentials = False,
     no_credentials: options.NoCredentials = False,
     take_over: options.TakeOver = False,
+    keep: options.Keep = False,
+    no_keep: options.NoKeep = False,
     private: options.Private = False,
     hold: options.Hold = False,
     config: options.Config = "",
@@ -56,23 +58,31 @@ def install(  # noqa: PLR0913 - one parameter is one option
     from binfmt_setup.commands.install import install as do_install
     from binfmt_setup.commands.request import Words, requested
 
-    if credentials and no_credentials:
-        raise UsageProblem(
-            "--credentials and --no-credentials contradict each other", hint="give one of them"
-        )
+    rights = _one_of("credentials", yes=credentials, no=no_credentials)
+    kept = _one_of("keep", yes=keep, no=no_keep)
+    if kept and no_persist:
+        raise UsageProblem("--keep and --no-persist contradict each other", hint="give one of them")
     host = host_at(root, verbose=verbose)
-    rights = True if credentials else False if no_credentials else None
     request = requested(
         host,
         Words(platforms or (), qemu, qemu_store, qemu_sha256, config, brings_qemu=True),
         Request(
             check=check or diff, persist=not no_persist, private=private, credentials=rights,
-            install_qemu=install_qemu, take_over=take_over, hold=hold, deep=deep,
+            install_qemu=install_qemu, take_over=take_over, hold=hold, deep=deep, keep=kept,
         ),
     )  # fmt: skip
     result = do_install(host, request)
     answer = answer_of(result, format_, diff=diff)
     return replace(answer, hold=hold and not request.check and answer.status == ExitCode.OK)
+
+
+def _one_of(word: str, *, yes: bool, no: bool) -> bool | None:
+    """What --WORD and --no-WORD say; None where neither is there. Raises UsageProblem for both."""
+    if yes and no:
+        raise UsageProblem(
+            f"--{word} and --no-{word} contradict each other", hint="give one of them"
+        )
+    return True if yes else False if no else None
 
 
 def check(  # noqa: PLR0913 - one parameter is one option

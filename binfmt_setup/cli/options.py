@@ -89,6 +89,10 @@ TakeOver = Annotated[
 Hold = Annotated[
     bool, typer.Option("--hold", help="Then stay until SIGTERM, and keep binfmt_misc mounted.")
 ]
+Keep = Annotated[
+    bool, typer.Option("--keep", help="Bring entries back that other programs drop (systemd).")
+]
+NoKeep = Annotated[bool, typer.Option("--no-keep", help="Not any more.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 1 on warnings as well.")]
 Engine = Annotated[
     str,

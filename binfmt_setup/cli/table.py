@@ -19,6 +19,8 @@ COMMANDS = {
             "--credentials": Option("credentials"),
             "--no-credentials": Option("no_credentials"),
             "--take-over": Option("take_over"),
+            "--keep": Option("keep"),
+            "--no-keep": Option("no_keep"),
             "--private": Option("private"),
             "--hold": Option("hold"),
             "--config": Option("config", takes_value=True),

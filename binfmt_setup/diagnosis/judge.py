@@ -109,6 +109,8 @@ def _host_findings(
     own = any(config.owned for config in facts.boot.configs)
     if own and facts.boot.units_read_only and not facts.boot.unit_links:
         yield Finding(known.UnitsReadOnly(facts.boot.units_read_only))
+    if facts.boot.returned.given_up:
+        yield Finding(known.DroppedAgain(facts.boot.returned.times))
     yield from (_boot_trouble(facts, trouble) for trouble in boot_troubles(facts))
     yield from _files_findings(facts)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from binfmt_setup.boot.inits.interface import found_in, init_named
+from binfmt_setup.boot.units import KEEP_PATH
 from binfmt_setup.model.binfmt_d import (
     BINFMT_D,
     MARKER,
@@ -15,12 +16,14 @@ from binfmt_setup.model.binfmt_d import (
 from binfmt_setup.model.boot_facts import (
     DROP_IN_PATH,
     REGISTRY_UNIT,
+    RETURNED_PATH,
     SCRIPT_PATH,
     SYSTEMD_BINFMT,
     UNIT_DIRECTORY,
     UNIT_STEM,
     WRITTEN_TO,
     BootFacts,
+    Returned,
 )
 from binfmt_setup.model.errors import BinfmtSetupError
 from binfmt_setup.model.mount_order import parse_fstab
@@ -105,6 +108,7 @@ def boot_facts(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
         update_binfmts=frozenset(names_of_others),
         imported=_imported(read, names_of_others),
         missing_directories=frozenset(d for d in BINFMT_D if not host.exists(d)),
+        returned=_returned(host, read, files),
         unread=tuple(read.unread),
     )
 
@@ -173,6 +177,12 @@ def _active_units(host: Host, files: Iterable[str]) -> frozenset[str]:
     """
     names = (path.rpartition("/")[2] for path in files)
     return frozenset(n for n in names if host.link_target(f"/run/systemd/units/invocation:{n}"))
+
+
+def _returned(host: Host, read: _Reader, files: Iterable[str]) -> Returned:
+    """What was brought back since the boot, where units of ours do that."""
+    kept = host.live and any(path.endswith(KEEP_PATH) for path in files)
+    return Returned(read.known(RETURNED_PATH)) if kept else Returned()
 
 
 def _service_state(

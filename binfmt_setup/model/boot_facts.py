@@ -26,11 +26,29 @@ SCRIPT_PATH = "/etc/binfmt-setup/register"
 """What the units run: a shell script, as Python may not be there at boot."""
 WRITTEN_TO = (OWN_DIRECTORY, UNIT_DIRECTORY, SCRIPT_PATH.rpartition("/")[0])
 """The directories of what this tool writes for the next boot."""
+RETURNED_PATH = "/run/binfmt-setup-keep/returned"
+"""Where that script writes down what it brought back (`install --keep`): a line for each time."""
 SYSTEMD_BINFMT = "systemd-binfmt.service"
 DROP_IN_PATH = f"{UNIT_DIRECTORY}/{SYSTEMD_BINFMT}.d/{UNIT_STEM}.conf"
 """What keeps systemd-binfmt from failing where it could not register everything."""
 REGISTRY_UNIT = "proc-sys-fs-binfmt_misc"
 """The stem of systemd's own .mount and .automount units for the registry."""
+
+
+class Returned(Record):
+    """What `install --keep` brought back since the boot: how often, and whether it gave up."""
+
+    text: str = ""
+
+    @property
+    def times(self) -> int:
+        """How often entries that were dropped came back."""
+        return sum(line[:1].isdecimal() for line in self.text.splitlines())
+
+    @property
+    def given_up(self) -> bool:
+        """Whether they came back so often within minutes that they do not any more."""
+        return any(line.startswith("given-up") for line in self.text.splitlines())
 
 
 class BootFacts(Record):
@@ -49,6 +67,7 @@ class BootFacts(Record):
     `configs` are all binfmt.d files, the masked ones too. `update_binfmts` names what Debian's
     update-binfmts(8) keeps in /var/lib/binfmts, `imported` what it registers of that as it
     stands. `unread` is what of all this could not be read.
+    `returned` is what `install --keep` brought back since the boot.
     `culprits` tells, by path, what of it others than root can change; the security view alone asks.
     """
 
@@ -74,6 +93,7 @@ class BootFacts(Record):
     imported: Mapping[str, Registration] = NOTHING
     missing_directories: frozenset[str] = frozenset()
     unread: tuple[UnreadFile, ...] = ()
+    returned: Returned = Returned()
     culprits: Mapping[str, Culprit] = NOTHING
 
     def update_binfmts_keeps(self, entry: Registration) -> bool:

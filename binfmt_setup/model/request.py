@@ -48,7 +48,8 @@ class Request(Record):
     was said and they are the "usual" ones. `check`: only tell what would be done. `credentials`:
     with the C flag or without it; None: as it was chosen before. `take_over`: replace what others
     registered, even where it would do. `deep`: exercise a new emulator
-    first. `strict`: a warning makes the answer a no.
+    first. `keep`: bring back entries that other programs drop; None: as it was chosen before.
+    `strict`: a warning makes the answer a no.
     """
 
     platforms: tuple[Platform, ...] = ()
@@ -62,6 +63,7 @@ class Request(Record):
     take_over: bool = False
     hold: bool = False
     deep: bool = False
+    keep: bool | None = None
     force: bool = False
     strict: bool = False
 

@@ -57,7 +57,7 @@ CASES = {
 def units(request: pytest.FixtureRequest, tmp_path: Path) -> list[Path]:
     """Every unit of a case, in one directory, as on a host."""
     written = []
-    for group in boot_units.unit_groups(*CASES[request.param]):
+    for group in boot_units.unit_groups(*CASES[request.param], keep=True):
         for path, text in boot_units.render_units(group).items():
             place = tmp_path / Path(path).name
             place.write_text(text)

@@ -35,6 +35,13 @@ class SystemdBinfmtFailed(Risk):
     unit: str
 
 
+class DroppedAgain(Risk):
+    """Another program drops entries as often as they are brought back: they are not any more."""
+
+    code = "dropped-again"
+    times: int
+
+
 class NotThereAfterBoot(Risk):
     """A registration of ours that the last boot did not make."""
 

@@ -18,6 +18,7 @@ NOT_MOUNTED = "binfmt_misc is not mounted"
 UNMASK_REGISTRY = f"run: {printed(systemd.UNMASK_REGISTRY)}"
 MISSING = "{} is missing"
 BRING_BACK = "bring it back (install QEMU, or mount its file system)"
+FIND_OUT = "find out by what, then run"
 SWITCHED_OFF = "binfmt_misc is switched off for all entries"
 SWITCH_ON = f"run: echo 1 > {BINFMT_MISC}/status"
 

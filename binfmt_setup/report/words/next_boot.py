@@ -6,6 +6,7 @@ from functools import partial
 
 from binfmt_setup.boot.survival import NotRegistered
 from binfmt_setup.diagnosis import catalogue as known
+from binfmt_setup.model.boot_facts import RETURNED_PATH
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.report.words import boot
 from binfmt_setup.report.words.sentences import Words, telling
@@ -53,6 +54,15 @@ def _(fact: known.UnitsReadOnly) -> Words:
         "not noticed",
         "run after an upgrade of QEMU: binfmt-setup install",
         "/proc/self/mountinfo",
+    )
+
+
+@tells(known.DroppedAgain)
+def _(fact: known.DroppedAgain) -> Words:
+    return Words(
+        f"entries were dropped again and again: they came back {fact.times} times, and do not now",
+        f"{boot.FIND_OUT}: binfmt-setup install",
+        RETURNED_PATH,
     )
 
 
