@@ -179,6 +179,7 @@ def unpack_step(source: Source, brought: Brought) -> Unpack:
 def _bring_archive(host: Host, native: Target, source: Source, *, write: bool) -> Brought:
     try:
         with Tree().opened(source.text) as file:
+            _refuse_program(source.text, file)
             digest = store.content_digest(file)
             _refuse_other_content(source, digest)
 
@@ -194,6 +195,16 @@ def _bring_archive(host: Host, native: Target, source: Source, *, write: bool) -
             f"cannot read {source.text}: {error.strerror}", code="archive-unreadable",
             hint="see that it is a regular file, and may be read",
         ) from error  # fmt: skip
+
+
+def _refuse_program(path: str, file: IO[bytes]) -> None:
+    if file.read(4) == b"\x7fELF":
+        folder = str(Path(path).parent)
+        raise UsageProblem(
+            f"--qemu {path}: this is a program, not an archive of them",
+            hint=f"name the directory that it lies in: --qemu {folder}",
+        )
+    file.seek(0)
 
 
 @contextmanager

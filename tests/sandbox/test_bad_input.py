@@ -53,6 +53,14 @@ def test_a_read_only_tree(sandbox: Sandbox, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_program_in_place_of_its_directory(sandbox: Sandbox) -> None:
+    kept = ("--qemu-store", "/run/store")
+    for words in (("install", "--check", "--private", *kept), ("check", "--deep")):
+        done = sandbox.tool(*words, "s390x", "--qemu", str(PROBES / NATIVE))
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert f"--qemu {PROBES}\n" in done.stderr
+
+
 VANISHING = """
 import sys
 from binfmt_setup.changes.transaction import Transaction
