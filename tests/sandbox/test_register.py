@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from binfmt_setup.boot import units
+from binfmt_setup.model.records import replace
 from binfmt_setup.model.registration import Registration
 from binfmt_setup.model.registry_facts import SWAP_PREFIX
 from binfmt_setup.model.targets import target_named
@@ -61,6 +62,23 @@ def test_a_new_entry_is_what_the_file_says(
     found = registry.entries()
     assert list(found) == [NAME]
     assert found[NAME].registration == wanted(emulator)
+
+
+@pytest.mark.parametrize("stuck", [NAME, f"{SWAP_PREFIX}{NAME}"])
+def test_an_entry_that_cannot_be_removed_is_no_success(
+    registry: Sandbox, shell: list[str], config: Path, emulator: Path, stuck: str
+) -> None:
+    """As where another mount lies over it: what is written there never reaches the kernel."""
+    assert registry.run(*shell, str(SCRIPT), str(config)).returncode == 0
+    if stuck != NAME:  # left of a run that was killed
+        registry.register(replace(wanted(emulator), name=stuck))
+    before = sorted(registry.entries())
+    registry.sh(f"echo 0 >/run/over; mount --bind /run/over {REGISTRY}/{stuck}")
+    done = registry.run(*shell, str(SCRIPT), str(config))
+    assert done.returncode == 1
+    assert f"does not let go of the entry {stuck}" in done.stderr
+    registry.sh(f"umount {REGISTRY}/{stuck}")
+    assert sorted(registry.entries()) == before
 
 
 @pytest.mark.parametrize("path", ["with space", "with:colon", "back\\slash", "quo'te", "pct%s\\n"])
