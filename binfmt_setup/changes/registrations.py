@@ -115,7 +115,7 @@ def registration_to_write(facts: HostFacts, target: Target, request: Request) ->
         return wished_registration(facts, target, interpreter, request)
     standing = _of_the_entry_that_stands(facts, target, request)
     if standing is None:
-        raise choice.missing(facts, [target])
+        raise choice.missing(facts, [target], request.source)
     return standing
 
 
@@ -188,9 +188,9 @@ def _stays(facts: HostFacts, handler: Entry, target: Target, request: Request) -
         return handler.registration == registration_to_write(facts, target, request)
     except NoEmulator:
         # There is nothing to put in its place. So it stays, unless it was asked for to go, or
-        # what was asked for is there and must not be used.
-        refused = request.qemu is not None and choice.is_refused(facts, target)
-        if refused or (request.take_over and not owned):
+        # another emulator was asked for: by the platform's name, or one that must not be used.
+        refused = request.named or choice.is_refused(facts, target)
+        if (request.qemu is not None and refused) or (request.take_over and not owned):
             raise
         return True
 

@@ -179,7 +179,7 @@ def _emulators(
     for platform in platforms:
         emulator = chosen[platform.target]
         if emulator is None:
-            why = choice.missing(facts, [platform.target]).message
+            why = choice.missing(facts, [platform.target], source).message
             found.append(Emulator(platform, why_not=why))
             continue
         file = facts.emulators.file_at(emulator.path) or emulator
@@ -191,7 +191,25 @@ def _emulators(
 def _private(
     host: Host, candidates: Sequence[Candidate], *, measure: bool = True
 ) -> dict[str, Session] | None:
-    """What candidates' programs can do; None without a registry of one's own."""
+    """What candidates' programs can do; None without a registry of one's own.
+
+    One after the other, each in a registry and a time of its own: one that hangs stops no other.
+    """
+    found: dict[str, Session] = {}
+    for candidate in candidates:
+        try:
+            sessions = _in_own_registry(host, candidate, measure=measure)
+        except EnvironmentUnfit as error:
+            sessions = {name: Session(name, not_run=error.message) for name in candidate.probes}
+        if sessions is None:
+            return None
+        found |= sessions
+    return found
+
+
+def _in_own_registry(
+    host: Host, candidate: Candidate, *, measure: bool
+) -> dict[str, Session] | None:
     from binfmt_setup.system.pipes import say
     from binfmt_setup.system.trial import in_private_registry
 
@@ -203,7 +221,7 @@ def _private(
         say(tell, marshal.dumps([_plain(session) for session in sessions.values()]))
         os._exit(0)
 
-    said = in_private_registry(host, candidates, work, _SECONDS)
+    said = in_private_registry(host, [candidate], work, _SECONDS)
     if said is None:
         return None
     rows = marshal.loads(said)  # noqa: S302 - a fork of this very process wrote it

@@ -76,7 +76,7 @@ def provide(
             # To the manager all was there already, or its package has not what is lacking.
             around[-1] = replace(around[-1], result="unchanged")
     if not reading.platforms:
-        raise choice.missing(reading.facts, targets_of(request.platforms))
+        raise choice.missing(reading.facts, targets_of(request.platforms), request.source)
     if request.check:
         _require_f(reading.facts, reading.found)
         return Done(reading, request, tuple(around), None)

@@ -142,7 +142,7 @@ def _registrations(
     chosen = {target: choice.choose(facts, target) for target in foreign}
     lacking = [target for target in foreign if chosen[target] is None]
     if (lacking and named) or (foreign and len(lacking) == len(foreign)):
-        raise choice.missing(facts, lacking)
+        raise choice.missing(facts, lacking, directory)
     found = {target: emulator for target, emulator in chosen.items() if emulator}
     silent = [e.path for e in found.values() if not e.needs_binfmt_flags]
     facts = snapshot.with_versions(host, facts, silent)

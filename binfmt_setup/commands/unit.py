@@ -29,12 +29,12 @@ def unit(host: Host, request: Request) -> UnitResult:
     for target in targets_of(selected(facts, request, probe(host, request.platforms))):
         chosen = choice.choose(facts, target)
         if chosen is None:
-            raise choice.missing(facts, [target])
+            raise choice.missing(facts, [target], request.source)
         facts = with_versions(host, facts, [] if chosen.needs_binfmt_flags else [chosen.path])
         chosen = facts.emulators.file_at(chosen.path) or chosen
         registrations.append(registering.wished_registration(facts, target, chosen, request))
     if not registrations:
-        raise choice.missing(facts, targets_of(request.platforms))
+        raise choice.missing(facts, targets_of(request.platforms), request.source)
     files = {f"{OWN_DIRECTORY}/{r.name}.conf": units.config_text(r, None) for r in registrations}
     files |= {SCRIPT_PATH: units.script_text(), DROP_IN_PATH: units.drop_in_text()}
     keep = units.is_kept(facts, request)

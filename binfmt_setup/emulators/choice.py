@@ -115,8 +115,11 @@ def is_refused(facts: HostFacts, target: Target) -> bool:
     return bool(found) and choose(facts, target) is None
 
 
-def missing(facts: HostFacts, targets: Sequence[Target]) -> NoEmulator:
-    """The error for targets without a usable emulator, with the command that gets one."""
+def missing(facts: HostFacts, targets: Sequence[Target], source: str = "") -> NoEmulator:
+    """The error for targets without a usable emulator, with the command that gets one.
+
+    Where a source was named (`source`), it is that which has none.
+    """
     from binfmt_setup.emulators.package_managers.interface import install_hint
 
     names = ", ".join(target.name for target in targets)
@@ -132,9 +135,11 @@ def missing(facts: HostFacts, targets: Sequence[Target]) -> NoEmulator:
         for one, target in refused
     ]
     why = f": {'; '.join(words)}" if words else ""
+    place = f" in {source}" if source else ""
+    other = f"name a source that has one, or leave --qemu out for {names}"
     return NoEmulator(
-        f"no usable emulator for {names}{why}",
-        hint=install_hint(facts, targets),
+        f"no usable emulator for {names}{place}{why}",
+        hint=other if source else install_hint(facts, targets),
         code=next((one.code for one, _ in refused), "interpreter-missing"),
     )
 

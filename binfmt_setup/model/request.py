@@ -68,6 +68,11 @@ class Request(Record):
     strict: bool = False
 
     @property
+    def source(self) -> str:
+        """What --qemu said; empty without it."""
+        return self.qemu.text if self.qemu else ""
+
+    @property
     def named(self) -> bool:
         """Whether exactly these platforms are meant."""
         return self.scope == "named"

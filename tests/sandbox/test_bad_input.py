@@ -134,3 +134,20 @@ def test_a_probe_that_never_ends_is_killed_in_time(tmp_path: Path) -> None:
     assert found[NATIVE].ok
     assert found[NATIVE].native
     assert not list(tmp_path.glob("core*"))
+
+
+def test_a_source_that_lacks_a_platform_asked_for_by_name(
+    registry: Sandbox, emulators: Path
+) -> None:
+    """Another emulator that works is no answer to it, but stays."""
+    here = ("--private", "--no-persist")
+    assert registry.tool("install", "s390x", *here).returncode == 0
+    before = registry.entries()["qemu-s390x"]
+    for name in emulators.glob("*s390x*"):
+        name.unlink()
+    done = registry.tool("install", "arm64", "s390x", *here, "--qemu", str(emulators))
+    assert done.returncode == 5, done.stdout + done.stderr
+    said = " ".join(done.stdout.split())
+    assert f"no usable emulator for s390x in {emulators} → name a source that has one" in said
+    assert registry.entries()["qemu-s390x"] == before
+    assert registry.entries()["qemu-aarch64"].interpreter.startswith(f"{emulators}/")
