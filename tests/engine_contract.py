@@ -6,8 +6,10 @@ conversations/NAME.json), then the same with every answer spoilt in turn.
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,14 +66,29 @@ class Rows:
             case = json.loads((CASES / str(row["recorded"])).read_text())
             return Completed(0, json.dumps(case[row["part"]]))
         token = probes = ""
-        if Path(argv[-1], "Dockerfile").is_file():
-            token = re.findall(r"/probe /(\S+)", Path(argv[-1], "Dockerfile").read_text())[0]
-            platforms = map(parse_platform, argv[argv.index("--platform") + 1].split(","))
+        dockerfile = Path(argv[-1].removeprefix("context="), "Dockerfile")
+        if dockerfile.is_file():
+            token = re.findall(r"/probe /(\S+)", dockerfile.read_text())[0]
+            platforms = [*map(parse_platform, re.findall(r"linux/[\w/]+", " ".join(argv[:-1])))]
             line = "binfmt-probe target={} machine=x argc=2 argv0=/{}"
             probes = "\n".join(line.format(p.probe, token) for p in platforms)
+            for archive in re.findall(r"type=oci,dest=(\S+)", " ".join(argv)):
+                write_index(Path(archive), [p.name for p in platforms])
         texts = (str(row.get(key, "")) for key in ("output", "errors"))
         said = [text.replace("{token}", token).replace("{probes}", probes) for text in texts]
         return Completed(int(str(row.get("status", 0))), *said)
+
+
+def write_index(archive: Path, platforms: Sequence[str]) -> None:
+    """An OCI archive as BuildKit writes it, with an index of these platforms and no blobs."""
+    keys = ("os", "architecture", "variant")
+    named = [dict(zip(keys, name.split("/"), strict=False)) for name in platforms]
+    manifests = [{"platform": platform} for platform in named]
+    content = json.dumps({"manifests": manifests}).encode()
+    with tarfile.open(archive, "w") as tar:
+        member = tarfile.TarInfo("index.json")
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
 
 
 class Talk:
@@ -105,7 +122,7 @@ def complaints(engine: Engine, root: Path) -> list[str]:
     found = [*_papers(engine), *_variables(engine)]
     for place in ("usr/bin", "var/lib/containers", "var/tmp"):
         (root / place).mkdir(parents=True, exist_ok=True)
-    (root / "usr/bin" / engine.name).touch()
+    (root / "usr/bin" / (engine.program or engine.name)).touch()
     rows = Rows(engine.name)
     talk = Talk(rows)
     report = _asked(engine, root, talk)
@@ -151,7 +168,7 @@ def _calls(engine: Engine, talk: Talk) -> Iterator[str]:
             yield f"waits {seconds} s"
         if any(word.startswith(f"{name}=") for word in argv for name in NEVER_PASSED):
             yield "passes on what was not asked for"
-        if engine.name not in argv:
+        if (engine.program or engine.name) not in argv:
             yield f"calls another program: {argv}"
     yield from (f"leaves {folder.name[:12]}…" for folder in talk.folders if folder.exists())
 

@@ -97,7 +97,8 @@ Strict = Annotated[bool, typer.Option("--strict", help="Exit 1 on warnings as we
 Engine = Annotated[
     str,
     typer.Option(
-        metavar="NAME,…", help="Build with docker, podman, buildah, or 'auto': those there are."
+        metavar="NAME,…",
+        help="Build with docker, podman, buildah, buildkit, or 'auto': those there are.",
     ),
 ]
 Security = Annotated[

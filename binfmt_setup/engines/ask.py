@@ -67,7 +67,7 @@ def ask_with(
 
 def _ask(engine: Engine, caller: Caller, question: Question) -> EngineReport:
     if not engine.installed(caller.host):
-        missing = Finding(known.EngineMissing(SAFE_PATH, (engine.name,)))
+        missing = Finding(known.EngineMissing(SAFE_PATH, (engine.program or engine.name,)))
         return EngineReport(engine.name, findings=(missing,))
     try:
         return engine.ask(caller, question)

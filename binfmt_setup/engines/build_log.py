@@ -10,12 +10,14 @@ import json
 import re
 from pathlib import Path
 
+from binfmt_setup.model.errors import OtherProgramFailed
 from binfmt_setup.model.records import Record
 from binfmt_setup.system.probes import PROBES, available
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from tarfile import TarFile
 
     from binfmt_setup.model.targets import Platform
 
@@ -25,6 +27,7 @@ _EXIT = re.compile(r"exit code: (\d+)")
 _EMULATOR_EXIT = re.compile(r"while running runtime: exit status (\d+)")
 _SIGSYS = 31
 _ATTESTATION = "attestation-manifest"
+_BLOB_LIMIT = 4 * 1024 * 1024  # bytes; no JSON in an index is larger
 _REASONS = {
     "exec format error": "ENOEXEC",
     "no such file or directory": "ENOENT",
@@ -159,3 +162,27 @@ def platform_name(platform: Mapping[str, object]) -> str:
     if parts[1:] == ["arm64", "v8"]:
         parts.pop()
     return "/".join(part for part in parts if part)
+
+
+def index_in_archive(archive: Path, engine: str) -> frozenset[str]:
+    """The platforms in an OCI archive; raises OtherProgramFailed when it is none."""
+    import tarfile
+
+    try:
+        with tarfile.open(archive) as tar:
+
+            def read(digest: str) -> Mapping[str, object]:
+                algorithm, _, value = digest.partition(":")
+                return _json_in(tar, f"blobs/{algorithm}/{value}")
+
+            return platforms_of_index(_json_in(tar, "index.json"), read)
+    except (OSError, KeyError, ValueError, tarfile.TarError) as error:
+        raise OtherProgramFailed(
+            f"{engine} wrote no OCI archive that can be read: {error}", code="engine-failed",
+            hint=f"repair {engine}, or leave it out of --engine",
+        ) from error  # fmt: skip
+
+
+def _json_in(tar: TarFile, name: str) -> Mapping[str, object]:
+    member = tar.extractfile(name)
+    return as_object(json.loads(member.read(_BLOB_LIMIT))) if member else {}

@@ -22,6 +22,7 @@ DETECTED = frozenset(
 """What every BuildKit looks for (its util/archutil) and lists. Others it builds unlisted:
 loong64 is new, and Docker 28.5 lists neither mips64le nor always 386 where they run."""
 _REMOTE_DRIVERS = ("kubernetes", "cloud")
+_REMOTE_SCHEMES = ("ssh://", "kubernetes://", "kube-pod://")
 
 
 class Node(Record):
@@ -45,6 +46,13 @@ class Builder(Record):
     name: str
     driver: str
     nodes: tuple[Node, ...] = ()
+    error: str = ""
+    engine: str = "docker"
+
+    @property
+    def of_daemon(self) -> bool:
+        """Whether it is the BuildKit in Docker's daemon; without one buildx names no driver."""
+        return self.driver in ("docker", "")
 
     def node_for(self, platform: str) -> Node | None:
         """The node that lists a platform; where several do, the first gets the work."""
@@ -52,7 +60,7 @@ class Builder(Record):
 
     def remote(self, node: Node) -> bool:
         """Whether a node is another machine than this one."""
-        if self.driver in _REMOTE_DRIVERS or node.endpoint.startswith(("ssh://", "kubernetes://")):
+        if self.driver in _REMOTE_DRIVERS or node.endpoint.startswith(_REMOTE_SCHEMES):
             return True
         if not node.endpoint.startswith("tcp://"):
             return False
@@ -63,10 +71,13 @@ def parse_builder(text: str) -> Builder | None:
     """Read `docker buildx inspect`; None when it describes no builder.
 
     The keys of the builder stand before `Nodes:`, those of each node begin with its name;
-    an asterisk marks a platform that was assigned by hand.
+    an asterisk marks a platform that was assigned by hand. One that cannot be asked has an
+    `Error:` and no nodes.
     """
     head, nodes_word, tail = text.partition("Nodes:")
     first = dict(_pairs(head))
+    if first.get("Name") and first.get("Error"):
+        return Builder(first["Name"], first.get("Driver", ""), error=first["Error"])
     if not (nodes_word and first.get("Name") and first.get("Driver")):
         return None
     nodes: list[dict[str, str]] = []
@@ -99,12 +110,15 @@ def _node(values: dict[str, str]) -> Node:
 
 def reason_not_to_ask(builder: Builder) -> Finding | None:
     """A builder that does not run: starting it may pull an image, which is not ours to do."""
+    if builder.error:
+        return Finding(known.NodeBroken(builder.name, "", "", builder.error))
     broken = next((node for node in builder.nodes if node.error), None)
     if broken is not None:
         fact = known.NodeBroken(builder.name, broken.name, broken.endpoint, broken.error)
         return Finding(fact)
     if builder.nodes and all(node.status != "running" for node in builder.nodes):
-        return findings.builder_stopped(builder.name, builder.nodes[0].status)
+        first = builder.nodes[0]
+        return findings.builder_stopped(builder.name, builder.driver, first.status, first.endpoint)
     return None
 
 
@@ -132,7 +146,9 @@ def _stale(builder: Builder, question: Question) -> Iterator[Finding]:
     for names, listed in ((unlisted, False), (vanished, True)):
         if names:
             yield findings.builder_stale(
-                known.BuilderStale(builder.name, builder.driver, where, tuple(names), listed)
+                known.BuilderStale(
+                    builder.name, builder.driver, where, tuple(names), listed, builder.engine
+                )
             )
 
 

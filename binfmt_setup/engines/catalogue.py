@@ -112,14 +112,16 @@ class DaemonDenies(Fact):
 
     code = AccessDenied.code
     endpoint: str
+    engine: str = "docker"
 
 
 class DaemonUnreachable(Fact):
-    """Nobody answers; `errno` is its name, where there is one."""
+    """Nobody answers; `errno` is its name, or what the client said where there is none."""
 
     code = "daemon-unreachable"
     endpoint: str
     errno: str
+    engine: str = "docker"
 
 
 class BuilderUnsuitable(Fact):
@@ -138,9 +140,13 @@ class NodeBroken(BuilderUnsuitable):
 
 
 class BuilderStopped(BuilderUnsuitable):
-    """A builder that does not run; to start it may pull an image."""
+    """A builder that does not run; to start it may pull an image.
+
+    `endpoint` is where its buildkitd has to be, when buildx did not start it itself.
+    """
 
     status: str
+    endpoint: str = ""
 
 
 class BuilderForOne(BuilderUnsuitable):
@@ -163,6 +169,7 @@ class BuilderStale(Risk):
     endpoint: str
     platforms: tuple[str, ...]
     listed: bool
+    engine: str = "docker"
 
 
 class BuilderNode(Note):

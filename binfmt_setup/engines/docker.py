@@ -87,7 +87,7 @@ def version_findings(facts: DockerFacts) -> tuple[Finding, ...]:
     for who, version in (("the client", facts.client), ("the daemon", facts.server)):
         if (0, 0) < version_pair(version) < OLDEST:
             return (Finding(known.EngineTooOld("docker", who, version, "19.03")),)
-    old = version_pair(facts.server) < FIRST_WITHOUT_EXPERIMENTAL
+    old = (0, 0) < version_pair(facts.server) < FIRST_WITHOUT_EXPERIMENTAL
     if old and not facts.server_experimental:
         return (Finding(known.ExperimentalOff(facts.server)),)
     return ()
@@ -116,6 +116,8 @@ class Docker(Engine):
         *("DOCKER_TLS_VERIFY", "DOCKER_API_VERSION", "DOCKER_CLI_EXPERIMENTAL", "SSH_AUTH_SOCK"),
         # Which builder, with its settings.
         *("BUILDX_BUILDER", "BUILDX_CONFIG"),
+        # Where the driver kubernetes finds its cluster.
+        *("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"),
     )
 
     @contextmanager
@@ -126,9 +128,9 @@ class Docker(Engine):
             if facts.server:
                 argv = ("docker", "info", "--format", "{{json .}}")
                 facts = parse_info(facts, own.ask_for_json(argv))
-            # A daemon that is not there, or too old, cannot be asked for its builder.
-            answers = facts.server and not version_findings(facts)
-            yield DockerSession(own, workspace, facts, _builder(own) if answers else None)
+            # Of the drivers only `docker` needs the daemon: the builder is asked without one, too.
+            builder = None if version_findings(facts) else _builder(own)
+            yield DockerSession(own, workspace, facts, builder)
 
 
 ENGINE = Docker()
@@ -143,17 +145,15 @@ class DockerSession(Session):
         self._caller, self._workspace = caller, workspace
         self._facts, self._builder = facts, builder
         # Only an image store of containerd, or a builder of its own, holds several platforms.
-        self.together = builder is not None and (
-            builder.driver != "docker" or facts.containerd_store
-        )
+        self.together = builder is not None and (not builder.of_daemon or facts.containerd_store)
         self.version = facts.server or facts.client
         kind = "rootless, " if facts.rootless else ""
         used = f"builder {builder.name}, driver {builder.driver}" if builder else ""
         self.details = f"{kind}{used or 'its built-in BuildKit'}"
 
     def obstacles(self, question: Question) -> tuple[Finding, ...]:
-        """No daemon, one that is too old, or no builder."""
-        if not self._facts.server:
+        """No builder, one that does not run, or the daemon that it needs missing or too old."""
+        if not self._facts.server and (self._builder is None or self._builder.of_daemon):
             return (_why_unreachable(self._caller),)
         if self._builder is not None:
             stop = reason_not_to_ask(self._builder)

@@ -120,8 +120,10 @@ def not_in_index(engine: str, platform: Platform, index: Iterable[str]) -> Findi
     return Finding(known.IndexIncomplete(engine, tuple(sorted(index))), platform.name)
 
 
-def builder_stopped(builder: str, status: str) -> Finding:
-    """A builder that does not run; to start it may pull an image."""
+def builder_stopped(builder: str, driver: str, status: str, endpoint: str) -> Finding:
+    """A builder that does not run: to start it may pull an image; buildx starts no remote one."""
+    if driver == "remote":
+        return Finding(known.BuilderStopped(builder, status, endpoint))
     start = Remedy(("docker", "buildx", "inspect", "--bootstrap", builder))
     return Finding(known.BuilderStopped(builder, status), remedy=start)
 

@@ -32,6 +32,7 @@ ENGINES = (
     "docker",
     "podman",
     "buildah",
+    "buildkit",
 )
 """All engines, in the order in which they are asked; each is the module of its name."""
 
@@ -73,12 +74,14 @@ class Session(ABC):
 class Engine(ABC):
     """One container engine: how it is found, and how it is asked.
 
-    `name` is the word for --engine, the program, and the module. `variables` are those that it
+    `name` is the word for --engine and the module, and the program, where `program` names no
+    other. `variables` are those that it
     gets to see of the caller's environment: without them it would answer for another daemon,
     builder or store than the user's own. PATH is never among them.
     """
 
     name: ClassVar[str]
+    program: ClassVar[str] = ""
     oldest: ClassVar[tuple[int, int]]
     variables: ClassVar[tuple[str, ...]]
 
@@ -88,7 +91,8 @@ class Engine(ABC):
 
     def installed(self, host: Host) -> bool:
         """Whether its program is in one of the directories that programs are run from."""
-        return any(host.exists(f"{directory}/{self.name}") for directory in SAFE_PATH.split(":"))
+        program = self.program or self.name
+        return any(host.exists(f"{directory}/{program}") for directory in SAFE_PATH.split(":"))
 
     def ask(self, caller: Caller, question: Question) -> EngineReport:
         """Ask it to build, if it can; raises BinfmtSetupError when it fails by itself."""

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from binfmt_setup.engines.answers import Question
+from binfmt_setup.engines.ask import EngineCalls, ask_with
 from binfmt_setup.engines.buildx import builder_findings, parse_builder, reason_not_to_ask
+from binfmt_setup.engines.call import Caller
 from binfmt_setup.engines.docker import parse_info, parse_version, version_findings
+from binfmt_setup.engines.interface import engine_named
 from binfmt_setup.engines.podman import parse_info as parse_store
+from binfmt_setup.model.records import replace
 from binfmt_setup.model.targets import parse_platform
 from binfmt_setup.report.words import hint, message
+from binfmt_setup.system.host import Host
+from tests.engine_contract import QUESTION, Rows, Talk
+
+if TYPE_CHECKING:
+    from binfmt_setup.engines.answers import EngineReport
 
 CASES = Path(__file__).parent / "engines"
 DOCKERS = sorted(CASES.glob("docker-*.json"), key=str)
@@ -80,7 +92,96 @@ def test_a_builder_that_does_not_run_is_not_started() -> None:
     finding = reason_not_to_ask(builder)
     assert finding is not None
     assert finding.code == "builder-unsuitable"
-    assert hint(finding) == "run: docker buildx inspect --bootstrap remote-builder"
+    # buildx starts a container of its own, and no buildkitd that somebody else runs.
+    assert "start buildkitd at docker-container://" in hint(finding)
+    own = reason_not_to_ask(replace(builder, driver="docker-container"))
+    assert own is not None
+    assert hint(own) == "run: docker buildx inspect --bootstrap remote-builder"
+
+
+def asked(engine: str, conversation: str, root: Path, **variables: str) -> EngineReport:
+    """What an engine reports in a recorded conversation."""
+    found = engine_named(engine)
+    program = root / "usr/bin" / (found.program or found.name)
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.touch()
+    caller = Caller(Host(root, run=Talk(Rows(conversation))), variables)
+    runs = frozenset(platform.name for platform in QUESTION.platforms)
+    question = replace(QUESTION, running=runs)
+    return ask_with([found], EngineCalls(caller, (engine,)), question)[0]
+
+
+def test_a_remote_builder_is_asked_though_no_docker_daemon_runs(tmp_path: Path) -> None:
+    report = asked("docker", "docker-remote-builder", tmp_path)
+    assert (report.error, report.findings) == (None, ())
+    assert report.built == report.index == {NATIVE, "linux/arm64"}
+    assert (report.version, report.details) == ("28.5.2+dfsg4", "builder r, driver remote")
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "words"),
+    [
+        ("buildx-no-daemon.txt", "daemon-unreachable", "no daemon answers at unix:///var/run"),
+        ("buildx-remote-dead.txt", "builder-unsuitable", "builder r is inactive"),
+        ("buildx-broken-node.txt", "builder-unsuitable", "node other0 of builder other does not"),
+    ],
+)
+def test_without_a_daemon_the_builder_in_use_says_what_is_missing(
+    answer: str, code: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inspect = {"asked": "docker buildx inspect", "output": (CASES / answer).read_text()}
+    recorded = Rows("docker-remote-builder").rows
+    monkeypatch.setattr(
+        Rows, "__init__", lambda self, _: setattr(self, "rows", [inspect, *recorded])
+    )
+    report = asked("docker", "docker-remote-builder", tmp_path)
+    assert [(f.code, words in message(f)) for f in report.findings] == [(code, True)]
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("", "buildkit: no daemon answers at unix:///run/buildkit/buildkitd.sock: ENOENT"),
+        ("tcp://10.0.0.1:1234", "buildkit: no daemon answers at tcp://10.0.0.1:1234: unknown"),
+    ],
+)
+def test_a_buildkitd_that_is_not_there(address: str, words: str, tmp_path: Path) -> None:
+    report = asked("buildkit", "silent", tmp_path, BUILDKIT_HOST=address)
+    assert [f.code for f in report.findings] == ["daemon-unreachable"]
+    assert message(report.findings[0]).startswith(words)
+    assert "BUILDKIT_HOST" in hint(report.findings[0])
+
+
+def test_a_buildkitd_that_listens_and_fails_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "run/buildkit"
+    path.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as listening:
+        folder = os.open(path, os.O_PATH)  # a long path does not fit into a socket's address
+        listening.bind(f"/proc/self/fd/{folder}/buildkitd.sock")
+        os.close(folder)
+        listening.listen()
+        report = asked("buildkit", "silent", tmp_path)
+    assert report.error is not None
+    assert "unknown command" in report.error.message
+
+
+def test_a_buildkitd_on_another_machine_builds_there(tmp_path: Path) -> None:
+    here = asked("buildkit", "buildkit", tmp_path)
+    there = asked("buildkit", "buildkit", tmp_path, BUILDKIT_HOST="tcp://10.0.0.1:1234")
+    assert here.built == there.built == {NATIVE, "linux/arm64"}
+    assert (here.elsewhere, there.elsewhere) == (frozenset(), there.built)
+    assert {f.code for f in there.findings} == {"builder-node"}
+
+
+def test_a_node_in_kubernetes_is_another_machine() -> None:
+    text = (
+        "Name: k\nDriver: kubernetes\n\nNodes:\nName: k0\nEndpoint: kubernetes:///k\n"
+        "Status: running\nPlatforms: linux/amd64, linux/arm64\n"
+    )
+    builder = parse_builder(text)
+    assert builder is not None
+    found = builder_findings(builder, question("linux/arm64"), containerd_store=False)
+    assert [f.code for f in found] == ["builder-node"]
 
 
 def test_a_node_that_does_not_answer() -> None:

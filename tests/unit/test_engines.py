@@ -17,6 +17,7 @@ from binfmt_setup.diagnosis.finding import Finding
 from binfmt_setup.diagnosis.verdict import PlatformState, Verdict
 from binfmt_setup.engines.answers import EngineReport, Question, try_builds
 from binfmt_setup.engines.ask import EngineCalls, ask_engines, asked_engines, with_engines
+from binfmt_setup.engines.build_cache import CacheRecord, left_by, parse_du, parse_system_df
 from binfmt_setup.engines.build_log import (
     ProbeFailure,
     context_files,
@@ -26,7 +27,6 @@ from binfmt_setup.engines.build_log import (
 )
 from binfmt_setup.engines.call import Caller
 from binfmt_setup.engines.docker import DockerFacts, version_findings, without_buildx
-from binfmt_setup.engines.docker_build import CacheRecord, left_by, parse_du, parse_system_df
 from binfmt_setup.engines.interface import engine_named
 from binfmt_setup.model.errors import OtherProgramFailed, TookTooLong, UsageProblem
 from binfmt_setup.model.facts import HostFacts, KernelFacts

@@ -119,32 +119,39 @@ def _(fact: known.BuildxForSeveral) -> Words:
 
 @tells(known.DaemonDenies)
 def _(fact: known.DaemonDenies) -> Words:
+    group = "the group docker" if fact.engine == "docker" else "the group that owns it"
     return Words(
-        f"docker: this user may not talk to the daemon at {fact.endpoint}",
-        "run as root, or as a member of the group docker (which is as good as root)",
+        f"{fact.engine}: this user may not talk to the daemon at {fact.endpoint}",
+        f"run as root, or as a member of {group} (which is as good as root)",
     )
 
 
 @tells(known.DaemonUnreachable)
 def _(fact: known.DaemonUnreachable) -> Words:
     why = f": {fact.errno}" if fact.errno else ""
-    return Words(
-        f"docker: no daemon answers at {fact.endpoint}{why}",
-        "start it: systemctl start docker; or say where it is: docker context use NAME",
-    )
+    advice = "start it: systemctl start docker; or say where it is: docker context use NAME"
+    if fact.engine != "docker":
+        advice = "start buildkitd there; or say where it is in the variable BUILDKIT_HOST"
+    return Words(f"{fact.engine}: no daemon answers at {fact.endpoint}{why}", advice)
 
 
 @tells(known.NodeBroken)
 def _(fact: known.NodeBroken) -> Words:
+    what = f"node {fact.node} of builder {fact.builder}" if fact.node else f"builder {fact.builder}"
+    where = f" ({fact.endpoint})" if fact.endpoint else ""
     return Words(
-        f"docker: node {fact.node} of builder {fact.builder} does not answer: {fact.error}",
-        f"repair it, or choose another builder: docker buildx use NAME ({fact.endpoint})",
+        f"docker: {what} does not answer: {fact.error}",
+        f"repair it, or choose another builder: docker buildx use NAME{where}",
     )
 
 
 @tells(known.BuilderStopped)
 def _(fact: known.BuilderStopped) -> Words:
-    return Words(f"docker: builder {fact.builder} is {fact.status or 'not running'}")
+    advice = f"start buildkitd at {fact.endpoint}, or choose another: docker buildx use NAME"
+    return Words(
+        f"docker: builder {fact.builder} is {fact.status or 'not running'}",
+        advice if fact.endpoint else "",
+    )
 
 
 @tells(known.BuilderForOne)
@@ -165,8 +172,8 @@ def _(fact: known.BuilderStale) -> Words:
     elif fact.driver != "docker-container":
         advice = f"restart buildkitd at {fact.endpoint}"
     return Words(
-        f"docker: builder {fact.builder} {lists} {', '.join(fact.platforms)}, which this kernel "
-        f"{runs}",
+        f"{fact.engine}: builder {fact.builder} {lists} {', '.join(fact.platforms)}, "
+        f"which this kernel {runs}",
         advice, note=note,
     )  # fmt: skip
 
