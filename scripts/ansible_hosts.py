@@ -1,7 +1,4 @@
-"""What scripts/ansible-test does with booted hosts; it starts this in a network of its own.
-
-    ansible_hosts.py PART COLLECTIONS PROGRAMS HOME ZIPAPP [--hosts N] [--forks N]
-"""
+"""What scripts/ansible-test does with booted hosts; it starts this in a network of its own."""
 
 from __future__ import annotations
 
@@ -13,12 +10,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sshlab
-from sshlab import Guest
+from tests import bootlab
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sshlab import Guest
 
 MODULE = "binfmt_setup.hosts.binfmt"
 WISH: dict[str, object] = {"platforms": ["linux/arm64"]}
@@ -41,11 +43,13 @@ TARGETS = """---
 # As one that an older tool made: without F, and its interpreter is gone.
 BREAK = rf"""
 line=$(grep ^:qemu-aarch64: /etc/binfmt.d/qemu-aarch64.conf)
-echo -1 >{sshlab.bootlab.REGISTRY}/qemu-aarch64
+echo -1 >{bootlab.REGISTRY}/qemu-aarch64
 printf '%s\n' "$line" | sed 's#:/usr/bin/qemu-aarch64-static:.*#:/usr/bin/qemu-gone:#' \
-    >{sshlab.bootlab.REGISTRY}/register
+    >{bootlab.REGISTRY}/register
 """
-RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.M)
+RECAP = re.compile(
+    r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -201,7 +205,8 @@ def role(lab: Lab, way: str, variables: dict[str, str]) -> None:
         require(not failed, f"{way}, {state}", (lab.folder / "said").read_text())
         told.append((changed > 0, state, *options))
     expected = [True, True, False, False, True, True, False]
-    require([row[0] for row in told] == expected, f"{way}: {told}", (lab.folder / "said").read_text())
+    said = (lab.folder / "said").read_text()
+    require([row[0] for row in told] == expected, f"{way}: {told}", said)
     print(f"role, {way}: {len(told)} plays right, {time.monotonic() - start:.0f} s")
 
 
@@ -236,14 +241,15 @@ def main() -> None:
     """Run one part."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", choices=PARTS)
-    for name in ("collections", "programs", "home", "zipapp"):
+    for name in ("collections", "programs", "home", "--zipapp"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--hosts", type=int, default=20)
     parser.add_argument("--forks", type=int, default=10)
     parser.add_argument("--sources", default="")
     parser.add_argument("--package", default="")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="sshlab-", dir=sshlab.bootlab.cache_directory()) as name:
+    place = bootlab.cache_directory()
+    with tempfile.TemporaryDirectory(prefix="sshlab-", dir=place) as name:
         lab = Lab(Path(name), options.collections, options.programs, options.home, options.zipapp)
         PARTS[options.part](lab, options)
 

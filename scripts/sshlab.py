@@ -83,8 +83,9 @@ class Guest:
             sys.exit(f"{self.name} has no registry of its own: {names}")
 
     def _answers(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as s:
-            return s.recv(4) == b"SSH-"
+        address = ("127.0.0.1", self.port)
+        with contextlib.suppress(OSError), socket.create_connection(address, 1) as stream:
+            return stream.recv(4) == b"SSH-"
         return False
 
     def ssh(self, script: str) -> str:
@@ -112,7 +113,9 @@ class Guest:
                     Path(folder).rmdir()
 
 
-def make(folder: Path, names: list[str], zipapp: Path | None, without_qemu: str = "") -> list[Guest]:
+def make(
+    folder: Path, names: list[str], zipapp: Path | None, without_qemu: str = ""
+) -> list[Guest]:
     """Trees made of one, with QEMU but for the one that shall have none."""
     base = bootlab.base_tree("bookworm", PACKAGES)
     key = folder / "key"

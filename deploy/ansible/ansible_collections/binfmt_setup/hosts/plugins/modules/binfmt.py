@@ -215,7 +215,7 @@ def main():
     )
     wish = module.params
     words = tool.install_words if wish["state"] == "present" else tool.uninstall_words
-    found = answers.ask(module, words(wish, module.check_mode))
+    found = answers.ask(module, words(wish, check=module.check_mode))
     values = dict(tool.results(found), changed=found["changed"], actions=found["actions"])
     if module._diff:
         values["diff"] = tool.differences(found["actions"])

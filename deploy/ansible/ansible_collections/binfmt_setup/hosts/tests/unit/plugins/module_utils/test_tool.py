@@ -37,14 +37,14 @@ def row(message, hint="", severity="error", code="x"):
 )
 def test_install(given, words):
     end = ["--format=json", "--", "linux/arm64"]
-    assert tool.install_words(wish(platforms=["linux/arm64"], **given), False) == (
+    assert tool.install_words(wish(platforms=["linux/arm64"], **given), check=False) == (
         ["install"] + words + end
     )
 
 
 def test_check_mode_and_platforms_that_look_like_options():
-    assert tool.install_words(wish(), True) == ["install", "--check", "--format=json", "--"]
-    assert tool.uninstall_words(wish(force=True, platforms=["--force"]), True) == [
+    assert tool.install_words(wish(), check=True) == ["install", "--check", "--format=json", "--"]
+    assert tool.uninstall_words(wish(force=True, platforms=["--force"]), check=True) == [
         "uninstall", "--check", "--force", "--format=json", "--", "--force",
     ]
     assert tool.check_words(wish(strict=True, config="/a")) == [
