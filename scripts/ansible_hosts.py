@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -62,16 +63,32 @@ class Lab:
     home: Path
     zipapp: Path
 
-    def ansible(self, program: str, *words: str | Path) -> str:
-        """What a program of Ansible says, whether or not hosts failed."""
-        environment = {
+    @property
+    def environment(self) -> dict[str, str]:
+        """What programs of Ansible get to see."""
+        return {
             "HOME": str(self.home), "LC_ALL": "C.UTF-8", "ANSIBLE_NOCOLOR": "1",
             "PATH": f"{self.programs}:/usr/sbin:/usr/bin:/sbin:/bin",
             "ANSIBLE_COLLECTIONS_PATH": str(self.collections), "ANSIBLE_HOME": str(self.home),
         }  # fmt: skip
+
+    def shell(self, command: str) -> None:
+        """Run a command as somebody types it, with a place for collections of its own."""
+        if command.startswith("scripts/build-zipapp"):  # there is no network here
+            shutil.copy(self.zipapp, self.folder)
+            return
+        place = {"ANSIBLE_COLLECTIONS_PATH": str(self.folder / "installed")}
         done = subprocess.run(
-            [self.programs / program, "-i", self.folder / "inventory", *words], env=environment,
-            cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            command, shell=True, env=self.environment | place, cwd=self.folder, text=True,  # noqa: S602
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+        require(done.returncode == 0, command, done.stdout)
+
+    def ansible(self, program: str, *words: str | Path) -> str:
+        """What a program of Ansible says, whether or not hosts failed."""
+        done = subprocess.run(
+            [self.programs / program, "-i", self.folder / "inventory", *words],
+            env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, check=False,
         )  # fmt: skip
         (self.folder / "said").write_text(done.stdout)
@@ -232,8 +249,27 @@ def plays(lab: Lab, guests: list[Guest], options: argparse.Namespace) -> None:
         require(found == expected, what, (lab.folder / "said").read_text())
 
 
+def documented(lab: Lab, _: argparse.Namespace) -> None:
+    """Every command of docs/ansible.md, one after the other, with the files that it shows."""
+    text = (bootlab.TOP / "docs/ansible.md").read_text(encoding="utf-8")
+    guests = sshlab.make(lab.folder, ["builder"], None)
+    for name, content in re.findall(r"`(\w+\.yml)`:\n\n```yaml\n(.*?)```", text, re.DOTALL):
+        (lab.folder / name).write_text("---\n" + content)
+    (lab.folder / "inventory").write_text(sshlab.inventory(guests))
+    for name in ("deploy", "scripts"):
+        (lab.folder / name).symlink_to(bootlab.TOP / name)
+    commands = re.findall(r"^\$ (.+)$", text, re.MULTILINE)
+    # What takes the tool away comes last, so that the modules alone have one.
+    commands.sort(key=lambda command: "absent" in command)
+    with sshlab.running(guests):
+        for command in commands:
+            lab.shell(command)
+    print(f"docs/ansible.md: {len(commands)} commands succeeded")
+
+
 PARTS: dict[str, Callable[[Lab, argparse.Namespace], None]] = {
     "hosts": hosts, "targets": targets, "roles": roles, "crowd": crowd,
+    "documented": documented,
 }  # fmt: skip
 
 
