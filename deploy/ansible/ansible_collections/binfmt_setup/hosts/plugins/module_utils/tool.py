@@ -28,6 +28,8 @@ def install_words(wish, check):
         "--take-over": wish["take_over"],
         "--credentials": wish["credentials"] is True,
         "--no-credentials": wish["credentials"] is False,
+        "--keep": wish["keep"] is True,
+        "--no-keep": wish["keep"] is False,
     }
     words += [name for name, wanted in switches.items() if wanted]
     values = {"--qemu": wish["qemu"], "--qemu-sha256": wish["qemu_sha256"]}

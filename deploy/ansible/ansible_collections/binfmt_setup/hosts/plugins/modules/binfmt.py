@@ -60,6 +60,12 @@ options:
       - With V(false) nothing is written for the boot; what was written before stays.
     type: bool
     default: true
+  keep:
+    description:
+      - Whether entries come back at once when another program drops them at run time, by a unit
+        of systemd.
+      - Left out, it stays as it was chosen before.
+    type: bool
   install_qemu:
     description:
       - Install the package of QEMU with the package manager of the host where it is missing.
@@ -206,6 +212,7 @@ def main():
             qemu_sha256=dict(type="str"),
             credentials=dict(type="bool"),
             persist=dict(type="bool", default=True),
+            keep=dict(type="bool"),
             install_qemu=dict(type="bool", default=False),
             take_over=dict(type="bool", default=False),
             force=dict(type="bool", default=False),

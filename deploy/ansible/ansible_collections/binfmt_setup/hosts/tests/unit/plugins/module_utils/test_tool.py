@@ -11,7 +11,7 @@ from ansible_collections.binfmt_setup.hosts.plugins.module_utils import tool
 
 NOTHING = {
     "platforms": None, "config": None, "qemu": None, "qemu_sha256": None, "credentials": None,
-    "persist": True, "install_qemu": False, "take_over": False, "force": False, "strict": False,
+    "persist": True, "keep": None, "install_qemu": False, "take_over": False, "force": False, "strict": False,
 }
 
 
@@ -30,6 +30,8 @@ def row(message, hint="", severity="error", code="x"):
         ({"persist": False}, ["--no-persist"]),
         ({"install_qemu": True}, ["--install-qemu"]),
         ({"take_over": True}, ["--take-over"]),
+        ({"keep": True}, ["--keep"]),
+        ({"keep": False}, ["--no-keep"]),
         ({"credentials": True}, ["--credentials"]),
         ({"credentials": False}, ["--no-credentials"]),
         ({"qemu": "-x", "qemu_sha256": "ab"}, ["--qemu=-x", "--qemu-sha256=ab"]),
