@@ -17,7 +17,8 @@ TOP = Path(__file__).resolve().parents[1]
 COLLECTION = TOP / "deploy/ansible/ansible_collections/binfmt_setup/hosts"
 NOTHING: dict[str, object] = {
     "platforms": None, "config": None, "qemu": None, "qemu_sha256": None, "credentials": None,
-    "persist": True, "keep": None, "install_qemu": False, "take_over": False, "force": False, "strict": False,
+    "persist": True, "keep": None,
+    "install_qemu": False, "take_over": False, "force": False, "strict": False,
 }  # fmt: skip
 """The options of a task that names none."""
 

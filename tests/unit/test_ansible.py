@@ -17,7 +17,8 @@ SCHEMA = json.loads((TOP / "binfmt_setup/data/schema.json").read_text(encoding="
 TOOL = tool()
 VALUES = {
     "platforms": (None, ["linux/arm64", "arm/v7"]), "credentials": (None, True, False),
-    "persist": (True, False), "keep": (None, True, False), "qemu": (None, "/q"), "config": (None, "/c"),
+    "persist": (True, False), "keep": (None, True, False),
+    "qemu": (None, "/q"), "config": (None, "/c"),
     "strict": (True, False), "force": (True, False),
 }  # fmt: skip
 WISHES = [
