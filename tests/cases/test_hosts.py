@@ -36,7 +36,15 @@ if TYPE_CHECKING:
 GOLDEN = recorded.CASES / "golden"
 WRITE = os.environ.get("BINFMT_SETUP_GOLDEN") == "write"
 FILES = recorded.case_files()
-STOCK = ("debian-12", "debian-12-fresh", "debian-13", "ubuntu-24.04", "fedora", "arch")
+STOCK = (
+    "debian-12",
+    "debian-12-fresh",
+    "debian-13",
+    "debian-forky",
+    "ubuntu-24.04",
+    "fedora",
+    "arch",
+)
 SHOWN = ("debian-12", "debian-12-fresh", "flag-f-missing", "interpreter-stale", "wsl2")
 """The hosts that show what reports look like."""
 PROSE = ("message", "evidence", "hint", "text")
