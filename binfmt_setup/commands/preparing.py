@@ -5,6 +5,7 @@ from __future__ import annotations
 from binfmt_setup.changes import preparation
 from binfmt_setup.changes.steps import Outcome
 from binfmt_setup.commands.ground import Ground
+from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.records import replace
 
 TYPE_CHECKING = False  # typing is costly to import
@@ -41,7 +42,14 @@ def ground(
 def foreseen(
     host: Host, facts: HostFacts, request: Request, steps: Sequence[Prepare] = ()
 ) -> Ground:
-    """What it would bring; nothing is mounted, nothing unpacked."""
+    """What it would bring; nothing is mounted, nothing unpacked.
+
+    Raises EnvironmentUnfit where the mount is sure to be refused.
+    """
+    if any(step.kind == "mount" for step in steps):
+        from binfmt_setup.system.denied_mounts import refuse_foreseeable
+
+        refuse_foreseeable(host, f"cannot mount binfmt_misc on {BINFMT_MISC}")
     outcomes = [Outcome(step, "planned") for step in steps]
 
     def mounted(seen: HostFacts) -> HostFacts:

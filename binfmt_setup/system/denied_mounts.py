@@ -6,6 +6,7 @@ capability, or be kept from mounting by a filter, or its mounts are another name
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 
@@ -30,11 +31,22 @@ def why_denied(host: Host, what: str) -> EnvironmentUnfit | PrivilegesMissing:
     return EnvironmentUnfit(f"{what}: {cause}", hint=hint, code="access-denied")
 
 
-def _cause(host: Host) -> tuple[str, str]:
-    """What is lacking, and what gives it."""
-    status = dict(
-        line.split(":", 1) for line in host.text("/proc/self/status").splitlines() if ":" in line
-    )
+def refuse_foreseeable(host: Host, what: str) -> None:
+    """Raises the same error for a mount that is sure to be refused; for root alone."""
+    if os.geteuid() == 0 and (sure := _sure_cause(host, _status(host))):
+        cause, hint = sure
+        raise EnvironmentUnfit(
+            f"{what}: {os.strerror(errno.EPERM)}: {cause}", hint=hint, code="access-denied"
+        )
+
+
+def _status(host: Host) -> dict[str, str]:
+    lines = host.text("/proc/self/status").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def _sure_cause(host: Host, status: dict[str, str]) -> tuple[str, str] | None:
+    """What is lacking for sure, and what gives it."""
     if not int(status.get("CapEff", "0"), 16) & _SYS_ADMIN:
         return "root has no CAP_SYS_ADMIN here, as in a container that is not privileged", (
             "run it on the host, or start the container with docker run --privileged"
@@ -49,6 +61,14 @@ def _cause(host: Host) -> tuple[str, str]:
         return f"this is a user namespace, and Linux {release} has one registry for all", (
             "run it on the host: Linux 6.7 is the first with a registry for each user namespace"
         )
+    return None
+
+
+def _cause(host: Host) -> tuple[str, str]:
+    """What is lacking, for sure or perhaps, and what gives it."""
+    status = _status(host)
+    if sure := _sure_cause(host, status):
+        return sure
     profile = host.text("/proc/self/attr/current").strip("\0\n ")
     if profile.endswith("(enforce)"):
         return f"the AppArmor profile {profile} may forbid it", (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -141,3 +142,21 @@ def test_what_ends_with_its_namespace_is_not_lost_at_a_reboot(host: Sandbox) -> 
     said, _ = in_bare(host, f"{tool('install arm64 --no-persist')} --format json")
     assert "not-persistent" not in said
     assert "private-namespace" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        (("unshare", "-Ur"), "the mounts here belong to another user namespace"),
+        ((*BARE, "setpriv", "--bounding-set=-all", "--inh-caps=-all"), "root has no CAP_SYS_ADMIN"),
+    ],
+    ids=["no mount namespace", "no capabilities"],
+)
+def test_a_mount_that_is_sure_to_be_refused_is_not_planned(
+    sandbox: Sandbox, words: tuple[str, ...], cause: str
+) -> None:
+    tool = (*words, sys.executable, "-m", "binfmt_setup", "install", "arm64")
+    runs = [sandbox.run(*tool, "--private", "--no-persist", *more) for more in ((), ("--check",))]
+    assert [run.returncode for run in runs] == [4, 4], runs
+    assert runs[0].stderr == runs[1].stderr
+    assert cause in " ".join(runs[0].stderr.split())
