@@ -12,7 +12,7 @@ JUDGE = (
     "import sys\n"
     "from binfmt_setup.system.path_trust import why_not_trusted\n"
     "found = why_not_trusted(sys.argv[1])\n"
-    "print(found.fault.name + ' ' + found.path if found else 'trusted')\n"
+    "print(found.fault.upper() + ' ' + found.path if found else 'trusted')\n"
 )
 ACL_FOR_NOBODY = (
     "import os, struct, sys\n"
