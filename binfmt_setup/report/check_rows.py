@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Mark = Literal["good", "bad", "warn", "note"]
 
 
+_FAULTS_SHOWN = 3
 _KNOWN: dict[Source, str] = {
     "tried": "tested",
     "entry": "an entry has it",
@@ -83,6 +84,7 @@ def platform_rows(facts: HostFacts, state: PlatformState) -> Iterator[Row]:
     handler = state.handler
     if state.how != "native" and (facts.registry.mount.state == "mounted" or not facts.live):
         yield _emulator_row(facts, state, handler)
+        yield from _fault_rows(facts, state)
         yield from _entry_rows(facts, handler) if facts.live else _boot_rows(facts, state)
     yield _program_row(state)
 
@@ -100,6 +102,29 @@ def _emulator_row(facts: HostFacts, state: PlatformState, handler: Entry | None)
     if refused is None:
         return Row("good", "emulator", f"{path} is static" + (f" ({number})" if number else ""))
     return Row("warn" if state.ran else "bad", "emulator", refusal_words(refused))
+
+
+def _fault_rows(facts: HostFacts, state: PlatformState) -> Iterator[Row]:
+    """What is known to fail with this version, in one line."""
+    version = state.pinned_version or state.disk_version
+    if faults := faults_of(facts, state):
+        from binfmt_setup.workout.exercises import VITAL
+
+        more = len(faults) - _FAULTS_SHOWN
+        named = ", ".join(faults[:_FAULTS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        mark: Mark = "warn" if VITAL.intersection(faults) else "note"
+        words = f"QEMU {version.partition(' ')[0]} is known to fail at {named}"
+        yield Row(mark, "faults", f"{words} (see --deep)")
+
+
+def faults_of(facts: HostFacts, state: PlatformState) -> tuple[str, ...]:
+    """The exercises that are known to fail with the version that was seen; none was, or none do."""
+    version = state.pinned_version or state.disk_version
+    if not (version and state.handler and facts.kernel.native):
+        return ()
+    from binfmt_setup.workout.known_faults import known_faults
+
+    return known_faults(version, state.platform.probe, facts.kernel.native.name)
 
 
 def _no_entry(facts: HostFacts) -> Row:

@@ -17,6 +17,7 @@ from binfmt_setup.changes.steps import (
 from binfmt_setup.diagnosis.ownership import owner_of
 from binfmt_setup.model.targets import target_of_entry
 from binfmt_setup.report import words
+from binfmt_setup.report.check_rows import faults_of
 from binfmt_setup.report.result import (
     TYPES,
     ChangeResult,
@@ -52,7 +53,7 @@ def document(result: Result) -> Json:
         "ok": not result.errors and result.exit_code == 0,
         "exit_code": int(result.exit_code),
         "host": host_row(result.facts, result.verdict.isolation),
-        "platforms": [platform_row(state) for state in result.verdict.platforms],
+        "platforms": [platform_row(result.facts, s) for s in result.verdict.platforms],
         "entries": [
             entry_row(result.facts, entry, pinned_version(result, entry))
             for entry in result.facts.registry.entries
@@ -130,7 +131,7 @@ def host_row(facts: HostFacts, isolation: Sequence[str] = ()) -> Json:
     }
 
 
-def platform_row(state: PlatformState) -> Json:
+def platform_row(facts: HostFacts, state: PlatformState) -> Json:
     """The verdict on one platform."""
     handler = state.handler
     return {
@@ -144,6 +145,7 @@ def platform_row(state: PlatformState) -> Json:
             "flags": handler.flags,
             "pinned_version": state.pinned_version,
             "disk_version": state.disk_version,
+            **({"known_faults": list(faults)} if (faults := faults_of(facts, state)) else {}),
         }
         if handler
         else None,

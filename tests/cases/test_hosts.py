@@ -47,7 +47,7 @@ STOCK = (
 )
 SHOWN = ("debian-12", "debian-12-fresh", "flag-f-missing", "interpreter-stale", "wsl2")
 """The hosts that show what reports look like."""
-PROSE = ("message", "evidence", "hint", "text")
+PROSE = ("message", "evidence", "hint", "text", "known_faults")
 PLAIN = Style(colour=False, unicode=True)
 
 
