@@ -52,6 +52,7 @@ class NotByHand(Lost):
     init: str
     startup: str
     line: str
+    where: str
 
 
 class StartupNotRun(Lost):

@@ -160,6 +160,17 @@ def test_no_registry_is_named_in_the_words_of_check(
     assert (done.returncode, done.stderr) == (1, words)
 
 
+def test_a_mount_that_is_refused_is_told_without_a_word_of_systemd(
+    sandbox: Sandbox, config: Path
+) -> None:
+    done = sandbox.run("setpriv", "--bounding-set=-sys_admin", "sh", str(SCRIPT), str(config))
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last == (
+        f"binfmt_misc cannot be mounted: run: mount -t binfmt_misc binfmt_misc {REGISTRY}"
+    )
+
+
 def test_without_systemd_the_script_mounts_the_registry(
     sandbox: Sandbox, shell: list[str], config: Path
 ) -> None:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from binfmt_setup.boot.inits import interface
-from binfmt_setup.boot.inits.interface import INITS, InitSystem, Row, found_in, init_named
+from binfmt_setup.boot.inits.interface import (
+    INITS,
+    REGISTER,
+    InitSystem,
+    Row,
+    found_in,
+    init_named,
+)
 from binfmt_setup.boot.inits.openrc import Openrc
 from binfmt_setup.boot.inits.sysvinit import Sysvinit
 from binfmt_setup.boot.lost import NoInit, NotByHand, StartupNotRun
@@ -160,16 +167,35 @@ def test_what_is_done_by_hand_is_seen(tmp_path: Path, name: str) -> None:
         found = init.obstacle(HostFacts("/", boot=state))
         return type(found) if found is not None else None
 
+    first = "[boot]" if name == "wsl" else "#!/bin/sh"
     assert lost() is NotByHand
-    path.write_text(f"#!/bin/sh\n# {init.line}\n")
+    path.write_text(f"{first}\n# {init.line}\n")
     path.chmod(0o755)
     assert lost() is NotByHand
-    path.write_text(f"#!/bin/sh\n{init.line}\n")
+    path.write_text(f"{first}\n{init.line}\n")
     assert lost() is None
     path.chmod(0o644)
     assert lost() in (StartupNotRun, None)
     if lost() is StartupNotRun:
         assert init.cure(StartupNotRun(init.startup)) == ("chmod", "+x", init.startup)
+
+
+@pytest.mark.parametrize(
+    ("text", "runs"),
+    [
+        ("[boot]\nsystemd = false\n\nCommand = service x start; LINE\n", True),
+        ("[ boot ]\ncommand=LINE", True),
+        ("[automount]\ncommand = LINE\n[boot]\n", False),
+        ("[boot]\n[user]\ncommand = LINE\n", False),
+        ("command = LINE\n", False),
+        ("[boot] command = LINE\n", False),
+        ("[boot]\n;command = LINE\n", False),
+    ],
+)
+def test_wsl_runs_the_command_of_one_section(tmp_path: Path, text: str, *, runs: bool) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/wsl.conf").write_text(text.replace("LINE", REGISTER))
+    assert bool(init_named("wsl").loader(Host(tmp_path))) is runs
 
 
 def test_systemd_is_served_where_another_init_runs_beside_it(tmp_path: Path) -> None:

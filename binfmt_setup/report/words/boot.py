@@ -50,7 +50,7 @@ def by_hand(problem: Lost) -> str:
     """What the administrator does where this tool cannot; empty where a command does it."""
     if not isinstance(problem, why.NotByHand):
         return ""
-    return f"put into {problem.startup}, before any exit: {problem.line}"
+    return f"put into {problem.startup}, {problem.where}: {problem.line}"
 
 
 def trouble(found: NotMounted | NotRegistered) -> str:
