@@ -18,18 +18,14 @@ from pathlib import Path
 from tests import bootlab
 from tests.bootlab import LAB, Machine, run
 
-EMULATOR = "qemu-system-x86_64"
-NEEDED = (EMULATOR, "mke2fs", "e2fsck", "debugfs", "depmod", "cpio", "mmdebstrap", "busybox")
+NEEDED = ("mke2fs", "e2fsck", "debugfs", "depmod", "cpio", "mmdebstrap", "busybox")
 MODULES = ("virtio_pci", "virtio_blk", "ext4", "binfmt_misc", "autofs4")
 ROOT_MODULES = ("virtio_pci", "virtio_blk", "ext4")
 # Hardware that is not there need not be waited for.
 MASKED = ("systemd-udevd.service", "systemd-logind.service", "systemd-networkd.service",
           "apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_reap.service",
-          "serial-getty@ttyS0.service", "getty@tty1.service")  # fmt: skip
+          "getty@tty1.service")  # fmt: skip
 SECONDS = 420
-# Under QEMU 7.2 a kernel 6.12 that uses cmpxchg16b dies now and then in its memory allocator,
-# with the flags register overwritten.
-PROCESSOR = "max,-cx16"
 INIT = """#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs none /dev
 for module in /modules/*; do /bin/busybox insmod $module; done
@@ -38,12 +34,40 @@ exec /bin/busybox switch_root /root /sbin/init
 """
 
 
-def why_not() -> str:
-    """Why this machine cannot run the full form; empty when it can."""
-    if os.geteuid() != 0:
-        return "making file systems needs root"
-    lacking = [name for name in NEEDED if not shutil.which(name, path=bootlab.CLEAN["PATH"])]
-    return f"not installed: {', '.join(lacking)}" if lacking else ""
+@dataclass(frozen=True)
+class Hardware:
+    """A machine of one of Debian's architectures, as QEMU emulates it.
+
+    `kernel` is the package with its kernel, `package` the one with its emulator.
+    """
+
+    architecture: str
+    package: str
+    emulator: str
+    machine: str
+    processor: str
+    console: str
+    kernel: str
+    disk: str = "virtio-blk-pci"
+    memory: int = 1024
+    processors: int = 1
+    seconds: int = SECONDS
+
+    def why_not(self) -> str:
+        """Why this machine cannot emulate that one; empty when it can."""
+        if os.geteuid() != 0:
+            return "making file systems needs root"
+        needed = (self.emulator, *NEEDED)
+        lacking = [name for name in needed if not shutil.which(name, path=bootlab.CLEAN["PATH"])]
+        return f"not installed: {', '.join(lacking)}" if lacking else ""
+
+
+AMD64 = Hardware(
+    "amd64", "qemu-system-x86", "qemu-system-x86_64", "q35",
+    # Under QEMU 7.2 a kernel 6.12 that uses cmpxchg16b dies now and then in its memory
+    # allocator, with the flags register overwritten.
+    "max,-cx16", "ttyS0", "linux-image-cloud-amd64",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,8 +79,13 @@ class Kernel:
 
     @property
     def image(self) -> Path:
-        """What is booted."""
-        return self.folder / "boot" / f"vmlinuz-{self.release}"
+        """What is booted; on some architectures it is not compressed."""
+        return next((self.folder / "boot").glob(f"vmlinu[xz]-{self.release}"))
+
+    @property
+    def busybox(self) -> Path:
+        """The shell and its commands, for the initial root."""
+        return next(self.folder.glob("**/bin/busybox"))
 
     def modules(self, *names: str) -> list[Path]:
         """The files of these modules and of all they need, in the order of loading."""
@@ -71,24 +100,30 @@ class Kernel:
         return [top / path for path in dict.fromkeys(ordered)]
 
 
-def kernel_of(suite: str) -> Kernel:
+def kernel_of(suite: str, hardware: Hardware = AMD64) -> Kernel:
     """The suite's kernel for virtual machines, unpacked and kept."""
-    folder = bootlab.cache_directory() / f"kernel-{suite}"
+    folder = bootlab.cache_directory() / f"kernel-{suite}-{hardware.kernel}"
     if not folder.is_dir():
         with tempfile.TemporaryDirectory(dir=bootlab.cache_directory()) as temporary:
             archive = Path(temporary, "kernel.tar")
-            run("mmdebstrap", "--mode=root", "--variant=extract",
-                "--include=linux-image-cloud-amd64", suite, archive,
+            run("mmdebstrap", "--mode=root", "--variant=extract", *bootlab.DATED,
+                f"--architectures={hardware.architecture}",
+                f"--include={hardware.kernel},busybox-static", suite, archive,
                 f"deb {bootlab.MIRROR} {suite} main")  # fmt: skip
             parts = Path(temporary, "parts")
             parts.mkdir()
-            run("tar", "-C", parts, "-xf", archive, "--wildcards", "./boot/*", "*lib/modules/*")
+            run("tar", "-C", parts, "-xf", archive, "--wildcards", "./boot/*", "*lib/modules/*",
+                "*bin/busybox")  # fmt: skip
             if not (parts / "lib").exists():
                 (parts / "lib").symlink_to("usr/lib")
-            release = next(parts.glob("boot/vmlinuz-*")).name.partition("-")[2]
-            run("depmod", "-b", parts, release)
+            run("depmod", "-b", parts, release_in(parts))
             parts.rename(folder)
-    return Kernel(folder, next(folder.glob("boot/vmlinuz-*")).name.partition("-")[2])
+    return Kernel(folder, release_in(folder))
+
+
+def release_in(folder: Path) -> str:
+    """The release of the one kernel there."""
+    return next(folder.glob("boot/vmlinu[xz]-*")).name.partition("-")[2]
 
 
 def initrd(kernel: Kernel, where: Path) -> Path:
@@ -96,7 +131,7 @@ def initrd(kernel: Kernel, where: Path) -> Path:
     tree = where / "initrd"
     for name in ("bin", "dev", "root", "modules"):
         (tree / name).mkdir(parents=True)
-    shutil.copy("/bin/busybox", tree / "bin/busybox")
+    shutil.copy(kernel.busybox, tree / "bin/busybox")
     for number, module in enumerate(kernel.modules(*ROOT_MODULES)):
         (tree / "modules" / f"{number:02}.ko").write_bytes(unpacked(module))
     (tree / "init").write_text(INIT)
@@ -138,12 +173,15 @@ class Virtual:
     box: Machine
     kernel: Kernel
     where: Path
+    hardware: Hardware = AMD64
+    size: str = "1500M"
 
     def disk(self) -> None:
         """Make the disk from the tree."""
         image = self.where / "disk.img"
         image.unlink(missing_ok=True)
-        run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", self.box.tree, image, "1500M")
+        run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", self.box.tree, image,
+            self.size)  # fmt: skip
 
     def boot(self, script: str) -> str:
         """Boot the disk, run a stage, power off, and fetch the answers; returns the console."""
@@ -161,23 +199,29 @@ class Virtual:
             if found.is_file():
                 shutil.copy(found, self.box.path(LAB))
         shutil.rmtree(self.where / "lab")
-        said = console + self.box.read(f"{LAB}/log")
+        answers = sorted(self.box.path(LAB).glob("answer.*"))
+        shown = "\n".join(f"{p.name}: {p.read_text(errors='replace')[-1500:]}" for p in answers)
+        said = f"{console}{self.box.read(f'{LAB}/log')}\n{shown}"
         assert self.box.path(f"{LAB}/answer.finished").exists(), f"the stage broke off:\n{said}"
         return console
 
     def _run(self, image: Path) -> str:
-        words = ["systemd.show_status=0", *(f"systemd.mask={unit}" for unit in MASKED)]
-        masked = " ".join(words)
+        made = self.hardware
+        masked = (*MASKED, f"serial-getty@{made.console}.service")
+        words = [f"console={made.console}", "root=/dev/vda", "rw", "panic=-1", "quiet",
+                 "systemd.show_status=0", *(f"systemd.mask={unit}" for unit in masked)]  # fmt: skip
         done = subprocess.run(
-            [EMULATOR, "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", PROCESSOR, "-smp", "1",
-             "-m", "1024", "-nodefaults", "-no-user-config", "-display", "none", "-nic", "none",
+            [made.emulator, "-M", made.machine, "-accel", "tcg,thread=multi",
+             "-cpu", made.processor, "-smp", str(made.processors), "-m", str(made.memory),
+             "-nodefaults", "-no-user-config", "-display", "none", "-nic", "none",
              "-serial", "stdio", "-no-reboot",
              "-drive", f"id=d0,file={image},format=raw,if=none,cache=unsafe",
-             "-device", "virtio-blk-pci,drive=d0", "-device", "virtio-rng-pci",
+             "-device", f"{made.disk},drive=d0",
+             "-device", made.disk.replace("blk", "rng"),
              "-kernel", str(self.kernel.image), "-initrd", str(self.where / "initrd.cpio"),
-             "-append", f"console=ttyS0 root=/dev/vda rw panic=-1 quiet {masked}"],
+             "-append", " ".join(words)],
             env=bootlab.CLEAN, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            errors="replace", timeout=SECONDS, check=False,
+            errors="replace", timeout=made.seconds, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]
         return done.stdout[-4000:]

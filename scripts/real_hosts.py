@@ -1,0 +1,165 @@
+"""Boot a host of another architecture, and go through the README there, until uninstall.
+
+scripts/boot-test --arch uses it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from tests import real_host
+from tests.bootlab import LAB, REGISTRY
+from tests.real_host import CLONE, HELPERS, RUNS, WHEELS, Kind
+
+if TYPE_CHECKING:
+    from tests.bootlab import Machine
+    from tests.virtual import Virtual
+
+LEVELS = ("linux/amd64/v2", "linux/amd64/v3", "linux/amd64/v4")
+ARM = "linux/arm/v7"
+TOOL = "binfmt-setup"
+# What the README says, with a folder of wheels in place of the network.
+INSTALL = f"""
+cd {CLONE}
+export PIP_NO_INDEX=1 PIP_FIND_LINKS={WHEELS}
+try compiler sh -c '! command -v cc && ! command -v gcc'
+try bootstrap scripts/bootstrap --version
+unset PIP_NO_INDEX PIP_FIND_LINKS
+cd /
+try before sh {LAB}/foreign
+try natives {TOOL} check --format json {ARM}
+try install {TOOL} install linux/amd64 linux/386 --format json
+try again {TOOL} install linux/amd64 linux/386 --format json
+try check {TOOL} check linux/amd64 linux/386 {" ".join(LEVELS)} --format json
+try status {TOOL} status --format json
+try explain {TOOL} explain {LAB}/root/{real_host.FOREIGN}
+"""
+LOOK = f"""
+try uname uname -r
+try pages getconf PAGE_SIZE
+try systemd systemctl --version
+try failed systemctl --failed --no-legend --plain
+restart
+try restarted sh {LAB}/foreign
+"""
+AWAY = """
+mv /usr/local/lib/binfmt-setup /srv/away
+for python in /usr/bin/python3*; do mv $python $python.away; done
+"""
+BACK = f"""
+for python in /usr/bin/python3*.away; do mv $python ${{python%.away}}; done
+mv /srv/away /usr/local/lib/binfmt-setup
+try uninstall {TOOL} uninstall --format json
+"""
+CLEAN = f"""
+try entries ls {REGISTRY}
+try files find /etc -name '*binfmt-setup*' -o -name 'qemu-*.conf'
+try failed systemctl --failed --no-legend --plain
+"""
+
+
+@dataclass
+class Row:
+    """What came of one host: what was seen to hold, and facts."""
+
+    name: str
+    facts: dict[str, str] = field(default_factory=dict)
+    results: dict[str, bool] = field(default_factory=dict)
+    problem: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether everything held."""
+        return not self.problem and all(self.results.values())
+
+
+def try_host(kind: Kind) -> Row:
+    """All boots of one host."""
+    row = Row(kind.hardware.architecture)
+    try:
+        with real_host.machine(kind) as made:
+            start = time.monotonic()
+            _boots(made, row, kind)
+            row.facts["seconds for all"] = f"{time.monotonic() - start:.0f}"
+    except (AssertionError, OSError, ValueError, subprocess.SubprocessError) as error:
+        row.problem = str(error)
+    return row
+
+
+def _boots(made: Virtual, row: Row, kind: Kind) -> None:
+    box = made.box
+    upgrade = f"try upgraded upgrade {kind.emulator(real_host.FOREIGN)}\n"
+    made.boot(HELPERS + INSTALL + LOOK + upgrade + AWAY)
+    _installed(box, row)
+    made.boot(HELPERS + LOOK + upgrade + BACK)
+    row.results["reboot without Python: runs before docker starts"] = RUNS in box.read(
+        f"{LAB}/docker"
+    )
+    _running(box, row, ", after the reboot")
+    row.results["uninstall"] = _said(box, "uninstall")["exit_code"] == 0
+    made.boot(CLEAN)
+    _clean(box, row)
+
+
+def _clean(box: Machine, row: Row) -> None:
+    row.results["uninstall leaves nothing, the next boot is clean"] = (
+        not re.search(r"qemu-", box.answer("entries"))
+        and box.answer("files") == box.answer("failed") == "status 0\n"
+        and RUNS not in box.read(f"{LAB}/docker")
+    )
+
+
+def _said(box: Machine, name: str) -> dict[str, object]:
+    """The JSON that a command printed, after what it said to people."""
+    text = box.answer(name).rpartition("status ")[0]
+    found: dict[str, object] = json.loads("{" + text.partition("{")[2])
+    return found
+
+
+def _installed(box: Machine, row: Row) -> None:
+    """The first boot: the bootstrap, the installation, what check says."""
+    row.facts["kernel"] = box.answer("uname").splitlines()[0]
+    row.facts["page size"] = box.answer("pages").splitlines()[0]
+    row.facts["systemd"] = box.answer("systemd").partition("(")[2].partition(")")[0]
+    row.facts["binfmt-setup"] = box.answer("bootstrap").splitlines()[-2]
+    row.results["bootstrap without a compiler"] = box.answer("compiler").endswith(
+        "status 0\n"
+    ) and box.answer("bootstrap").endswith("status 0\n")
+    row.results["nothing runs before"] = RUNS not in box.answer("before")
+    install, again, check = (_said(box, name) for name in ("install", "again", "check"))
+    row.results["install linux/amd64 linux/386"] = install["exit_code"] == 0
+    row.results["a second install changes nothing"] = again["changed"] is False
+    states = _states(check)
+    row.results["check: linux/amd64 and linux/386 emulated"] = all(
+        states[name] == "emulated" for name in ("linux/amd64", "linux/386")
+    )
+    for level in LEVELS:
+        row.facts[level] = states[level]
+    row.facts[ARM] = _states(_said(box, "natives"))[ARM]
+    row.results["status and explain"] = "status 0" in box.answer(
+        "status"
+    ) and "status 0" in box.answer("explain")
+    _running(box, row, "")
+
+
+def _states(said: dict[str, object]) -> dict[str, str]:
+    """How each platform runs: natively, emulated, or not, and then why."""
+    found = {}
+    for row in cast("list[dict[str, object]]", said["platforms"]):
+        codes = [f["code"] for f in cast("list[dict[str, str]]", row["findings"])]
+        found[cast("str", row["platform"])] = (
+            str(row["how"]) if row["ok"] else "no: " + ", ".join(codes)
+        )
+    return found
+
+
+def _running(box: Machine, row: Row, when: str) -> None:
+    """A restart of systemd-binfmt, an upgrade of QEMU, and no failed unit."""
+    row.results[f"systemctl restart systemd-binfmt{when}"] = RUNS in box.answer("restarted")
+    row.results[f"upgraded QEMU is pinned by itself{when}"] = "status 0" in box.answer("upgraded")
+    row.results[f"no unit failed{when}"] = box.answer("failed") == "status 0\n"
