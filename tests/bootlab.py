@@ -354,8 +354,13 @@ def copy_tree(base: Path, tree: Path) -> None:
 
 
 def furnish(made: Machine) -> None:
-    """QEMU, the foreign program, docker's stand-in, and what drives the test."""
+    """QEMU, and what the machine is equipped with."""
     shutil.copy(QEMU, made.path(QEMU))
+    equip(made)
+
+
+def equip(made: Machine) -> None:
+    """The foreign program, docker's stand-in, and what drives the test."""
     for device in ("null", "zero", "urandom"):
         # A container brings its own /dev; a chroot of a virtual machine needs none.
         assert not made.path(f"dev/{device}").exists()
