@@ -1,0 +1,70 @@
+"""The recipes for images: those of the page are those in deploy/images, and are understood.
+
+scripts/try-images makes images with them and boots those.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from binfmt_setup.boot.units import UnitGroup
+from binfmt_setup.cli.reader import read
+from binfmt_setup.cli.table import COMMANDS
+
+TOP = Path(__file__).resolve().parents[2]
+RECIPES = sorted((TOP / "deploy/images").iterdir())
+PAGE = (TOP / "docs/images.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_the_page_shows_the_recipe_as_it_is(path: Path) -> None:
+    blocks = re.findall(r"^```\w+\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert path.read_text(encoding="utf-8") in blocks
+
+
+def commands() -> list[str]:
+    """Every command line of the tool in the page, however it is written there."""
+    lines = re.findall(r"binfmt-setup ((?:install|check|uninstall) [^\"'\n`]*)", PAGE)
+    lines += [" ".join(row.split(", ")) for row in re.findall(r"\[binfmt-setup, (.*)\]", PAGE)]
+    return [f"{line}x" if line.endswith("--root ") else line for line in lines]
+
+
+def test_every_command_is_understood() -> None:
+    assert len(commands()) >= 9
+    assert [line for line in commands() if read(shlex.split(line), COMMANDS) is None] == []
+
+
+def test_the_script_for_mkosi_is_sound() -> None:
+    shellcheck = shutil.which("shellcheck")
+    if not shellcheck:
+        pytest.skip("shellcheck is not installed")
+    subprocess.run([shellcheck, TOP / "deploy/images/mkosi.finalize"], check=True)
+    assert (TOP / "deploy/images/mkosi.finalize").stat().st_mode & 0o111 == 0o111
+
+
+def test_the_wish_list_of_the_cloud_is_one(tmp_path: Path) -> None:
+    text = (TOP / "deploy/images/cloud-init.yaml").read_text(encoding="utf-8")
+    content = re.search(r"content: \|\n((?:      .*\n)+)", text)
+    assert content
+    wish = tmp_path / "wish.toml"
+    wish.write_text(content[1].replace("      ", ""), encoding="utf-8")
+    ask = [sys.executable, "-m", "binfmt_setup", "check", f"--root={tmp_path}", f"--config={wish}"]
+    done = subprocess.run(
+        [*ask, "--format=json"], capture_output=True, text=True, cwd=TOP, check=False
+    )
+    told = json.loads(done.stdout)
+    assert [row["platform"] for row in told["platforms"]] == ["linux/arm64"], told["errors"]
+
+
+def test_the_preset_names_units_that_are_linked() -> None:
+    text = (TOP / "deploy/images/50-binfmt-setup.preset").read_text(encoding="utf-8")
+    named = set(re.findall(r"^enable (.+)$", text, re.MULTILINE))
+    assert named == {link.rpartition("/")[2] for link in UnitGroup((), ()).links}
