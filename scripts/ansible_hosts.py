@@ -48,6 +48,7 @@ echo -1 >{bootlab.REGISTRY}/qemu-aarch64
 printf '%s\n' "$line" | sed 's#:/usr/bin/qemu-aarch64-static:.*#:/usr/bin/qemu-gone:#' \
     >{bootlab.REGISTRY}/register
 """
+OFFLINE = "[global]\nno-index = true\nfind-links = /srv/wheels\n"
 RECAP = re.compile(
     r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE
 )
@@ -200,6 +201,10 @@ def roles(lab: Lab, options: argparse.Namespace) -> None:
     if options.package:
         ways["package"] = {"binfmt_setup_package_file": options.package}
     guests = sshlab.make(lab.folder, list(ways), None)
+    for guest in guests:
+        # There is no network: pip is told of the files that it would fetch.
+        shutil.copytree(options.wheels, guest.tree / "srv/wheels")
+        (guest.tree / "etc/pip.conf").write_text(OFFLINE)
     (lab.folder / "inventory").write_text(sshlab.inventory(guests))
     with sshlab.running(guests):
         for way, variables in ways.items():
@@ -282,6 +287,7 @@ def main() -> None:
     parser.add_argument("--hosts", type=int, default=20)
     parser.add_argument("--forks", type=int, default=10)
     parser.add_argument("--sources", default="")
+    parser.add_argument("--wheels", default="")
     parser.add_argument("--package", default="")
     options = parser.parse_args()
     place = bootlab.cache_directory()
