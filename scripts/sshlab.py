@@ -114,11 +114,16 @@ class Guest:
                     Path(folder).rmdir()
 
 
+def base_tree() -> Path:
+    """What every tree is made of; it is fetched, so make it where there is a network."""
+    return bootlab.base_tree("bookworm", PACKAGES)
+
+
 def make(
     folder: Path, names: list[str], zipapp: Path | None, without_qemu: str = ""
 ) -> list[Guest]:
     """Trees made of one, with QEMU but for the one that shall have none."""
-    base = bootlab.base_tree("bookworm", PACKAGES)
+    base = base_tree()
     key = folder / "key"
     if not key.exists():
         bootlab.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
