@@ -313,7 +313,7 @@ def nspawn_command(
     """The shell command that boots a tree inside cgroups of its own."""
     enter = "".join(f"echo $$ >'{group}/cgroup.procs'; " for group in groups)
     command = (
-        f"exec timeout {BOOT_SECONDS} {NSPAWN} -q -D '{tree}' --private-users={users} "
+        f"exec timeout -k 5 {BOOT_SECONDS} {NSPAWN} -q -D '{tree}' --private-users={users} "
         "--private-users-ownership=auto --register=no --keep-unit --private-network "
     )
     command += "--boot" if init else f"sh -c 'exec sh {LAB}/stage >{LAB}/log 2>&1'"

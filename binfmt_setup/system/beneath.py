@@ -117,7 +117,11 @@ class Way:
                     raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
                 self._back(len(name) // 2)
                 continue
-            found = os.open(name, _PATH, dir_fd=self._directory(0))
+            try:
+                found = os.open(name, _PATH, dir_fd=self._directory(0))
+            except OSError:
+                self._todo.append(name)  # it has not come as far as this one
+                raise
             self._taken.append((name, found))
             last = not any(self._todo) and not follow_last
             if stat.S_ISLNK(os.stat(found).st_mode) and not last:

@@ -112,6 +112,9 @@ def test_an_absolute_link_means_the_trees_own_root(place: Place) -> None:
     assert (place.root / "real/unit").read_text() == "text"
     assert place.tree.text("/etc/systemd/system/../real/unit") == "text"
     assert place.tree.followed("/etc/systemd/system/unit") == f"{place.root}/real/unit"
+    # Nor is a name lost where there is nothing yet.
+    assert place.tree.followed("/etc/systemd/system/a/b/c") == f"{place.root}/real/a/b/c"
+    assert place.tree.followed("/etc/none/system/c") == f"{place.root}/etc/none/system/c"
     place.tree.remove("/etc/systemd/system/unit")
     assert place.tree.names("/real") == ()
 
