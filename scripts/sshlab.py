@@ -27,8 +27,10 @@ from tests import bootlab  # noqa: E402 - found by the line above
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# The last two are for the tool's package, and for bootstrap.
-PACKAGES = "systemd-sysv,openssh-server,python3,procps,dbus,kmod,python3-jinja2,python3-venv"
+# The last three are for the package of the tool, as Ansible installs it, and for bootstrap.
+PACKAGES = (
+    "systemd-sysv,openssh-server,python3,procps,dbus,kmod,python3-apt,python3-jinja2,python3-venv"
+)
 FIRST_PORT = 2201
 BOOT_SECONDS = 60
 MOUNT = "etc/systemd/system/sysinit.target.wants/proc-sys-fs-binfmt_misc.mount"
