@@ -11,7 +11,9 @@ from functools import cache
 
 from binfmt_setup.model.binfmt_d import (
     BY_UNIT,
+    CHOSEN,
     DIGEST,
+    FIRST,
     MADE_DIRECTORY,
     MARKER,
     OWN_DIRECTORY,
@@ -24,6 +26,7 @@ from binfmt_setup.model.mount_order import late_mount, unit_escape
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.records import Record, replace
 from binfmt_setup.model.registration import control_characters
+from binfmt_setup.model.targets import target_of_entry
 from binfmt_setup.system import packaged
 
 TYPE_CHECKING = False  # typing is costly to import
@@ -56,9 +59,14 @@ def config_path(target: Target, *, volatile: bool = False) -> str:
     return f"{directory}/{target.entry_name}.conf"
 
 
-def config_text(
+def first_path(entry_name: str) -> str:
+    """The binfmt.d file that lets an entry of somebody else's come first."""
+    return f"{OWN_DIRECTORY}/{FIRST}{entry_name}.conf"
+
+
+def config_text(  # noqa: PLR0913 - each is a comment
     registration: Registration, replaced: Registration | None, *, made_directory: bool = False,
-    by_unit: bool = False, sha256: str = "",
+    by_unit: bool = False, sha256: str = "", chosen: bool = False,
 ) -> str:  # fmt: skip
     """A binfmt.d file that systemd-binfmt and OpenRC read alike (its last line ends).
 
@@ -74,6 +82,8 @@ def config_text(
         lines.append(REPLACED + _line(replaced))
     if sha256:
         lines.append(DIGEST + sha256)
+    if chosen:
+        lines.append(CHOSEN)
     return "\n".join([*lines, (BY_UNIT if by_unit else "") + _line(registration), ""])
 
 
@@ -191,11 +201,16 @@ def _group(facts: HostFacts, mount: str, registrations: Sequence[Registration]) 
     real = {file.real_path for file in found if file}
     automatic = any(line.point == mount and line.automatic for line in facts.boot.fstab)
     return UnitGroup(
-        files=tuple(sorted(f"{OWN_DIRECTORY}/{r.name}.conf" for r in registrations)),
+        files=tuple(sorted(_file_of(r.name) for r in registrations)),
         interpreters=tuple(sorted(path for path in named | real if path.startswith("/"))),
         mount=mount,
         automatic=automatic,
     )
+
+
+def _file_of(entry_name: str) -> str:
+    ours = target_of_entry(entry_name) is not None
+    return f"{OWN_DIRECTORY}/{entry_name}.conf" if ours else first_path(entry_name)
 
 
 def is_current(text: str | None, group: UnitGroup) -> bool:

@@ -48,6 +48,8 @@ def config_changes(
         _what_stood_there(facts, target, change, own, request),
         made_directory=_made_by_us(facts, path.rpartition("/")[0]),
         sha256=_written_down(facts, after),
+        chosen=bool(request.emulator)
+        or (own is not None and own.chosen and after in own.registrations),
     )
     if current is not None and current.text == text:
         return ()

@@ -9,6 +9,7 @@ from binfmt_setup.changes.steps import ChangeEntry, ChangeFile, Plan, TargetChan
 from binfmt_setup.diagnosis.ownership import owner_of
 from binfmt_setup.model.errors import BinfmtSetupError, EnvironmentUnfit
 from binfmt_setup.model.mountinfo import BINFMT_MISC
+from binfmt_setup.model.records import replace
 from binfmt_setup.model.registry_facts import SWAP_PREFIX
 from binfmt_setup.model.targets import Platform, Target, target_named
 
@@ -107,6 +108,16 @@ def _target_change(
         *_family(facts.kernel.native),
     ):
         _refuse_native(facts.kernel.native, target, results)
+    others: tuple[ChangeFile, ...] = ()
+    if request.prefer or facts.boot.preferred:
+        from binfmt_setup.changes.preference import no_longer_first, preferred, theirs_first
+
+        wish = preferred(facts, target, request)
+        if wish is not None and wish.name != target.entry_name:
+            return theirs_first(facts, target, platforms, wish)
+        if wish is not None:
+            request = replace(request, take_over=True)  # ours shall come first, whatever works
+        others = no_longer_first(facts, target)
     entry = facts.registry.entry(target.entry_name)
     handler = _standing_handler(facts, target)
     good = handler is not None and good_handler(facts, handler, target, results, request)
@@ -118,7 +129,7 @@ def _target_change(
     if not facts.live:
         change = None
     files = config_changes(facts, target, after, change, request)
-    return TargetChange(target, platforms, change, files)
+    return TargetChange(target, platforms, change, (*files, *others))
 
 
 def _standing_handler(facts: HostFacts, target: Target) -> Entry | None:

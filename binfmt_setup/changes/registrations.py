@@ -128,7 +128,7 @@ def _of_the_entry_that_stands(
     the probes ran with it. C does not, unless it is wished for.
     """
     entry = facts.registry.entry(target.entry_name)
-    if entry is None or request.qemu or request.take_over:
+    if entry is None or request.qemu or request.emulator or request.take_over:
         return None
     if not _does_pinned(facts, entry.registration, target):
         return None
@@ -189,15 +189,16 @@ def _stays(facts: HostFacts, handler: Entry, target: Target, request: Request) -
     except NoEmulator:
         # There is nothing to put in its place. So it stays, unless it was asked for to go, or
         # another emulator was asked for: by the platform's name, or one that must not be used.
+        asked = request.qemu is not None or bool(request.emulator)
         refused = request.named or choice.is_refused(facts, target)
-        if (request.qemu is not None and refused) or (request.take_over and not owned):
+        if (asked and refused) or (request.take_over and not owned):
             raise
         return True
 
 
 def _left_to_others(facts: HostFacts, handler: Entry, target: Target, request: Request) -> bool:
     """Whether somebody else's entry that works is their affair: now, and at the next boot."""
-    if request.qemu or request.take_over:
+    if request.qemu or request.emulator or request.take_over:
         return False
     if handler.name != target.entry_name:
         return True  # Rosetta, say: it was put in front of QEMU on purpose

@@ -57,6 +57,10 @@ def _removal(facts: HostFacts, target: Target) -> TargetChange:
         # Ours was lost, and its file is what kept the other one from being registered.
         change = ChangeEntry(target.entry_name, None, after)
     removals = tuple(ChangeFile(c.path, c.text, None) for c in files)
+    if facts.boot.preferred:
+        from binfmt_setup.changes.preference import no_longer_first
+
+        removals += no_longer_first(facts, target)
     return TargetChange(target, target.platforms, change, removals, prove=False)
 
 

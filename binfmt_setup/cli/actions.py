@@ -35,6 +35,7 @@ def install(  # noqa: PLR0913 - one parameter is one option
     qemu: options.Qemu = "",
     qemu_sha256: options.QemuSha256 = "",
     qemu_store: options.QemuStore = "",
+    emulator: options.Emulator = "",
     install_qemu: options.InstallQemu = False,
     credentials: options.Credentials = False,
     no_credentials: options.NoCredentials = False,
@@ -63,17 +64,38 @@ def install(  # noqa: PLR0913 - one parameter is one option
     if kept and no_persist:
         raise UsageProblem("--keep and --no-persist contradict each other", hint="give one of them")
     host = host_at(root, verbose=verbose)
+    if emulator:
+        _require_alone(qemu=qemu, install_qemu=install_qemu)
+        emulator = _found(host, emulator)
     request = requested(
         host,
-        Words(platforms or (), qemu, qemu_store, qemu_sha256, config, brings_qemu=True),
+        Words(platforms or (), qemu, qemu_store, qemu_sha256, config, brings_qemu=not emulator),
         Request(
             check=check or diff, persist=not no_persist, private=private, credentials=rights,
             install_qemu=install_qemu, take_over=take_over, hold=hold, deep=deep, keep=kept,
+            emulator=emulator,
         ),
     )  # fmt: skip
+    if emulator and not (request.named and len({p.target for p in request.platforms}) == 1):
+        raise UsageProblem("--emulator is for one platform", hint="name it: linux/amd64")
     result = do_install(host, request)
     answer = answer_of(result, format_, diff=diff)
     return replace(answer, hold=hold and not request.check and answer.status == ExitCode.OK)
+
+
+def _require_alone(*, qemu: str, install_qemu: bool) -> None:
+    """That one emulator is named, and no source of others; raises UsageProblem."""
+    other = "--qemu" if qemu else "--install-qemu" if install_qemu else ""
+    if other:
+        raise UsageProblem(f"--emulator and {other} exclude each other", hint="give one of them")
+
+
+def _found(host: Host, path: str) -> str:
+    """Where a file lies that the line names; raises UsageProblem where there is none."""
+    whole = os.path.abspath(path) if host.live else path
+    if not whole.startswith("/") or not host.exists(whole):
+        raise UsageProblem(f"--emulator {path}: no such file", hint="name an existing program")
+    return whole
 
 
 def _one_of(word: str, *, yes: bool, no: bool) -> bool | None:

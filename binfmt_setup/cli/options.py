@@ -72,6 +72,10 @@ QemuStore = Annotated[
 DryRun = Annotated[bool, typer.Option("--check", help="Dry run: show what would change.")]
 Diff = Annotated[bool, typer.Option("--diff", help="Show each change line by line.")]
 NoPersist = Annotated[bool, typer.Option("--no-persist", help="Until the next reboot only.")]
+Emulator = Annotated[
+    str,
+    typer.Option(metavar="FILE", help="Register this emulator, QEMU or not, for one platform."),
+]
 InstallQemu = Annotated[
     bool, typer.Option("--install-qemu", help="Install QEMU's package where it is missing.")
 ]

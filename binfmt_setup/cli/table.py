@@ -15,6 +15,7 @@ COMMANDS = {
             "--qemu": Option("qemu", takes_value=True),
             "--qemu-sha256": Option("qemu_sha256", takes_value=True),
             "--qemu-store": Option("qemu_store", takes_value=True),
+            "--emulator": Option("emulator", takes_value=True),
             "--install-qemu": Option("install_qemu"),
             "--credentials": Option("credentials"),
             "--no-credentials": Option("no_credentials"),

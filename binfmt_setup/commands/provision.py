@@ -109,7 +109,10 @@ def _read(
     results: Callable[[], Mapping[str, ProbeResult]], ground: Ground,
 ) -> Reading:  # fmt: skip
     """Read the host and plan; what a killed run left is brought to an end first."""
-    facts = ground.seen(snapshot(host, request.platforms, qemu_directory=ground.qemu_directory))
+    seen = snapshot(
+        host, request.platforms, qemu_directory=ground.qemu_directory, emulator=request.emulator
+    )
+    facts = ground.seen(seen)
     if not (request.check and ground.outcomes):
         conditions.require_registry(facts)
     found = results()

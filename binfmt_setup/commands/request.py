@@ -59,6 +59,7 @@ def requested(host: Host, words: Words, switches: Request = _PLAIN) -> Request:
     return replace(
         switches, platforms=asked.platforms, scope=asked.scope, qemu=_source(words, wishes, asked),
         credentials=credentials, strict=switches.strict or wishes.strict,
+        prefer=wishes.prefer if list_counts else None,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     OriginName = Literal[
         "wsl", "rosetta", "buildkit", "qus", "hypriot", "tonistiigi-binfmt", "docker-binfmt",
         "multiarch", "alpine-openrc", "update-binfmts", "distribution", "administrator",
-        "binfmt-setup",
+        "binfmt-setup", "box64", "fex", "wasm",
     ]  # fmt: skip
 
     OwnerName = Literal[
@@ -50,6 +50,9 @@ class Origin(Record):
 
 WSL = Origin("wsl", "WSL, for Windows programs")
 ROSETTA = Origin("rosetta", "Apple's Rosetta, as Lima, UTM or Docker Desktop register it")
+BOX64 = Origin("box64", "box64, or its sisters box86 and box32")
+FEX = Origin("fex", "FEX")
+WASM = Origin("wasm", "a runtime for WebAssembly")
 BUILDKIT = Origin(
     "buildkit", "someone who registered BuildKit's own emulators", pinned_in_container=True
 )
@@ -86,6 +89,24 @@ def _rosetta(entry: Registration) -> bool:
     podman machine: /run/rosetta. The program is always called rosetta.
     """
     return posixpath.basename(entry.interpreter) == "rosetta" or entry.name == "rosetta"
+
+
+def _box64(entry: Registration) -> bool:
+    """ptitSeb/box64, docs/COMPILE.md and system/box64.conf.cmake: /usr/local/bin/box64, no flags.
+
+    Others write the flags they like, and names in capitals: the program is always called so.
+    """
+    return posixpath.basename(entry.interpreter).lower() in ("box64", "box86", "box32")
+
+
+def _fex(entry: Registration) -> bool:
+    """FEX-Emu/FEX, Data/binfmts: FEX-x86 and FEX-x86_64 with POCF; FEXInterpreter, of late FEX."""
+    return posixpath.basename(entry.interpreter) in ("FEXInterpreter", "FEX", "FEXLoader")
+
+
+def _wasm(entry: Registration) -> bool:
+    """WebAssembly's core specification, 5.5.16: a module starts with these bytes."""
+    return entry.magic.startswith(b"\0asm") or entry.extension in ("wasm", "wat")
 
 
 def _buildkit(entry: Registration) -> bool:
@@ -156,6 +177,9 @@ def _alpine(entry: Registration) -> bool:
 _BY_LOOKS: tuple[tuple[Callable[[Registration], bool], Origin], ...] = (
     (_wsl, WSL),
     (_rosetta, ROSETTA),
+    (_box64, BOX64),
+    (_fex, FEX),
+    (_wasm, WASM),
     (_buildkit, BUILDKIT),
     (_qus, QUS),
     (_our_image, OUR_IMAGE),
@@ -165,6 +189,10 @@ _BY_LOOKS: tuple[tuple[Callable[[Registration], bool], Origin], ...] = (
     (_multiarch, MULTIARCH),
     (_alpine, ALPINE),
 )
+
+
+OTHER_EMULATORS = (ROSETTA, BOX64, FEX, WASM)
+"""Those that are told by their name whoever has registered them."""
 
 
 class Owner(Record):
@@ -201,6 +229,8 @@ def owner_of(facts: HostFacts, entry: Entry) -> Owner:
     A file that says something else of an entry's name is no proof that it made this one.
     """
     config = facts.boot.config_of(entry.name)
+    if config is not None and config.owned and config.file_name != f"{entry.name}.conf":
+        config = facts.boot.config_of_others(entry.name)  # ours only says that it comes first
     found = _origin(facts, entry, config)
     if _made_by_us(facts, entry):
         return Owner("binfmt-setup", config.path if config else "", same=True, origin=found)
@@ -234,28 +264,30 @@ def _made_by_us(facts: HostFacts, entry: Entry) -> bool:
 
 
 def _origin(facts: HostFacts, entry: Entry, config: ConfigFile | None) -> Origin | None:
-    """Who left an entry; None when nothing tells.
-
-    update-binfmts keeps its entries in /var/lib/binfmts, packages and administrators in
-    binfmt.d.
-    """
-    registration = entry.registration
+    """Who left an entry; None when nothing tells. Another emulator is told by its own name."""
+    looks = next((origin for fits, origin in _BY_LOOKS if fits(entry.registration)), None)
     if config is not None and any(
         rule.name == entry.name and rule.interpreter == entry.interpreter
         for rule in config.registrations
     ):
-        if config.owned:
-            return Origin("binfmt-setup", "binfmt-setup")
-        if config.path.startswith(_OF_PACKAGES):
-            return Origin("distribution", f"a package of the distribution ({config.path})")
-        if not _wsl(registration) and not _rosetta(registration):
-            return Origin("administrator", f"an administrator ({config.path})")
-    if facts.boot.update_binfmts_keeps(registration):
-        return ROSETTA if _rosetta(registration) else UPDATE_BINFMTS
-    found = next((origin for fits, origin in _BY_LOOKS if fits(registration)), None)
-    if found in (MULTIARCH, TONISTIIGI, DOCKER) and target_of_entry(entry.name) is None:
-        return None
-    return found
+        return _maker(config, looks)
+    if looks in OTHER_EMULATORS:
+        return looks
+    if facts.boot.update_binfmts_keeps(entry.registration):
+        return UPDATE_BINFMTS
+    named = looks not in (MULTIARCH, TONISTIIGI, DOCKER) or target_of_entry(entry.name)
+    return looks if named else None
+
+
+def _maker(config: ConfigFile, looks: Origin | None) -> Origin | None:
+    """Whose a file is that registers an entry: packages and administrators have theirs."""
+    if config.owned:
+        return Origin("binfmt-setup", "binfmt-setup")
+    if looks in OTHER_EMULATORS:
+        return looks
+    if config.path.startswith(_OF_PACKAGES):
+        return Origin("distribution", f"a package of the distribution ({config.path})")
+    return looks if looks is WSL else Origin("administrator", f"an administrator ({config.path})")
 
 
 def left_by(facts: HostFacts, entry: Entry) -> str:

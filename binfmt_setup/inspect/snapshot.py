@@ -43,11 +43,13 @@ _CONTAINER_MARKERS = ("/.dockerenv", "/run/.containerenv")
 _X86_LEVEL_FLAGS_LINE = "flags"
 
 
-def snapshot(host: Host, wished: Sequence[Platform] = (), *, qemu_directory: str = "") -> HostFacts:
+def snapshot(
+    host: Host, wished: Sequence[Platform] = (), *, qemu_directory: str = "", emulator: str = ""
+) -> HostFacts:
     """Read what findings and plans need to know of a host.
 
     Emulators are looked for only for the wished platforms' targets (all, when none is
-    named), `qemu_directory` instead of the usual places when it is given.
+    named), `qemu_directory` or `emulator` instead of the usual places when it is given.
     """
     mounts = parse_mountinfo(host.text("/proc/self/mountinfo"))
     targets = targets_of(wished) or list(TARGETS)
@@ -60,7 +62,7 @@ def snapshot(host: Host, wished: Sequence[Platform] = (), *, qemu_directory: str
         boot=boot_facts(host, mounts),
         distribution=_distribution(host),
     )
-    return _with_interpreters(host, facts, targets, qemu_directory)
+    return _with_interpreters(host, facts, targets, (qemu_directory, emulator))
 
 
 def looked_again(host: Host, facts: HostFacts) -> HostFacts:
@@ -89,19 +91,24 @@ def emulation_facts(
         distribution=_distribution(host),
     )
     # They are for the namespace of the user who runs this, and for nobody else.
-    return _with_interpreters(host, facts, targets, qemu_directory, trusted_owners())
+    return _with_interpreters(host, facts, targets, (qemu_directory, ""), trusted_owners())
 
 
 def _with_interpreters(
-    host: Host, facts: HostFacts, targets: Iterable[Target], directory: str,
+    host: Host, facts: HostFacts, targets: Iterable[Target], named: tuple[str, str],
     owners: Collection[int] | None = None,
 ) -> HostFacts:  # fmt: skip
-    """Add the emulators there are to choose from and what entries and binfmt.d point to."""
+    """Add the emulators there are to choose from and what entries and binfmt.d point to.
+
+    A directory may be `named` to look in, or the one emulator that there is to choose.
+    """
+    directory, emulator = named
     read = Interpreters(host, owners)
     emulators = {}
     for target in targets:
         kept = () if directory else _kept_choice(host, facts, target)
-        found = _up_to_the_choice(facts, read, (*kept, *candidates(target, directory)))
+        places = (emulator,) if emulator else (*kept, *candidates(target, directory))
+        found = _up_to_the_choice(facts, read, places)
         if found:
             emulators[target.name] = found
     paths = {entry.interpreter for entry in facts.registry.entries}
@@ -128,11 +135,14 @@ def _up_to_the_choice(
 
 
 def _kept_choice(host: Host, facts: HostFacts, target: Target) -> tuple[str, ...]:
-    """The emulator that an earlier --qemu brought and that is registered now.
+    """The emulator that --emulator named, or that an earlier --qemu brought and is registered now.
 
-    It stays the choice until another one is asked for, so that a later run without --qemu
+    It stays the choice until another one is asked for, so that a later run without the option
     does not go back to the one that the user turned away from.
     """
+    own = facts.boot.own_config(target)
+    if own is not None and own.chosen:
+        return tuple(rule.interpreter for rule in own.registrations)
     entry = facts.registry.entry(target.entry_name)
     path = entry.interpreter if entry else ""
     return (path,) if path and stored_at(host, path.rpartition("/")[0]) else ()

@@ -18,6 +18,9 @@ BINFMT_D = (OWN_DIRECTORY, VOLATILE_DIRECTORY, "/usr/local/lib/binfmt.d", "/usr/
 """Where systemd-binfmt and OpenRC look, the strongest first: a file masks those of the same
 name further down (binfmt.d(5))."""
 
+FIRST = "zz-first-"
+"""How files of ours begin that let entries of others come first (`prefer`): what is read last is
+matched first."""
 MARKER = "# Written by binfmt-setup, which removes it again: binfmt-setup uninstall"
 """The first line of every binfmt.d file this tool writes; it is how ownership is known."""
 BY_UNIT = "# Registered by binfmt-setup.service: "
@@ -26,6 +29,7 @@ emulator that is missing, systemd-binfmt ends failed, and then dpkg's trigger le
 REPLACED = "# Stood here before: "
 DIGEST = "# SHA-256 of the interpreter: "
 """What the script at boot compares; it is written for files that --qemu brought."""
+CHOSEN = "# Chosen with --emulator"
 MADE_DIRECTORY = "# Made this directory, too"
 _UPDATE_BINFMTS = (
     "package", "type", "offset", "magic", "mask", "interpreter", "detector", "credentials",
@@ -39,7 +43,8 @@ class ConfigFile(Record):
     """One binfmt.d file.
 
     `replaced` is the registration that stood in the kernel when this tool wrote the file;
-    `by_unit` says that only this tool's unit reads them.
+    `chosen` tells that its interpreter was named with --emulator, `by_unit` says that only this
+    tool's unit reads them.
     `lines` are the numbers of the lines of `registrations`.
     `problems` are (line number, what is wrong) pairs, of which the first are kept, and
     `more_problems` counts the rest. `unread` tells why nothing of it is known.
@@ -55,6 +60,7 @@ class ConfigFile(Record):
     unread: Unreadable | None = None
     by_unit: bool = False
     lines: tuple[int, ...] = ()
+    chosen: bool = False
 
     @property
     def file_name(self) -> str:
@@ -97,7 +103,7 @@ def parse_config(path: str, text: str) -> ConfigFile:
     owned = lines[0] == MARKER
     return ConfigFile(
         path, owned, tuple(registrations), kept, replaced, text, more,
-        by_unit=by_unit, lines=tuple(numbers),
+        by_unit=by_unit, lines=tuple(numbers), chosen=owned and CHOSEN in lines,
     )  # fmt: skip
 
 

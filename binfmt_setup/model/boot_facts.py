@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from binfmt_setup.model.binfmt_d import OWN_DIRECTORY, ConfigFile, effective_configs
+from binfmt_setup.model.binfmt_d import FIRST, OWN_DIRECTORY, ConfigFile, effective_configs
 from binfmt_setup.model.records import NOTHING, Record
 
 TYPE_CHECKING = False  # typing is costly to import
@@ -130,6 +130,17 @@ class BootFacts(Record):
         wins, as systemd-binfmt replaces what an earlier file registered.
         """
         return self._config_by_entry.get(entry_name)
+
+    def config_of_others(self, entry_name: str) -> ConfigFile | None:
+        """The same, but for files of this tool."""
+        configs = effective_configs(tuple(c for c in self.configs if not c.owned))
+        named = (c for c in configs if any(r.name == entry_name for r in c.registrations))
+        return next(reversed([*named]), None)
+
+    @property
+    def preferred(self) -> tuple[ConfigFile, ...]:
+        """This tool's files that let entries of others come first."""
+        return tuple(c for c in self.configs if c.owned and c.file_name.startswith(FIRST))
 
     @cached_property
     def _config_by_entry(self) -> Mapping[str, ConfigFile]:

@@ -39,6 +39,7 @@ class WishList(Record):
     qemu_sha256: str = ""
     credentials: bool | None = None
     strict: bool = False
+    prefer: tuple[str, ...] = ()
 
 
 class Request(Record):
@@ -49,7 +50,9 @@ class Request(Record):
     with the C flag or without it; None: as it was chosen before. `take_over`: replace what others
     registered, even where it would do. `deep`: exercise a new emulator
     first. `keep`: bring back entries that other programs drop; None: as it was chosen before.
-    `strict`: a warning makes the answer a no.
+    `emulator`: the file to register. `prefer`: names of entries, of which the first that takes a
+    platform's programs comes first; None: as it was chosen before. `strict`: a warning makes the
+    answer a no.
     """
 
     platforms: tuple[Platform, ...] = ()
@@ -64,6 +67,8 @@ class Request(Record):
     hold: bool = False
     deep: bool = False
     keep: bool | None = None
+    emulator: str = ""
+    prefer: tuple[str, ...] | None = None
     force: bool = False
     strict: bool = False
 

@@ -20,6 +20,7 @@ _EXAMPLES = {
     "qemu-sha256": 'qemu-sha256 = "9f86d081884c7d65…"',
     "credentials": "credentials = false",
     "strict": "strict = true",
+    "prefer": 'prefer = ["FEX-x86_64", "qemu-i386"]',
 }
 """Every key, as it may be written down."""
 _KINDS: dict[type, str] = {
@@ -40,6 +41,7 @@ def parse_wish_list(text: str, path: str) -> WishList:
         str(data.get("qemu-sha256", "")),
         credentials if isinstance(credentials, bool) else None,
         data.get("strict") is True,
+        _texts(data.get("prefer")),
     )
 
 
@@ -67,7 +69,7 @@ def _refuse_unfit(key: str, value: object, where: str) -> None:
             hint=f"the keys are {', '.join(_EXAMPLES)}",
             code=CODE,
         )
-    if key == "platforms":
+    if key in ("platforms", "prefer"):
         fits, wanted = bool(_texts(value)), "a list of one name or more"
     elif key in ("credentials", "strict"):
         fits, wanted = isinstance(value, bool), _KINDS[bool]
