@@ -44,7 +44,7 @@ def require_watch(facts: HostFacts, writes: Writes) -> None:
     if not facts.process.own_files:
         raise EnvironmentUnfit(
             "--keep is for a host: no unit of it sees what is registered in a user namespace",
-            hint="docs/keep.md has units of your own for it: systemctl --user",
+            hint="leave it out; another install brings back what was dropped",
             code="private-namespace",
         )
     raise EnvironmentUnfit(

@@ -78,5 +78,5 @@ def test_what_contradicts_keep_is_a_mistake(system: Sandbox, other: str) -> None
 
 def test_a_bare_namespace_has_no_unit(registry: Sandbox) -> None:
     done = registry.tool("install", "arm64", "--keep", "--private")
-    assert (done.returncode, "systemctl --user" in done.stderr) == (4, True)
+    assert (done.returncode, "another install" in done.stderr) == (4, True)
     assert registry.entries() == {}
