@@ -12,7 +12,6 @@ from itertools import pairwise, takewhile
 from binfmt_setup.cli import streams
 from binfmt_setup.cli.answers import HOST, Answer, answer_of, style_of
 from binfmt_setup.cli.reader import Call
-from binfmt_setup.cli.signals import Ended
 from binfmt_setup.model.errors import BinfmtSetupError, ExitCode
 from binfmt_setup.model.records import Record
 
@@ -57,8 +56,10 @@ def answered(reading: Callable[[], Call | Answer], arguments: Sequence[str]) -> 
     if wanted.output or answer.journal:
         return _delivered(answer, wanted)
     streams.write_answer(answer.text, commands=answer.commands)
-    if answer.hold:
-        hold()
+    if answer.hold and (host := HOST.get()):
+        from binfmt_setup.cli.holding import hold
+
+        hold(host.registry)
     return answer.status
 
 
@@ -75,13 +76,6 @@ def _delivered(answer: Answer, wanted: _Wanted) -> int:
     except BinfmtSetupError as error:
         return _failure(error, wanted).status
     return answer.status
-
-
-def hold() -> None:
-    """Stay, and with this process its mounts, until somebody ends it: which is no failure."""
-    with suppress(Ended):
-        while True:
-            time.sleep(3600)
 
 
 def _carried_out(call: Call) -> Answer:

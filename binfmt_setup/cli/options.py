@@ -91,7 +91,10 @@ TakeOver = Annotated[
     typer.Option("--take-over", help="Replace what another tool registered, even if it works."),
 ]
 Hold = Annotated[
-    bool, typer.Option("--hold", help="Then stay until SIGTERM, and keep binfmt_misc mounted.")
+    bool,
+    typer.Option(
+        "--hold", help="Then stay until SIGTERM: keep mounts, and entries that others drop."
+    ),
 ]
 Keep = Annotated[
     bool, typer.Option("--keep", help="Bring entries back that other programs drop (systemd).")

@@ -77,6 +77,22 @@ def test_hold_stays_until_sigterm_and_ends_well(registry: Sandbox) -> None:
     assert "qemu-aarch64" in registry.entries()
 
 
+def test_hold_registers_again_what_others_drop(registry: Sandbox) -> None:
+    words = ("install", "arm64", "--private", "--no-persist", "--hold")
+    argv = [*registry.inside, sys.executable, "-m", "binfmt_setup", *words]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as held:
+        assert held.stdout is not None
+        assert held.stderr is not None
+        assert any(line.startswith("works: ") for line in held.stdout)
+        registry.sh(f"echo -1 >{REGISTRY}/qemu-aarch64")
+        assert "gone: qemu-aarch64; installing again\n" in iter(held.stderr.readline, "")
+        assert any(line.startswith("works: ") for line in held.stdout)
+        assert "qemu-aarch64" in registry.entries()
+        held.send_signal(signal.SIGTERM)
+        assert held.wait(20) == 0
+    assert registry.tool("check", "arm64").returncode == 0
+
+
 def test_hold_does_not_stay_when_nothing_was_installed(registry: Sandbox) -> None:
     refused = registry.tool("install", "arm64", "--hold")
     assert refused.returncode == 4

@@ -110,9 +110,9 @@ def answer(words: Sequence[str], place: Place, around: Host) -> int:
         status = _install(host, wish, place) or status
     print(json.dumps(_state(host), indent=2), flush=True)
     if wish.hold and not status:
-        from binfmt_setup.cli.border import hold
+        from binfmt_setup.cli.holding import hold
 
-        hold()
+        hold(host.registry)
     return status
 
 

@@ -1,0 +1,34 @@
+"""What `install --hold` does once it is done: it stays, and what others drop it registers again.
+
+With the process its mounts stay. Nothing tells when an entry goes, so the names are looked at,
+which takes some 20 µs; that an entry was disabled is left as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import suppress
+
+from binfmt_setup.cli.signals import Ended
+
+PAUSE = 2.0  # seconds
+
+
+def hold(registry: str) -> None:
+    """Stay until somebody ends it, which is no failure; does not return when an entry is gone."""
+    with suppress(Ended):
+        there = _names(registry)
+        while not (gone := there - _names(registry)):
+            time.sleep(PAUSE)
+        sys.stderr.write(f"gone: {', '.join(sorted(gone))}; installing again\n")
+        sys.stderr.flush()
+        # The same command from its start: it looks at the host anew, and does what is lacking.
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - the words of our own command line
+
+
+def _names(registry: str) -> frozenset[str]:
+    with suppress(OSError):
+        return frozenset(os.listdir(registry))
+    return frozenset()
