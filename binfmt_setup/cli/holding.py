@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 
 from binfmt_setup.cli.signals import Ended
+from binfmt_setup.model.targets import ENTRY_PREFIX
 
 PAUSE = 2.0  # seconds
 
@@ -19,7 +20,8 @@ PAUSE = 2.0  # seconds
 def hold(registry: str) -> None:
     """Stay until somebody ends it, which is no failure; does not return when an entry is gone."""
     with suppress(Ended):
-        there = _names(registry)
+        while not (there := _names(registry)):
+            time.sleep(PAUSE)  # it cannot be read at the moment: something of ours is there
         while not (gone := there - _names(registry)):
             time.sleep(PAUSE)
         sys.stderr.write(f"gone: {', '.join(sorted(gone))}; installing again\n")
@@ -29,6 +31,7 @@ def hold(registry: str) -> None:
 
 
 def _names(registry: str) -> frozenset[str]:
+    """Names such as this tool gives; what others drop of their own is their affair."""
     with suppress(OSError):
-        return frozenset(os.listdir(registry))
+        return frozenset(n for n in os.listdir(registry) if n.startswith(ENTRY_PREFIX))
     return frozenset()

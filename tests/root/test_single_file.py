@@ -60,6 +60,7 @@ def offline(file: Path, home: Path, script: str) -> subprocess.CompletedProcess[
 def test_one_file_and_one_archive_do_everything_without_a_network(file: Path, home: Path) -> None:
     empty = home / "empty"
     empty.mkdir()
+    program = shutil.copy(PROBES / "aarch64", home)
     archive = home / "qemu.tar"
     with tarfile.open(archive, "w") as tar:
         tar.add(QEMU, "usr/bin/qemu-aarch64-static")
@@ -73,12 +74,12 @@ def test_one_file_and_one_archive_do_everything_without_a_network(file: Path, ho
         tool install arm64 --private --no-persist --qemu {archive} {store} | tail -1
         tool check arm64 | tail -1
         tool status | grep qemu-aarch64
-        tool explain {PROBES / "aarch64"} | tail -1
+        tool explain {program} | tail -1
         tool unit arm64 | grep -c ExecStart
-        {PROBES / "aarch64"} one
+        {program} one
         tool uninstall --private | tail -1
-        ! {PROBES / "aarch64"} one 2>/dev/null
-        tool run -P arm64 --qemu {archive} --map-users current -- {PROBES / "aarch64"} one two
+        ! {program} one 2>/dev/null
+        tool run -P arm64 --qemu {archive} --map-users current -- {program} one two
         ! ls {" ".join(PLACES)} | grep binfmt-setup-
         """)  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

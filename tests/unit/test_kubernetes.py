@@ -1,0 +1,50 @@
+"""What deploy/kubernetes asks of a cluster: the least that does, in words that this tool knows.
+
+scripts/validate-kubernetes validates it against the schemas of all versions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from binfmt_setup.cli import reader, table
+from tests.kubernetes import BASE, JOB, containers, pod_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REGISTRY = "/proc/sys/fs/binfmt_misc"
+WORKLOADS = pytest.mark.parametrize("path", [BASE, JOB], ids=["DaemonSet", "Job"])
+
+
+@WORKLOADS
+def test_a_container_has_no_more_rights_than_it_needs(path: Path) -> None:
+    for container in containers(pod_of(path, "x")["spec"]):
+        rights = container["securityContext"]
+        assert rights["capabilities"] == {"drop": ["ALL"], "add": ["SYS_CHROOT"]}
+        assert rights["allowPrivilegeEscalation"] is False
+        assert rights["readOnlyRootFilesystem"] is True
+
+
+@WORKLOADS
+def test_of_the_node_only_its_registry_is_seen(path: Path) -> None:
+    volumes = pod_of(path, "x")["spec"]["volumes"]
+    assert [v["hostPath"]["path"] for v in volumes if "hostPath" in v] == [REGISTRY]
+
+
+@WORKLOADS
+def test_its_lines_are_lines_of_this_tool(path: Path) -> None:
+    for container in containers(pod_of(path, "x")["spec"]):
+        words = container["args"]
+        assert words[:2] == ["--registry", "/registry"]
+        assert reader.read(words[2:], table.COMMANDS) is not None
+
+
+def test_the_pod_is_ready_only_while_check_says_yes() -> None:
+    _, hold = containers(pod_of(BASE, "x")["spec"])
+    _, *words = hold["readinessProbe"]["exec"]["command"]
+    assert words[:3] == ["--registry", "/registry", "check"]
+    assert reader.read(words[2:], table.COMMANDS) is not None
+    assert "--hold" in hold["args"]
