@@ -36,11 +36,17 @@ def refuse_foreseeable(host: Host, what: str) -> None:
 
     Of a captured host nobody knows what its process may do.
     """
-    if host.in_place and os.geteuid() == 0 and (sure := _sure_cause(host, _status(host))):
+    if host.in_place and os.geteuid() == 0 and (sure := _sure_cause(host)):
         cause, hint = sure
         raise EnvironmentUnfit(
             f"{what}: {os.strerror(errno.EPERM)}: {cause}", hint=hint, code="access-denied"
         )
+
+
+def may_administer(host: Host) -> bool:
+    """Whether this process has CAP_SYS_ADMIN; without /proc nobody knows, and it may."""
+    status = _status(host)
+    return "CapEff" not in status or bool(int(status["CapEff"], 16) & _SYS_ADMIN)
 
 
 def _status(host: Host) -> dict[str, str]:
@@ -48,10 +54,9 @@ def _status(host: Host) -> dict[str, str]:
     return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
-def _sure_cause(host: Host, status: dict[str, str]) -> tuple[str, str] | None:
+def _sure_cause(host: Host) -> tuple[str, str] | None:
     """What is lacking for sure, and what gives it."""
-    # Without /proc nobody knows: then it is tried.
-    if "CapEff" in status and not int(status["CapEff"], 16) & _SYS_ADMIN:
+    if not may_administer(host):
         return "root has no CAP_SYS_ADMIN here, as in a container that is not privileged", (
             "run it on the host, or start the container with docker run --privileged"
         )
@@ -71,7 +76,7 @@ def _sure_cause(host: Host, status: dict[str, str]) -> tuple[str, str] | None:
 def _cause(host: Host) -> tuple[str, str]:
     """What is lacking, for sure or perhaps, and what gives it."""
     status = _status(host)
-    if sure := _sure_cause(host, status):
+    if sure := _sure_cause(host):
         return sure
     profile = host.text("/proc/self/attr/current").strip("\0\n ")
     if profile.endswith("(enforce)"):

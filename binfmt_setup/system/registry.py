@@ -152,16 +152,26 @@ class Registry:
         Ownership of the files does not tell: a namespace that maps the outer root sees the
         outer registry as root's, too. The kernel thaws a file system for nobody but root of the
         namespace that made it (fs/ioctl.c), and does nothing to one that is not frozen. Of
-        whoever is not root there, ownership is all one can ask.
+        whoever is not root there, or lacks that right, ownership is all one can ask.
         """
         with suppress(OSError), self._opened() as directory:
             try:
                 fcntl.ioctl(directory, _THAW, 0)
             except OSError as error:
-                if error.errno == errno.EPERM and os.geteuid() != 0:
+                if error.errno == errno.EPERM and self._may_not_ask():
                     return os.stat("register", dir_fd=directory).st_uid == 0
                 return error.errno == errno.EINVAL
         return False
+
+    def _may_not_ask(self) -> bool:
+        """Whether EPERM says nothing of the registry; where the outer root is mapped it does."""
+        if os.geteuid() != 0:
+            return True
+        from binfmt_setup.model.facts import maps_outer_root
+        from binfmt_setup.system.denied_mounts import may_administer
+
+        uid_map = self._host.text("/proc/self/uid_map")
+        return not (may_administer(self._host) or maps_outer_root(uid_map))
 
     def why_not_own(self, before: Outside) -> str:
         """What speaks against its being new, empty and one's own; empty if nothing does.

@@ -69,7 +69,7 @@ def perform(job: Job, writer: int) -> NoReturn:
         stage = _Stage(job, proc)
         words = isolation.isolate(job.root, job.names, stage.found)
         results = stage.run()
-        isolated = (*words, *stage.bounded())
+        isolated = (*words, *stage.bound)
         results = [replace(result, isolation=isolated) for result in results]
         rows = [vars(result) for result in results]
         answer = marshal.dumps({"rows": rows, "recognised": stage.recognised})
@@ -125,6 +125,7 @@ class _Stage:
         self._bounded = -1
         self._poll = select.poll()
         self.recognised: list[str] = []
+        self.bound: tuple[str, ...] = ()
 
     def run(self) -> list[ProbeResult]:
         """Start every probe, serve their pipes in one loop, and collect what became of them."""
@@ -134,6 +135,7 @@ class _Stage:
             syscalls.become_subreaper()
         elif self._init < 0:
             self._found_namespace()
+        self.bound = self._bound_of_namespace()  # before anything can make use of its absence
         results = [result for name in self._job.names if (result := self._started(name))]
         results += self._served()
         return results + [self._over(probe) for probe in tuple(self._running)]
@@ -182,7 +184,7 @@ class _Stage:
                 os._exit(0)
         os.close(watch)
 
-    def bounded(self) -> tuple[str, ...]:
+    def _bound_of_namespace(self) -> tuple[str, ...]:
         """Whether the namespace has a limit of its own, in a word."""
         return ("tasks",) if self._bounded >= 0 and os.read(self._bounded, 1) == b"1" else ()
 
