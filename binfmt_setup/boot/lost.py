@@ -47,12 +47,15 @@ class NoInit(Lost):
 
 
 class NotByHand(Lost):
-    """This init reads no binfmt.d, and `line` does not stand in `startup`, which it runs."""
+    """This init reads no binfmt.d, and `line` does not stand in `startup`, which it runs.
+
+    `section` is the one of that file in which it has to stand; empty where there is none.
+    """
 
     init: str
     startup: str
     line: str
-    where: str
+    section: str
 
 
 class StartupNotRun(Lost):

@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 
 from binfmt_setup.cli.signals import Ended
+from binfmt_setup.cli.streams import say
 from binfmt_setup.model.targets import ENTRY_PREFIX
 
 PAUSE = 2.0  # seconds
@@ -24,8 +25,7 @@ def hold(registry: str) -> None:
             time.sleep(PAUSE)  # it cannot be read at the moment: something of ours is there
         while not (gone := there - _names(registry)):
             time.sleep(PAUSE)
-        sys.stderr.write(f"gone: {', '.join(sorted(gone))}; installing again\n")
-        sys.stderr.flush()
+        say(f"gone: {', '.join(sorted(gone))}; installing again")
         # The same command from its start: it looks at the host anew, and does what is lacking.
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - the words of our own command line
 

@@ -70,8 +70,8 @@ class InitSystem(ABC):
 
     `words` is what people call it, `in_json` its word in JSON's `host.init`. `folders` are those
     binfmt.d folders that it reads, the strongest first; none where it reads none. `startup` is a
-    file of the administrator's that it runs at boot, and `line` what has to stand there, and
-    `where`, if nothing else registers.
+    file of the administrator's that it runs at boot, and `line` what has to stand there,
+    in which `section`, if nothing else registers.
     """
 
     name: ClassVar[str]
@@ -81,7 +81,7 @@ class InitSystem(ABC):
     writes: ClassVar[Writes] = "script"
     startup: ClassVar[str] = ""
     line: ClassVar[str] = REGISTER
-    where: ClassVar[str] = "before any exit"
+    section: ClassVar[str] = ""
 
     def loader(self, host: Host) -> str:
         """What registers at boot: here the startup file, once it runs our script."""
@@ -100,7 +100,7 @@ class InitSystem(ABC):
         if not self.startup:
             return NoInit(facts.process.container)
         if not facts.boot.loader:
-            return NotByHand(self.words, self.startup, self.line, self.where)
+            return NotByHand(self.words, self.startup, self.line, self.section)
         return None if facts.boot.loader_enabled else StartupNotRun(self.startup)
 
     def keeps(self, facts: HostFacts, registrations: Sequence[Registration]) -> bool:  # noqa: ARG002

@@ -20,7 +20,7 @@ class Wsl(InitSystem):
     name, words = "wsl", "WSL's init"
     startup = "/etc/wsl.conf"
     line = f"command = {REGISTER}"
-    where = "below [boot] (behind another command there: with a ;)"
+    section = "[boot]"
 
     def loader(self, host: Host) -> str:
         """The file, once its one command runs our script; in another section it is nobody's."""

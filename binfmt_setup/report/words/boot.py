@@ -50,7 +50,10 @@ def by_hand(problem: Lost) -> str:
     """What the administrator does where this tool cannot; empty where a command does it."""
     if not isinstance(problem, why.NotByHand):
         return ""
-    return f"put into {problem.startup}, {problem.where}: {problem.line}"
+    # Such a file has one command: another one that stands there is kept.
+    below = f"below {problem.section} (behind another command there: with a ;)"
+    where = below if problem.section else "before any exit"
+    return f"put into {problem.startup}, {where}: {problem.line}"
 
 
 def trouble(found: NotMounted | NotRegistered) -> str:
