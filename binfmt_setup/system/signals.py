@@ -12,15 +12,15 @@ else:
     # What is built in. The rest makes an enum of each answer, and enums take 2 ms to load.
     import _signal as signal
 
-__all__ = ["signal", "undisturbed"]
+__all__ = ["ENDING", "signal", "undisturbed"]
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Let signals wait for as long as the block lasts: then they come."""
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
     finally:

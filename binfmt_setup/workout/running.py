@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.system.pipes import LENGTH_BYTES, readable
+from binfmt_setup.system.probes.running import forked
 from binfmt_setup.workout import programs as laid
 from binfmt_setup.workout.results import ANSWERS, Done, Session
 
@@ -87,12 +88,7 @@ def _answers(job: Job) -> Iterator[list[str] | tuple[str, ...] | int]:
     """What the stage says: a list for each exercise, how it is kept, or the errno that ended it."""
     from binfmt_setup.workout import stage
 
-    reader, writer = os.pipe()
-    process = os.fork()
-    if process == 0:
-        os.close(reader)
-        stage.perform(job, writer)
-    os.close(writer)
+    process, reader = forked(lambda writer: stage.perform(job, writer))
     try:
         while True:
             size = int.from_bytes(_heard(reader, LENGTH_BYTES), "little")

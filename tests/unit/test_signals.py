@@ -7,12 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 from binfmt_setup.cli.signals import WORDS
+from binfmt_setup.system.pipes import say
+from binfmt_setup.system.probes.running import end, forked, heard
 from tests import amounts
 from tests.own_namespace import TOP, unmeasured
+
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 AT_EVENT = """
 import os, sys
@@ -104,3 +110,18 @@ def test_ctrl_c_from_outside_leaves_no_traceback_and_no_process() -> None:
             assert (status, said) == (130, "interrupted\n"), step
         with pytest.raises(ProcessLookupError):
             os.killpg(tool.pid, 0)
+
+
+def test_a_forked_process_has_none_of_its_parents_handlers_before_its_own() -> None:
+    """With them it would unwind as its parent does: say the same, take back the same."""
+
+    def tell(writer: int) -> NoReturn:
+        waiting = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        say(writer, bytes(sorted(map(int, waiting))))
+        os._exit(0)
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    process, reader = forked(tell)
+    assert set(heard(reader, 5)) >= {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    end(process, reader, asked=False)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before

@@ -13,7 +13,7 @@ from binfmt_setup.model.records import NOTHING, replace
 from binfmt_setup.system.pipes import LENGTH_BYTES, readable
 from binfmt_setup.system.probes.job import PROBES, TIME_LIMIT, Job
 from binfmt_setup.system.probes.result import ProbeResult, version_of
-from binfmt_setup.system.signals import signal
+from binfmt_setup.system.signals import ENDING, signal
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -163,17 +163,28 @@ def _running(
 
 
 def forked(perform: Callable[[int], NoReturn]) -> tuple[int, int]:
-    """Fork what answers into a pipe; its process id, and where its answer comes from."""
+    """Fork what answers into a pipe; its process id, and where its answer comes from.
+
+    Signals wait until the child has handlers of its own (`perform` lets them come again): by this
+    process's it would unwind as this process does, and take back what this one has done.
+    """
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         reader, writer = os.pipe()
         process = os.fork()
     except OSError as error:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
         from binfmt_setup.system.limits import exhausted
 
         raise exhausted(error, "cannot run probes") from error
     if process == 0:
         perform(writer)
     os.close(writer)
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
+    except BaseException:  # one came meanwhile
+        end(process, reader, asked=True)
+        raise
     return process, reader
 
 
