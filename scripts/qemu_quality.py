@@ -191,7 +191,8 @@ def _cell(one: Emulators, name: str, kind: str) -> str:
 
 
 def _summary(one: Emulators, name: str, among: set[str]) -> frozenset[tuple[str, str]]:
-    rows = ((p, what) for (p, n), what in one.outcomes.items() if n == name)
+    sure = {"ok", "fail", "unsupported"}  # what wavers, or fails on the host, tells nothing apart
+    rows = ((p, what) for (p, n), what in one.outcomes.items() if n == name and what in sure)
     return frozenset(row for row in rows if row[0] in among)
 
 
@@ -217,7 +218,9 @@ def faults(found: Sequence[Emulators]) -> str:
         by_series[one.series].append(one)
     for series, versions in by_series.items():
         for one in versions:
-            for name in {name for _, name in one.outcomes}:
+            # What wavers on one platform may have been lucky, or unlucky, on another.
+            wavering = {name for (_, name), what in one.outcomes.items() if what == "varies"}
+            for name in {name for _, name in one.outcomes} - wavering:
                 failing = _failing(one, name, set(one.platforms))
                 failed = {parse_platform(p).probe for p in failing if (p, name) in able}
                 hits[series, name].append(failed)

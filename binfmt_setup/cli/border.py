@@ -59,7 +59,8 @@ def answered(reading: Callable[[], Call | Answer], arguments: Sequence[str]) -> 
     if answer.hold and (host := HOST.get()):
         from binfmt_setup.cli.holding import hold
 
-        hold(host.registry)
+        known = answer.facts.registry.entries if answer.facts else ()
+        hold(host.registry, [entry.name for entry in known])
     return answer.status
 
 

@@ -15,14 +15,21 @@ from binfmt_setup.cli.signals import Ended
 from binfmt_setup.cli.streams import say
 from binfmt_setup.model.targets import ENTRY_PREFIX
 
+TYPE_CHECKING = False  # typing is costly to import
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 PAUSE = 2.0  # seconds
 
 
-def hold(registry: str) -> None:
-    """Stay until somebody ends it, which is no failure; does not return when an entry is gone."""
+def hold(registry: str, entries: Iterable[str]) -> None:
+    """Stay until somebody ends it, which is no failure; does not return when an entry is gone.
+
+    `entries` are the names that were there when all was done: one may be gone by now. Of them
+    those count that this tool gives; what others drop of their own is their affair.
+    """
+    there = frozenset(name for name in entries if name.startswith(ENTRY_PREFIX))
     with suppress(Ended):
-        while not (there := _names(registry)):
-            time.sleep(PAUSE)  # it cannot be read at the moment: something of ours is there
         while not (gone := there - _names(registry)):
             time.sleep(PAUSE)
         say(f"gone: {', '.join(sorted(gone))}; installing again")
@@ -31,7 +38,6 @@ def hold(registry: str) -> None:
 
 
 def _names(registry: str) -> frozenset[str]:
-    """Names such as this tool gives; what others drop of their own is their affair."""
     with suppress(OSError):
-        return frozenset(n for n in os.listdir(registry) if n.startswith(ENTRY_PREFIX))
+        return frozenset(os.listdir(registry))
     return frozenset()

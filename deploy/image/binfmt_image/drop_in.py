@@ -108,11 +108,12 @@ def answer(words: Sequence[str], place: Place, around: Host) -> int:
     status = _uninstall(host, wish.uninstall, place) if wish.uninstall else 0
     if wish.install:
         status = _install(host, wish, place) or status
+    there = os.listdir(host.registry) if wish.hold and not status else []
     print(json.dumps(_state(host), indent=2), flush=True)
     if wish.hold and not status:
         from binfmt_setup.cli.holding import hold
 
-        hold(host.registry)
+        hold(host.registry, there)
     return status
 
 
