@@ -24,7 +24,7 @@ from binfmt_setup.model.boot_facts import RETURNED_PATH, SCRIPT_PATH, UNIT_DIREC
 from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.model.mount_order import late_mount, unit_escape
 from binfmt_setup.model.mountinfo import BINFMT_MISC
-from binfmt_setup.model.records import Record, replace
+from binfmt_setup.model.records import Record
 from binfmt_setup.model.registration import control_characters
 from binfmt_setup.model.targets import target_of_entry
 from binfmt_setup.system import packaged
@@ -183,8 +183,14 @@ def unit_groups(
     by_mount: dict[str, list[Registration]] = {}
     for registration in registrations:
         by_mount.setdefault(waits_for(facts, registration.interpreter), []).append(registration)
-    groups = (_group(facts, mount, by_mount[mount]) for mount in sorted(by_mount))
-    return tuple(replace(group, keep=keep) for group in groups)
+    return tuple(_group(facts, mount, by_mount[mount], keep=keep) for mount in sorted(by_mount))
+
+
+def groups_wished(
+    facts: HostFacts, registrations: Sequence[Registration], request: Request
+) -> tuple[UnitGroup, ...]:
+    """The same, and entries that are dropped come back where that is wished."""
+    return unit_groups(facts, registrations, keep=is_kept(facts, request))
 
 
 def waits_for(facts: HostFacts, interpreter: str) -> str:
@@ -195,7 +201,9 @@ def waits_for(facts: HostFacts, interpreter: str) -> str:
     return late_mount(interpreter, fstab, mounted) or late_mount(real, fstab, mounted)
 
 
-def _group(facts: HostFacts, mount: str, registrations: Sequence[Registration]) -> UnitGroup:
+def _group(
+    facts: HostFacts, mount: str, registrations: Sequence[Registration], *, keep: bool
+) -> UnitGroup:
     named = {r.interpreter for r in registrations}
     found = (facts.emulators.file_at(path) for path in named)
     real = {file.real_path for file in found if file}
@@ -205,6 +213,7 @@ def _group(facts: HostFacts, mount: str, registrations: Sequence[Registration]) 
         interpreters=tuple(sorted(path for path in named | real if path.startswith("/"))),
         mount=mount,
         automatic=automatic,
+        keep=keep,
     )
 
 

@@ -47,8 +47,7 @@ def boot_steps(
     kind = written(facts, request)
     if own and kind == "nothing":
         return ()
-    keep = units.is_kept(facts, request)
-    groups = units.unit_groups(facts, own, keep=keep) if kind == "units" else ()
+    groups = units.groups_wished(facts, own, request) if kind == "units" else ()
     running = systemd_listens(facts)
     removals = tuple(_removals(state, groups))
     going = _names(step.path for step in removals if isinstance(step, ChangeFile))
@@ -66,7 +65,8 @@ def boot_steps(
     ]
     if steps and running:
         steps.append(Reload())
-    if state.returned.text and (state.returned.given_up or not (own and keep)):
+    kept = own and units.is_kept(facts, request)
+    if state.returned.text and (state.returned.given_up or not kept):
         steps.append(ChangeFile(RETURNED_PATH, state.returned.text, None))
     return tuple(steps)
 
@@ -78,7 +78,7 @@ def conflict(
     kind = written(facts, request)
     if kind == "nothing":
         return None
-    for group in units.unit_groups(facts, own, keep=units.is_kept(facts, request)):
+    for group in units.groups_wished(facts, own, request):
         needed = (SCRIPT_PATH, *(group.unit_paths if kind == "units" else ()))
         taken = next((path for path in needed if path in facts.boot.occupied), None)
         if taken and any(path.endswith(f"/{entry_name}.conf") for path in group.files):
@@ -130,7 +130,7 @@ def start_steps(
         return ()
     rewritten = _names({s.path for s in steps if isinstance(s, ChangeFile)})
     starts = []
-    for group in units.unit_groups(facts, own, keep=units.is_kept(facts, request)):
+    for group in units.groups_wished(facts, own, request):
         service = _names(group.unit_paths)[0]
         if f"{UNIT_DIRECTORY}/{service}" in state.occupied:
             continue  # not ours to start

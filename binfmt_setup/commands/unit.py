@@ -37,8 +37,7 @@ def unit(host: Host, request: Request) -> UnitResult:
         raise choice.missing(facts, targets_of(request.platforms), request.source)
     files = {f"{OWN_DIRECTORY}/{r.name}.conf": units.config_text(r, None) for r in registrations}
     files |= {SCRIPT_PATH: units.script_text(), DROP_IN_PATH: units.drop_in_text()}
-    keep = units.is_kept(facts, request)
-    for group in units.unit_groups(facts, registrations, keep=keep):
+    for group in units.groups_wished(facts, registrations, request):
         files |= units.render_units(group)
     main = UNIT_PATH if UNIT_PATH in files else next(p for p in files if p.endswith(".service"))
     text = files.pop(main)
