@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 
 from binfmt_setup.engines import findings
 from binfmt_setup.engines.answers import EngineReport, try_builds
+from binfmt_setup.model.modules import module_named
 from binfmt_setup.model.records import replace
 from binfmt_setup.system.programs import SAFE_PATH
 
@@ -114,7 +115,5 @@ def engine_named(name: str) -> Engine:
     """The engine of this name; raises UsageProblem when there is none."""
     if name not in ENGINES:
         raise findings.unknown_engine(name, ENGINES)
-    from importlib import import_module
-
-    engine: Engine = import_module(f"binfmt_setup.engines.{name}").ENGINE
+    engine: Engine = module_named(f"{__package__}.{name}").ENGINE
     return engine

@@ -13,6 +13,7 @@ from abc import ABC
 from binfmt_setup.boot.lost import NoInit, NotByHand, StartupNotRun
 from binfmt_setup.model.binfmt_d import OWN_DIRECTORY
 from binfmt_setup.model.boot_facts import SCRIPT_PATH
+from binfmt_setup.model.modules import module_named
 from binfmt_setup.model.records import Record
 
 TYPE_CHECKING = False  # typing is costly to import
@@ -120,8 +121,7 @@ def init_named(name: str) -> InitSystem:
     """The init of a row; raises LookupError for any other name."""
     if name not in (row.name for row in INITS):
         raise LookupError(name)
-    # Not importlib: that takes longer to load than what is loaded with it.
-    found: InitSystem = __import__(f"{__package__}.{name}", fromlist=("INIT",)).INIT
+    found: InitSystem = module_named(f"{__package__}.{name}").INIT
     return found
 
 

@@ -7,6 +7,8 @@ is loaded when its first finding is made: a host in order needs none of them.
 
 from __future__ import annotations
 
+from binfmt_setup.model.modules import module_named
+
 TOPICS = ("registry", "emulators", "probes", "next_boot")
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -18,8 +20,7 @@ else:
 
     def __getattr__(name: str) -> type:
         for topic in TOPICS if name[:1].isupper() else ():
-            # Not importlib: that takes longer to load than what is loaded with it.
-            module = __import__(f"{__name__}.{topic}", fromlist=(name,))
-            if name in vars(module):
-                return vars(module)[name]
+            found = vars(module_named(f"{__name__}.{topic}")).get(name)
+            if found is not None:
+                return found
         raise AttributeError(f"no finding is called {name}")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from binfmt_setup.model.modules import module_named
 from binfmt_setup.model.records import Record
 from binfmt_setup.model.shell import typed
 
@@ -179,7 +180,5 @@ def manager_named(name: str) -> PackageManager:
     """The manager of a row; raises LookupError for any other name."""
     if name not in (row.name for row in MANAGERS):
         raise LookupError(name)
-    from importlib import import_module
-
-    manager: PackageManager = import_module(f"{__package__}.{name}").MANAGER
+    manager: PackageManager = module_named(f"{__package__}.{name}").MANAGER
     return manager

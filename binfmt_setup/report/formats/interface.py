@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from binfmt_setup.model.modules import module_named
 from binfmt_setup.model.records import Record
 from binfmt_setup.report.style import PLAIN, Style
 
@@ -73,6 +74,5 @@ def format_named(name: str) -> OutputFormat:
     module = next((known for known in FORMATS if known == name), None)
     if module is None:
         raise LookupError(name)
-    # Not importlib: that takes longer to load than what is loaded with it.
-    found: OutputFormat = __import__(f"{__package__}.{module}", fromlist=("FORMAT",)).FORMAT
+    found: OutputFormat = module_named(f"{__package__}.{module}").FORMAT
     return found

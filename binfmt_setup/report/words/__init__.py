@@ -7,6 +7,7 @@ takes a fact of the catalogue and gives its words.
 from __future__ import annotations
 
 from binfmt_setup.diagnosis.finding import printed
+from binfmt_setup.model.modules import module_named
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.records import replace
 from binfmt_setup.model.registration import Entry
@@ -30,9 +31,7 @@ def words_of(fact: Fact) -> Words:
     Raises LookupError for what is no fact of a catalogue.
     """
     for topic in TOPICS:
-        # Not importlib: that takes longer to load than what is loaded with it.
-        module = __import__(f"{__package__}.{topic}", fromlist=("SENTENCES",))
-        sentences: Sentences = module.SENTENCES
+        sentences: Sentences = module_named(f"{__package__}.{topic}").SENTENCES
         if tell := sentences.get(type(fact)):
             return tell(fact)
     raise LookupError(type(fact).__name__)
