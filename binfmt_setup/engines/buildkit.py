@@ -135,11 +135,8 @@ class BuildkitSession(Session):
         with build.cleaned_up():
             yield build.run
 
-    def explained(self, question: Question, finding: Finding) -> Finding:
-        """A failed build of a platform that runs outside: then the cause lies with BuildKit."""
-        failed = findings.failed_build(finding)
-        if failed is None or finding.platform not in question.running:
-            return finding
+    def cause(self, finding: Finding, failed: known.EngineBuildFailed) -> Finding:
+        """Nothing more is known than that it lies with BuildKit."""
         return findings.runs_outside(finding, failed)
 
     def elsewhere(self, platforms: Sequence[Platform]) -> frozenset[str]:

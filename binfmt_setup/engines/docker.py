@@ -181,11 +181,8 @@ class DockerSession(Session):
         with build.cleaned_up():
             yield build.run
 
-    def explained(self, question: Question, finding: Finding) -> Finding:
-        """A failed build of a platform that runs outside: then the cause lies with Docker."""
-        failed = findings.failed_build(finding)
-        if failed is None or finding.platform not in question.running:
-            return finding
+    def cause(self, finding: Finding, failed: known.EngineBuildFailed) -> Finding:
+        """A registry of rootless Docker's own, or a security option of the daemon's."""
         if self._facts.rootless and _own_registry(self._caller):
             return findings.own_registry(finding, failed, rootless_docker=True)
         options = [o.removeprefix("name=") for o in self._facts.security if "cgroupns" not in o]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from binfmt_setup.diagnosis.finding import Finding
     from binfmt_setup.engines.answers import Build, Question
     from binfmt_setup.engines.call import Caller
+    from binfmt_setup.engines.catalogue import EngineBuildFailed
     from binfmt_setup.model.targets import Platform
     from binfmt_setup.system.host import Host
 
@@ -63,9 +64,16 @@ class Session(ABC):
     def builds(self) -> AbstractContextManager[Callable[[Sequence[Platform], str], Build]]:
         """A function that builds, for platforms and with a token; all it left goes at the end."""
 
-    @abstractmethod
     def explained(self, question: Question, finding: Finding) -> Finding:
-        """What a build found, with what only this engine can know of the cause."""
+        """What a build found; where the platform runs outside, with the cause in this engine."""
+        failed = findings.failed_build(finding)
+        if failed is None or finding.platform not in question.running:
+            return finding
+        return self.cause(finding, failed)
+
+    @abstractmethod
+    def cause(self, finding: Finding, failed: EngineBuildFailed) -> Finding:
+        """A build that failed, with what only this engine can know of the cause."""
 
     def elsewhere(self, platforms: Sequence[Platform]) -> frozenset[str]:  # noqa: ARG002
         """The platforms that another machine builds."""

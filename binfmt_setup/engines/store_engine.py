@@ -126,11 +126,8 @@ class StoreSession(Session):
                 raise findings.no_right_beside_store(self._engine.name, near) from error
             yield _StoreBuild(self._caller, self._engine, self._facts, where, state).run
 
-    def explained(self, question: Question, finding: Finding) -> Finding:
-        """A failed build of a platform that runs outside: a registry of its own may hide it."""
-        failed = findings.failed_build(finding)
-        if failed is None or finding.platform not in question.running:
-            return finding
+    def cause(self, finding: Finding, failed: known.EngineBuildFailed) -> Finding:
+        """A registry of its own may hide the platform."""
         name = self._engine.name
         if self._caller.host.user_and_machine()[0] != 0 and _own_registry(self._caller, name):
             return findings.own_registry(finding, failed, rootless_docker=False)
