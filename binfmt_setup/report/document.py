@@ -51,7 +51,7 @@ def document(result: Result) -> Json:
         "schema_version": SCHEMA_VERSION,
         "command": result.command,
         "ok": not result.errors and result.exit_code == 0,
-        "exit_code": int(result.exit_code),
+        "exit_code": result.exit_code,
         "host": host_row(result.facts, result.verdict.isolation),
         "platforms": [platform_row(result.facts, s) for s in result.verdict.platforms],
         "entries": [
@@ -92,7 +92,7 @@ def failure(command: str, error: BinfmtSetupError) -> Json:
         "schema_version": SCHEMA_VERSION,
         "command": command,
         "ok": False,
-        "exit_code": int(error.exit_code),
+        "exit_code": error.exit_code,
         "host": None,
         "platforms": [],
         "entries": [],

@@ -55,11 +55,11 @@ class OutputFormat(ABC):
 
     def status(self, result: Result) -> int:
         """The exit status of an answer."""
-        return int(result.exit_code)
+        return result.exit_code
 
     def failure_status(self, error: BinfmtSetupError) -> int:
         """The exit status of a command that was stopped."""
-        return int(error.exit_code)
+        return error.exit_code
 
     def summary(self, result: Result) -> str:  # noqa: ARG002 - most have none
         """What is added to a summary that the CI system keeps; empty where it keeps none."""

@@ -38,7 +38,7 @@ class Journal(OutputFormat):
         entries = [_of_platform(state) for state in result.verdict.platforms]
         entries += [_of_finding(finding) for finding in result.verdict.all_findings]
         entries += [_of_error(error) for error in result.errors]
-        status = int(result.exit_code)
+        status = result.exit_code
         verdict = {"MESSAGE": verdict_words(result)[0], "BINFMT_EXIT_CODE": str(status)}
         return "".join([*entries, _entry(_VERDICT, 3 if status else 6, verdict)])
 
@@ -78,7 +78,7 @@ def _of_error(error: BinfmtSetupError) -> str:
         "MESSAGE": error.message,
         "BINFMT_CODE": error.code,
         "BINFMT_HINT": error.hint,
-        "BINFMT_EXIT_CODE": str(int(error.exit_code)),
+        "BINFMT_EXIT_CODE": str(error.exit_code),
     }
     return _entry(_ERROR, 3, fields)
 

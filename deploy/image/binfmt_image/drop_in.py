@@ -157,7 +157,7 @@ def _install(host: Host, wish: Wish, place: Place) -> int:
         shown = (parse_platform(name).target.goarch for name in names)
         for name in dict.fromkeys(shown) or ["all"]:
             _tell(f"installing: {name} {_in_one_line(error)}")
-        return int(error.exit_code)
+        return error.exit_code
     from binfmt_setup.report import words as said
 
     bad: dict[str, str] = {}
@@ -171,7 +171,7 @@ def _install(host: Host, wish: Wish, place: Place) -> int:
         _tell(f"installing: {name} {why or 'OK'}")
     for problem in result.errors:
         _tell(f"installing: {_in_one_line(problem)}")
-    return int(result.exit_code) or status
+    return result.exit_code or status
 
 
 def _named(text: str) -> tuple[list[str], int]:
@@ -184,7 +184,7 @@ def _named(text: str) -> tuple[list[str], int]:
             known.append(parse_platform(word).name)
         except UsageProblem:
             _tell(f"installing: {word} unsupported architecture: {word}")
-            status = int(ExitCode.USAGE)
+            status = ExitCode.USAGE
     return known, status
 
 
@@ -213,7 +213,7 @@ def _uninstall(host: Host, text: str, place: Place) -> int:
             target = target_of_entry(entry.name)
             if (why := _why_not_ours(facts, entry)) or target is None:
                 _tell(f"uninstalling: {entry.name} {why}")
-                status = status if entry.name != word else int(ExitCode.ANSWER_IS_NO)
+                status = status if entry.name != word else ExitCode.ANSWER_IS_NO
                 continue
             request = Request(target.platforms, "named", private=place.private, force=True)
             try:
@@ -222,7 +222,7 @@ def _uninstall(host: Host, text: str, place: Place) -> int:
             except BinfmtSetupError as error:
                 failed = error
             _tell(f"uninstalling: {entry.name} {_in_one_line(failed) if failed else 'OK'}")
-            status = int(failed.exit_code) if failed else status
+            status = failed.exit_code if failed else status
     return status
 
 

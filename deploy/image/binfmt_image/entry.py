@@ -56,7 +56,7 @@ def main() -> None:
         status = _done(sys.argv[1:])
     except BinfmtSetupError as error:
         _say(f"error: {error.message}", error.hint)
-        status = int(error.exit_code)
+        status = error.exit_code
     except BaseException as end:
         if not hasattr(end, "status"):
             raise

@@ -128,7 +128,7 @@ def _started(top: Path, where: str, place: Place, words: Sequence[str]) -> int:
     except OSError as error:
         os.write(2, f"error: cannot work in {top}: {error.strerror}\n".encode())
     finally:
-        os._exit(int(PrivilegesMissing.exit_code))
+        os._exit(PrivilegesMissing.exit_code)
 
 
 def _loader(copy: Path, where: str) -> str:
