@@ -1,4 +1,4 @@
-"""What deploy/kubernetes says, as data: its objects, and the pod that a node would start of one."""
+"""What deploy/kubernetes says, as data."""
 
 from __future__ import annotations
 
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     class Container(TypedDict):
         """One container of a pod."""
 
-        name: str
-        image: str
         args: list[str]
         readinessProbe: Probe
         securityContext: Rights
@@ -50,7 +48,6 @@ if TYPE_CHECKING:
     class Volume(TypedDict, total=False):
         """What is mounted into containers."""
 
-        name: str
         hostPath: HostPath
 
     class PodSpec(TypedDict, total=False):
@@ -58,27 +55,22 @@ if TYPE_CHECKING:
 
         initContainers: list[Container]
         containers: list[Container]
-        nodeName: str
         volumes: list[Volume]
 
-    class Pod(TypedDict):
-        """A pod, or the template of one."""
+    class Template(TypedDict):
+        """What pods are made of."""
 
-        apiVersion: str
-        kind: str
-        metadata: dict[str, object]
         spec: PodSpec
 
-    class Template(TypedDict):
-        """What a controller makes pods of."""
+    class Controller(TypedDict):
+        """What a DaemonSet or a Job keeps."""
 
-        template: Pod
+        template: Template
 
     class Workload(TypedDict):
         """A DaemonSet or a Job."""
 
-        metadata: dict[str, object]
-        spec: Template
+        spec: Controller
 
 
 FOLDER = Path(__file__).resolve().parent.parent / "deploy/kubernetes"
@@ -86,24 +78,13 @@ BASE = FOLDER / "base/daemonset.yaml"
 JOB = FOLDER / "remove/job.yaml"
 
 
-def read(path: Path) -> Workload:
-    """The object in a file."""
+def pod_spec(path: Path) -> PodSpec:
+    """What a pod consists of that a file's DaemonSet or Job makes."""
     with path.open() as stream:
         found: Workload = yaml.safe_load(stream)
-    return found
+    return found["spec"]["template"]["spec"]
 
 
 def containers(spec: PodSpec) -> list[Container]:
     """All containers, in the order in which they start."""
     return [*spec.get("initContainers", ()), *spec["containers"]]
-
-
-def pod_of(path: Path, image: str) -> Pod:
-    """The pod that a controller makes of its template, with this image."""
-    found = read(path)
-    template = found["spec"]["template"]
-    for container in containers(template["spec"]):
-        container["image"] = image
-    template["spec"].pop("nodeName", None)
-    named = {**template.get("metadata", {}), "name": found["metadata"]["name"]}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": named, "spec": template["spec"]}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from binfmt_setup.cli import reader, table
-from tests.kubernetes import BASE, JOB, containers, pod_of
+from tests.kubernetes import BASE, JOB, containers, pod_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ WORKLOADS = pytest.mark.parametrize("path", [BASE, JOB], ids=["DaemonSet", "Job"
 
 @WORKLOADS
 def test_a_container_has_no_more_rights_than_it_needs(path: Path) -> None:
-    for container in containers(pod_of(path, "x")["spec"]):
+    for container in containers(pod_spec(path)):
         rights = container["securityContext"]
         assert rights["capabilities"] == {"drop": ["ALL"], "add": ["SYS_CHROOT"]}
         assert rights["allowPrivilegeEscalation"] is False
@@ -30,20 +30,20 @@ def test_a_container_has_no_more_rights_than_it_needs(path: Path) -> None:
 
 @WORKLOADS
 def test_of_the_node_only_its_registry_is_seen(path: Path) -> None:
-    volumes = pod_of(path, "x")["spec"]["volumes"]
+    volumes = pod_spec(path)["volumes"]
     assert [v["hostPath"]["path"] for v in volumes if "hostPath" in v] == [REGISTRY]
 
 
 @WORKLOADS
 def test_its_lines_are_lines_of_this_tool(path: Path) -> None:
-    for container in containers(pod_of(path, "x")["spec"]):
+    for container in containers(pod_spec(path)):
         words = container["args"]
         assert words[:2] == ["--registry", "/registry"]
         assert reader.read(words[2:], table.COMMANDS) is not None
 
 
 def test_the_pod_is_ready_only_while_check_says_yes() -> None:
-    _, hold = containers(pod_of(BASE, "x")["spec"])
+    _, hold = containers(pod_spec(BASE))
     _, *words = hold["readinessProbe"]["exec"]["command"]
     assert words[:3] == ["--registry", "/registry", "check"]
     assert reader.read(words[2:], table.COMMANDS) is not None
