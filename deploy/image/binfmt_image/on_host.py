@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING
 from binfmt_setup.cli.signals import Ended
 from binfmt_setup.emulators.choice import IN_OUR_IMAGE
 from binfmt_setup.model.errors import EnvironmentUnfit, PrivilegesMissing
+from binfmt_setup.system.programs import SAFE_PATH
 from binfmt_setup.system.registry import explained
+from binfmt_setup.system.signals import ENDING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,10 +34,7 @@ PLACES = ("run", "var/tmp", "tmp", "dev/shm")
 NEEDED = 64 << 20
 """Bytes that the runtime takes, and some more; the archive of emulators takes as much as they."""
 _TAKEN = ("bin", "lib", "lib64")
-_ENVIRONMENT = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "LC_ALL": "C.UTF-8",
-}
+_ENVIRONMENT = {"PATH": SAFE_PATH, "LC_ALL": "C.UTF-8"}
 
 
 def run_there(place: Place, words: Sequence[str]) -> int:
@@ -120,7 +119,7 @@ def _started(top: Path, where: str, place: Place, words: Sequence[str]) -> int:
     if child:
         return child
     try:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in ENDING:
             signal.signal(number, signal.SIG_DFL)
         os.chroot(top)
         os.chdir("/")
