@@ -126,8 +126,7 @@ def _read_only(host: Host, mounts: tuple[Mount, ...]) -> frozenset[str]:
     """Which directories cannot be written to; on NixOS one is a link to where nothing can be."""
     if not host.live:
         return frozenset()
-    there = {p: host.followed_inside(p) if host.exists(p) else p for p in WRITTEN_TO}
-    real = {path: place for place, path in there.items()}
+    real = {host.followed_inside(place): place for place in WRITTEN_TO}
     return frozenset(real[path] for path in read_only_places(mounts, real))
 
 

@@ -27,8 +27,7 @@ def why_denied(host: Host, what: str) -> EnvironmentUnfit | PrivilegesMissing:
     """The typed error for a mount that ended in EPERM or EACCES."""
     if os.geteuid() != 0:
         return PrivilegesMissing(what, hint="run it as root: sudo binfmt-setup …")
-    cause, hint = _cause(host)
-    return EnvironmentUnfit(f"{what}: {cause}", hint=hint, code="access-denied")
+    return _denied(what, _cause(host))
 
 
 def refuse_foreseeable(host: Host, what: str) -> None:
@@ -37,10 +36,12 @@ def refuse_foreseeable(host: Host, what: str) -> None:
     Of a captured host nobody knows what its process may do.
     """
     if host.in_place and os.geteuid() == 0 and (sure := _sure_cause(host)):
-        cause, hint = sure
-        raise EnvironmentUnfit(
-            f"{what}: {os.strerror(errno.EPERM)}: {cause}", hint=hint, code="access-denied"
-        )
+        raise _denied(f"{what}: {os.strerror(errno.EPERM)}", sure)
+
+
+def _denied(what: str, why: tuple[str, str]) -> EnvironmentUnfit:
+    cause, hint = why
+    return EnvironmentUnfit(f"{what}: {cause}", hint=hint, code="access-denied")
 
 
 def may_administer(host: Host) -> bool:
@@ -75,7 +76,6 @@ def _sure_cause(host: Host) -> tuple[str, str] | None:
 
 def _cause(host: Host) -> tuple[str, str]:
     """What is lacking, for sure or perhaps, and what gives it."""
-    status = _status(host)
     if sure := _sure_cause(host):
         return sure
     profile = host.text("/proc/self/attr/current").strip("\0\n ")
@@ -83,7 +83,7 @@ def _cause(host: Host) -> tuple[str, str]:
         return f"the AppArmor profile {profile} may forbid it", (
             "run it on the host, or start the container with --security-opt apparmor=unconfined"
         )
-    if status.get("Seccomp", "").strip() == "2":
+    if _status(host).get("Seccomp", "").strip() == "2":
         return "a seccomp filter is set, as in a container, and may forbid mount", (
             "run it on the host, or start the container with --security-opt seccomp=unconfined"
         )
