@@ -74,18 +74,28 @@ echo "status $?"
 
 RUNS = "binfmt-probe target=aarch64"
 REGISTRY = "/proc/sys/fs/binfmt_misc"
-# Waits until a reload that somebody else asked for is over and the new file is pinned.
-SETTLE = rf"""
+
+
+def pinned(program: str, seconds: float) -> str:
+    """A shell function that prints the inode of what runs a program, once it had time to start."""
+    return rf"""
 pinned() {{
     mkfifo {LAB}/fifo
-    chroot {LAB}/root /aarch64 one <{LAB}/fifo >/dev/null 2>&1 &
+    chroot {LAB}/root /{program} one <{LAB}/fifo >/dev/null 2>&1 &
     exec 8>{LAB}/fifo
-    sleep 0.3
+    sleep {seconds}
     stat -Lc %i /proc/$!/exe
     exec 8>&-
     wait $!
     rm {LAB}/fifo
 }}
+"""
+
+
+# Waits until a reload that somebody else asked for is over and the new file is pinned.
+SETTLE = (
+    pinned("aarch64", 0.3)
+    + rf"""
 settle() {{
     for i in 1 2 3 4 5 6 7 8 9 10; do
         [ "$(pinned)" = "$(stat -Lc %i {QEMU})" ] && return
@@ -94,6 +104,7 @@ settle() {{
     return 1
 }}
 """
+)
 # Replaces QEMU as dpkg does: a new file beside it, a link to the old one, a rename. Meanwhile
 # foreign programs are started without a pause.
 UPGRADE = rf"""

@@ -53,18 +53,10 @@ START = f"""chroot {LAB}/root /{FOREIGN} one </dev/null
 echo "status $?"
 """
 # As bootlab.UPGRADE, for this emulator.
-HELPERS = rf"""
-pinned() {{
-    mkfifo {LAB}/fifo
-    chroot {LAB}/root /{FOREIGN} one <{LAB}/fifo >/dev/null 2>&1 &
-    exec 8>{LAB}/fifo
-    sleep 2
-    stat -Lc %i /proc/$!/exe
-    exec 8>&-
-    wait $!
-    rm {LAB}/fifo
-}}
-upgrade() {{
+HELPERS = (
+    bootlab.pinned(FOREIGN, 2)
+    + r"""
+upgrade() {
     cp "$1" "$1.dpkg-new"
     mv -f "$1.dpkg-new" "$1"
     for i in 1 2 3 4 5 6 7 8 9 10; do
@@ -72,15 +64,16 @@ upgrade() {{
         sleep 1
     done
     return 1
-}}
-restart() {{
+}
+restart() {
     systemctl restart systemd-binfmt
     for n in $(seq 100); do
         [ "$(systemctl is-active binfmt-setup.service)" = active ] && return
         sleep 0.5
     done
-}}
+}
 """
+)
 
 
 @contextlib.contextmanager
@@ -132,9 +125,7 @@ def emulators(kind: Kind) -> Path:
     if not folder.is_dir():
         with tempfile.TemporaryDirectory(dir=bootlab.cache_directory()) as temporary:
             archive, parts = Path(temporary, "qemu.tar"), Path(temporary, "parts")
-            run("mmdebstrap", "--mode=root", "--variant=extract", *bootlab.DATED,
-                f"--architectures={kind.hardware.architecture}", f"--include={kind.qemu}",
-                kind.suite, archive, f"deb {bootlab.MIRROR} {kind.suite} main")  # fmt: skip
+            virtual.fetch(kind.suite, kind.hardware.architecture, kind.qemu, archive)
             parts.mkdir()
             names = [f".{kind.emulator(target)}" for target in ("x86_64", "i386", "arm")]
             run("tar", "-C", parts, "--strip-components=3", "-xf", archive, *names)

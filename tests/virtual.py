@@ -100,16 +100,20 @@ class Kernel:
         return [top / path for path in dict.fromkeys(ordered)]
 
 
+def fetch(suite: str, architecture: str, packages: str, archive: Path) -> None:
+    """Packages of a suite, with what they depend on, unpacked into an archive; nothing is run."""
+    run("mmdebstrap", "--mode=root", "--variant=extract", *bootlab.DATED,
+        f"--architectures={architecture}", f"--include={packages}", suite, archive,
+        f"deb {bootlab.MIRROR} {suite} main")  # fmt: skip
+
+
 def kernel_of(suite: str, hardware: Hardware = AMD64) -> Kernel:
     """The suite's kernel for virtual machines, unpacked and kept."""
     folder = bootlab.cache_directory() / f"kernel-{suite}-{hardware.kernel}"
     if not folder.is_dir():
         with tempfile.TemporaryDirectory(dir=bootlab.cache_directory()) as temporary:
             archive = Path(temporary, "kernel.tar")
-            run("mmdebstrap", "--mode=root", "--variant=extract", *bootlab.DATED,
-                f"--architectures={hardware.architecture}",
-                f"--include={hardware.kernel},busybox-static", suite, archive,
-                f"deb {bootlab.MIRROR} {suite} main")  # fmt: skip
+            fetch(suite, hardware.architecture, f"{hardware.kernel},busybox-static", archive)
             parts = Path(temporary, "parts")
             parts.mkdir()
             run("tar", "-C", parts, "-xf", archive, "--wildcards", "./boot/*", "*lib/modules/*",
