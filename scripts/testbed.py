@@ -33,6 +33,9 @@ LOOK_SECONDS = 1
 # What it gets then to take down what it has set up.
 GRACE_SECONDS = 30
 
+# Tests mount file systems of their own over these; a clone below one would be out of sight.
+HIDDEN = ("/etc", "/mnt", "/run")
+
 # Debian and Ubuntu packages, each with what it is for.
 PACKAGES = {
     "python3-venv": "virtual environments of the system's Python",
@@ -134,6 +137,11 @@ def debian_mirror() -> str:
         if origin == "Debian" and created_by == "Packages" and "security" not in uri:
             return uri.rstrip("/")
     return ""
+
+
+def hidden_by_tests(clone: Path) -> str:
+    """Return the folder that tests mount over and in which the clone lies, "" where none is."""
+    return next((folder for folder in HIDDEN if clone.is_relative_to(folder)), "")
 
 
 def say(text: str) -> None:

@@ -18,10 +18,14 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from binfmt_setup.model.targets import TARGETS
 from binfmt_setup.system import syscalls
 from testbed import KEPT_VARIABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 OS_RELEASE = 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n'
 EMPTY = (
@@ -31,7 +35,7 @@ EMPTY = (
 """Folders that are empty, where there are such at all."""
 FILES = {"/etc/os-release": OS_RELEASE, "/etc/fstab": ""}
 PLACES = ("/srv", "/media", "/mnt")
-"""Over the first of these that there is lies a folder that nobody but the tester can write to."""
+"""Over one of these lies a folder that nobody but the tester can write to."""
 LOCAL = ("/usr/local/bin", "/usr/local/sbin")
 TOOLS = ("COVERAGE_", "PYTEST_", "HYPOTHESIS_", "BINFMT_SETUP_GOLDEN")
 """How variables begin by which the tools of the tests talk to each other."""
@@ -119,9 +123,9 @@ def _change_files() -> None:
     for folder in ("/run", *filter(os.path.isdir, EMPTY)):
         syscalls.mount("made-for-tests", folder, "tmpfs")
         Path(folder).chmod(0o755)  # as on a host: such a file system is everybody's at first
-    place = next(folder for folder in PLACES if Path(folder).is_dir())
     Path(os.environ["HOME"]).chmod(0o755)
-    syscalls.mount(os.environ["HOME"], place, "", _BIND)
+    needed = (Path(__file__), Path(sys.executable), Path(sys.base_prefix))
+    syscalls.mount(os.environ["HOME"], free_place(needed), "", _BIND)
     Path("/run/lock").mkdir(mode=0o1777)
     Path("/run/made").mkdir()
     own = Path("/run/made/empty")
@@ -133,6 +137,16 @@ def _change_files() -> None:
     for program in _own_emulators():
         # Nothing that can be executed, to a search and to the tool.
         syscalls.mount(str(own), str(program.resolve()), "", _BIND)
+
+
+def free_place(needed: Iterable[Path]) -> str:
+    """Return the first of the places that is there and hides nothing of what is needed."""
+    paths = [path.resolve() for path in needed]
+    return next(
+        folder
+        for folder in PLACES
+        if Path(folder).is_dir() and not any(path.is_relative_to(folder) for path in paths)
+    )
 
 
 def own_place() -> str:

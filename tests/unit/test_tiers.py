@@ -133,3 +133,14 @@ def test_nothing_of_the_callers_settings_reaches_a_test() -> None:
     tools = [name for name in os.environ if name.startswith(made_host.TOOLS)]
     assert set(os.environ) <= {*testbed.KEPT_VARIABLES, *tools, "LC_ALL", "PIP_CONFIG_FILE"}
     assert list(Path.home().iterdir()) == []
+
+
+def test_the_testers_own_place_hides_nothing_that_the_tests_need() -> None:
+    there = [folder for folder in made_host.PLACES if Path(folder).is_dir()]
+    assert made_host.free_place([]) == there[0]
+    assert made_host.free_place([Path(there[0], "clone/tests/x.py")]) == there[1]
+
+
+def test_a_clone_that_the_tests_would_hide_is_known() -> None:
+    assert testbed.hidden_by_tests(Path("/mnt/clone")) == "/mnt"
+    assert testbed.hidden_by_tests(Path("/srv/mnt")) == ""
