@@ -9,10 +9,9 @@ TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.explain.explanation import Explanation, Step
     from binfmt_setup.explain.specimen import Specimen
-    from binfmt_setup.report.document import Json
 
 
-def explanation_row(seen: Explanation) -> Json:
+def explanation_row(seen: Explanation) -> dict[str, object]:
     """The file, who runs it, and why not."""
     failure, near = seen.failure, seen.steps[-1].near
     return {
@@ -43,7 +42,7 @@ def explanation_row(seen: Explanation) -> Json:
     }
 
 
-def _step_row(step: Step) -> Json:
+def _step_row(step: Step) -> dict[str, object]:
     return {
         "path": step.found.path,
         "by": step.by,
@@ -64,7 +63,7 @@ def _problem(found: Specimen) -> str:
     return found.loading.problem.words if found.loading and found.loading.problem else ""
 
 
-def _file_row(found: Specimen) -> Json:
+def _file_row(found: Specimen) -> dict[str, object]:
     elf, details, script = found.elf, found.details, found.script
     target = elf.target if elf else None
     return {

@@ -31,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from binfmt_image.entry import Place
+    from binfmt_image.surroundings import Place
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.targets import Platform, Target
 

@@ -15,13 +15,13 @@ import os
 import sys
 from contextlib import suppress
 
-from binfmt_image.surroundings import host_seen_from
+from binfmt_image.surroundings import Place, host_seen_from
 from binfmt_setup.cli.answers import SURROUNDINGS
 from binfmt_setup.cli.signals import listen
 from binfmt_setup.emulators.choice import IN_OUR_IMAGE
 from binfmt_setup.model.errors import BinfmtSetupError, EnvironmentUnfit, UsageProblem
 from binfmt_setup.model.mountinfo import BINFMT_MISC, parse_mountinfo, visible_mount
-from binfmt_setup.model.records import Record, replace
+from binfmt_setup.model.records import replace
 from binfmt_setup.system.tree import Tree
 
 TYPE_CHECKING = False
@@ -33,20 +33,6 @@ if TYPE_CHECKING:
 
 _CHANGING = ("install", "uninstall")
 _BIND = "-v /proc/sys/fs/binfmt_misc:/run/binfmt_misc:rw,rslave"
-
-
-class Place(Record):
-    """What a container is told of where it works.
-
-    `emulators` is a source as --qemu takes it, where it is not what the image has; `on_host` says
-    that the root is the host's.
-    """
-
-    registry: str = ""
-    persist_to: str = ""
-    private: bool = False
-    emulators: str = ""
-    on_host: bool = False
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from binfmt_setup.system.signals import ENDING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from binfmt_image.entry import Place
+    from binfmt_image.surroundings import Place
 
 PLACES = ("run", "var/tmp", "tmp", "dev/shm")
 NEEDED = 64 << 20

@@ -1,4 +1,4 @@
-"""How a host looks from within a container of the image."""
+"""Where a container of the image works, and how the host looks from within it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from binfmt_setup.model.records import NOTHING, replace
+from binfmt_setup.model.records import NOTHING, Record, replace
 from binfmt_setup.system.host import Host
 from binfmt_setup.system.probes import running_probes
 
@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from binfmt_setup.system.probes import ProbeResult
+
+
+class Place(Record):
+    """What a container is told of where it works.
+
+    `emulators` is a source as --qemu takes it, where it is not what the image has; `on_host` says
+    that the root is the host's.
+    """
+
+    registry: str = ""
+    persist_to: str = ""
+    private: bool = False
+    emulators: str = ""
+    on_host: bool = False
 
 
 def host_seen_from(registry: str, emulators: str) -> Host:
