@@ -36,6 +36,7 @@ class Peers:
     tool: Path
     python: Path
     back_to_back: Path
+    emulators: Path
     systemd_files: tuple[Path, ...]
     qemu_script: Path | None
     tonistiigi: Path | None
@@ -50,19 +51,23 @@ class Peers:
     def load(cls, file: Path) -> Peers:
         """Read what `save` wrote."""
         data = json.loads(file.read_text())
-        for name in ("tool", "python", "back_to_back", "qemu_script", "tonistiigi"):
+        for name in ("tool", "python", "back_to_back", "emulators", "qemu_script", "tonistiigi"):
             data[name] = data[name] and Path(data[name])
         data["systemd_files"] = tuple(Path(name) for name in data["systemd_files"])
         return cls(**data)
 
 
-def assemble(work: Path, base_python: str) -> Peers:
-    """Install the tool and get its peers; raises Unavailable for what nothing works without."""
+def assemble(work: Path, base_python: str, tonistiigi: Path | None = None) -> Peers:
+    """Install the tool and get its peers; raises Unavailable for what nothing works without.
+
+    `tonistiigi` is that program where somebody has built it already.
+    """
     environment = install_tool(work, base_python)
     lacking: dict[str, str] = {}
-    script = tonistiigi = None
+    script = None
     try:
-        tonistiigi = build_tonistiigi(work)
+        tonistiigi = tonistiigi or build_tonistiigi(work)
+        link_emulators(work / "emulators")
     except Unavailable as error:
         lacking["tonistiigi/binfmt"] = str(error)
         try:
@@ -76,8 +81,8 @@ def assemble(work: Path, base_python: str) -> Peers:
         lacking["binfmt.d"] = f"no {DISTRIBUTION_FILES}/qemu-*.conf: install qemu-user-static"
     python = environment / "bin" / "python"
     return Peers(
-        environment / "bin" / "binfmt-setup", python, build_back_to_back(work), files,
-        script, tonistiigi, versions(python), lacking,
+        environment / "bin" / "binfmt-setup", python, build_back_to_back(work),
+        work / "emulators", files, script, tonistiigi, versions(python), lacking,
     )  # fmt: skip
 
 
@@ -128,6 +133,13 @@ def build_tonistiigi(work: Path) -> Path:
     folders = {"GOBIN": str(work), "GOPATH": str(work / "go"), "GOCACHE": str(work / "go-cache")}
     output("go", "install", "-modcacherw", _GO_MODULE, seconds=_DOWNLOAD_SECONDS, **folders)
     return work / "binfmt"
+
+
+def link_emulators(folder: Path) -> None:
+    """Debian's static emulators under the names that tonistiigi/binfmt looks for."""
+    folder.mkdir()
+    for file in Path("/usr/bin").glob("qemu-*-static"):
+        (folder / file.name.removesuffix("-static")).symlink_to(file)
 
 
 def fetch_qemu_script(work: Path) -> Path:

@@ -105,11 +105,15 @@ GOALS = (
         "install, 8 platforms", "tonistiigi/binfmt", 1.3, 1.0,
     ),
     Goal(
+        "the same as json / tonistiigi's `binfmt --install all`",
+        "install, 8 platforms, json", "tonistiigi/binfmt", 1.3, 1.0,
+    ),
+    Goal(
         f"`install` of 8 platforms with probes / QEMU's qemu-binfmt-conf.sh x {SCRIPT_FACTOR}",
         "install, 8 platforms", "qemu-binfmt-conf.sh", 1.3, 1.0, factor=SCRIPT_FACTOR,
     ),
     Goal(
-        "the same as json",
+        f"the same as json / QEMU's qemu-binfmt-conf.sh x {SCRIPT_FACTOR}",
         "install, 8 platforms, json", "qemu-binfmt-conf.sh", 1.3, 1.0, factor=SCRIPT_FACTOR,
     ),
     Goal(
