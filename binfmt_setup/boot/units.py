@@ -44,6 +44,7 @@ _HIDDEN_BY_THE_UNIT = ("/home/", "/root/", "/run/", "/tmp/", "/var/tmp/")  # noq
 _SERVICE, _PATH, _CHANGED = ".service", ".path", "-changed.service"
 _KEEP, _LOST, KEEP_PATH = "-keep.service", "-lost.service", "-keep.path"
 """The endings of the names of what brings back entries that were dropped: `install --keep`."""
+_HELPERS = tuple(kind.rpartition(".")[0] for kind in (_CHANGED, _KEEP, _LOST))
 
 
 def template(name: str) -> str:
@@ -109,7 +110,12 @@ class UnitGroup(Record):
     @property
     def name(self) -> str:
         """The stem of the units' names."""
-        return f"{UNIT_STEM}-{unit_escape(self.mount)}" if self.mount else UNIT_STEM
+        if not self.mount:
+            return UNIT_STEM
+        # Of a mount /keep, the units would have the names of helpers of ours; no mount ends with
+        # a dash.
+        stem = f"{UNIT_STEM}-{unit_escape(self.mount)}"
+        return f"{stem}-" if stem.endswith(_HELPERS) else stem
 
     @property
     def places(self) -> tuple[str, ...]:

@@ -109,11 +109,15 @@ def written(facts: HostFacts, request: Request) -> Writes:
     """
     if not request.persist:
         return "nothing"
-    names = (facts.boot.init, *sorted(facts.boot.installed))
-    kinds = [init_named(name).writes for name in names]
-    if "units" in kinds:
+    if serves_units(facts):
         return "nothing" if facts.boot.units_read_only and facts.boot.loader else "units"
-    return kinds[0]
+    return init_of(facts.boot).writes
+
+
+def serves_units(facts: HostFacts) -> bool:
+    """Whether an init that runs, or is installed, reads units."""
+    names = (facts.boot.init, *facts.boot.installed)
+    return any(init_named(name).writes == "units" for name in names)
 
 
 def systemd_listens(facts: HostFacts) -> bool:

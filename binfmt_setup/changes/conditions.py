@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from binfmt_setup.changes import boot_steps
 from binfmt_setup.model.errors import EnvironmentUnfit, PrivilegesMissing, UsageProblem
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
-    from binfmt_setup.boot.inits.interface import Writes
     from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.request import Request
 
 
 def require_root(facts: HostFacts) -> None:
@@ -37,15 +38,21 @@ def refuse_wrong_namespace(facts: HostFacts, *, private: bool) -> None:
         )
 
 
-def require_watch(facts: HostFacts, writes: Writes) -> None:
+def require_watch(facts: HostFacts, request: Request) -> None:
     """Raises EnvironmentUnfit where nothing can wait for entries to be dropped."""
-    if facts.process.own_files and writes == "units":
+    if facts.process.own_files and boot_steps.written(facts, request) == "units":
         return
     if not facts.process.own_files:
         raise EnvironmentUnfit(
             "--keep is for a host: no unit of it sees what is registered in a user namespace",
             hint="leave it out; another install brings back what was dropped",
             code="private-namespace",
+        )
+    if boot_steps.serves_units(facts):
+        raise EnvironmentUnfit(
+            f"--keep needs units, and {facts.boot.units_read_only} is on a read-only file system",
+            hint="leave it out; another install brings back what was dropped",
+            code="units-read-only",
         )
     raise EnvironmentUnfit(
         "--keep needs systemd, which waits for entries to be dropped",

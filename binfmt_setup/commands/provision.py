@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from binfmt_setup.changes import boot_steps, conditions, plan, recovery
+from binfmt_setup.changes import conditions, plan, recovery
 from binfmt_setup.changes.steps import Outcome, Plan, Prepare
 from binfmt_setup.changes.transaction import Transaction
 from binfmt_setup.commands.request import probe, selected
@@ -63,7 +63,7 @@ def provide(
     """
     reading = _read(host, request, results, ground)
     if request.keep:
-        conditions.require_watch(reading.facts, boot_steps.written(reading.facts, request))
+        conditions.require_watch(reading.facts, request)
     around = [*ground.outcomes, *reading.recovered]
     lacking = _without_emulator(reading, request)
     if lacking and request.install_qemu:

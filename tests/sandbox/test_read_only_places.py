@@ -44,6 +44,9 @@ def test_without_units_the_files_for_systemd_binfmt_do(system: Sandbox, place: s
     ]  # fmt: skip
     assert all(row["persistent"] for row in rows(done, "platforms"))
     assert system.json(*ASKED)["changed"] is False
+    (refused,) = rows(system.json(*ASKED, "--keep", status=4), "errors")
+    assert refused["code"] == "units-read-only"
+    assert place in str(refused["message"])
 
 
 @pytest.mark.parametrize("place", ["/etc", FILES])

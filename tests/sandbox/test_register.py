@@ -154,7 +154,10 @@ def test_a_missing_file_is_named_in_the_words_of_check(
 def test_no_registry_is_named_in_the_words_of_check(
     sandbox: Sandbox, shell: list[str], config: Path
 ) -> None:
-    sandbox.sh(f"mount -t tmpfs none {REGISTRY} && mkdir -p /run/systemd/system")
+    systemd = "mkdir -p /run/systemd/system && echo systemd >/run/comm"
+    systemd += " && mount --bind /run/comm /proc/1/comm"
+    made = sandbox.sh(f"mount -t tmpfs none {REGISTRY} && {systemd}")
+    assert made.returncode == 0, made.stderr
     done = sandbox.run(*shell, str(SCRIPT), str(config))
     words = f"{boot.NOT_MOUNTED}: {boot.UNMASK_REGISTRY}\n"
     assert (done.returncode, done.stderr) == (1, words)
@@ -174,7 +177,8 @@ def test_a_mount_that_is_refused_is_told_without_a_word_of_systemd(
 def test_without_systemd_the_script_mounts_the_registry(
     sandbox: Sandbox, shell: list[str], config: Path
 ) -> None:
-    sandbox.sh(f"mount -t tmpfs none {REGISTRY}")
+    # As in a container that has the /run of its host.
+    sandbox.sh(f"mount -t tmpfs none {REGISTRY} && mkdir -p /run/systemd/system")
     done = sandbox.run(*shell, str(SCRIPT), str(config))
     assert (done.returncode, done.stderr) == (0, "")
     assert list(sandbox.entries()) == [NAME]

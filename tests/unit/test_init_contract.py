@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -144,6 +145,30 @@ def test_an_offline_tree_has_the_init_that_is_installed(tmp_path: Path, row: Row
             False,
             frozenset({row.name}),
         )
+
+
+@pytest.mark.parametrize(
+    ("process", "program", "expected"),
+    [
+        ("tini", (), "none"),  # a container with the /run of its host
+        ("runit", (), "runit"),
+        ("systemd", (), "systemd"),  # NixOS has its programs elsewhere
+        ("tini", ("/usr/lib/systemd/systemd",), "systemd"),
+    ],
+)
+def test_a_sign_in_run_alone_is_no_init(
+    tmp_path: Path, process: str, program: tuple[str, ...], expected: str
+) -> None:
+    case = recorded.load(recorded.CASES / "common/systemd.toml")
+    files = {"/run/systemd/system/": "", "/proc/1/comm": f"{process}\n"} | dict.fromkeys(
+        program, ""
+    )
+    found = found_in(
+        recorded.build(
+            dataclasses.replace(case, tables={**case.tables, "files": files, "elf": {}}), tmp_path
+        )
+    )
+    assert (found.name, found.running) == (expected, expected == "systemd")
 
 
 def test_no_init_is_named_in_a_rule_elsewhere() -> None:

@@ -30,6 +30,13 @@ USUAL = "/usr/bin/qemu-aarch64-static"
 EXPOSURE = 7  # tenths: what every unit of ours stays below or at
 
 
+CALLED_AS_OURS = {
+    "aarch64": "/changed", "alpha": "/keep", "arm": "/lost", "hppa": "/opt",
+    "i386": "/opt/lost", "m68k": "/opt/lost/keep", "riscv64": "/opt/changed-",
+}  # fmt: skip
+"""Late mounts for some emulators, whose names could be taken for those of helpers."""
+
+
 def rule(path: str, target: str = "aarch64") -> Registration:
     wanted = target_named(target)
     return Registration(wanted.entry_name, path, "OF", wanted.magic, wanted.mask)
@@ -50,6 +57,10 @@ CASES = {
     "late": (host(NOFAIL), [rule(ODD)]),
     "late and usual": (host(NOFAIL), [rule(USUAL), rule("/opt/qemu", "riscv64")]),
     "at home": (host(), [rule(HOME)]),
+    "mounts called as units of ours": (
+        host("".join(f"UUID=1 {mount} ext4 nofail 0 2\n" for mount in CALLED_AS_OURS.values())),
+        [rule(f"{mount}/qemu", target) for target, mount in CALLED_AS_OURS.items()],
+    ),
 }
 
 
@@ -127,6 +138,17 @@ def test_what_the_boot_does_not_wait_for_has_units_of_its_own() -> None:
     assert "RequiresMountsFor=/opt\n" in service
     assert "qemu-aarch64.conf" not in service
     assert "Before=docker.service" in boot_units.render_units(usual)[UNIT_PATH]
+
+
+def test_no_mount_gets_the_name_of_anothers_helper() -> None:
+    groups = boot_units.unit_groups(*CASES["mounts called as units of ours"], keep=True)
+    paths = [path for group in groups for path in group.unit_paths]
+    assert len(groups) == len(CALLED_AS_OURS)
+    assert len(set(paths)) == len(paths) == 6 * len(groups)
+    facts = host("UUID=3 /keep ext4 nofail 0 2\n")
+    (alone,) = boot_units.unit_groups(facts, [rule("/keep/qemu")])
+    facts = replace(facts, boot=replace(facts.boot, unit_links=tuple(alone.links)))
+    assert not boot_units.is_kept(facts, Request())
 
 
 def test_what_is_mounted_by_hand_is_never_mounted_for_us() -> None:

@@ -141,8 +141,11 @@ class Found(Record):
 def found_in(host: Host) -> Found:
     """The init that runs, or in an offline tree the one that would."""
     installed = [row.name for row in INITS if any(map(host.exists, row.programs))]
-    shown = [row.name for row in INITS if any(map(host.exists, row.running))] if host.live else []
-    called = [] if shown or not host.live else _called(host.text("/proc/1/comm").strip())
+    process = host.text("/proc/1/comm").strip() if host.live else ""
+    shown = [row.name for row in INITS if host.live and any(map(host.exists, row.running))
+             # A container may have the /run of its host, and yet no such init.
+             and (not row.programs or row.name in (process, *installed))]  # fmt: skip
+    called = [] if shown else _called(process)
     names = [*shown, *called, *([] if host.live else installed), "none"]
     return Found(names[0], bool(shown), frozenset(installed))
 
