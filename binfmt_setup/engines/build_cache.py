@@ -1,7 +1,8 @@
 """What BuildKit keeps of a build in its cache, and how what ours left goes.
 
 It is found by comparing the records before and after: only those are removed that bear our
-token, their parents, and the copies of build contexts that came with them.
+token, their parents, and the copies of build contexts that came with them. Where nobody could
+tell what was there before, what bears our token and nothing else.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 
-from binfmt_setup.engines.build_log import as_list, as_object, as_text
+from binfmt_setup.engines.build_log import as_object, as_text
 from binfmt_setup.model.records import Record
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from binfmt_setup.system.programs import Completed
 
 
 _PASSES = 3  # Docker 20.10 lets a record go some time after its last child
@@ -31,11 +34,15 @@ class CacheRecord(Record):
     parents: tuple[str, ...] = ()
 
 
-def parse_du(text: str) -> tuple[CacheRecord, ...]:
+def parse_du(done: Completed) -> tuple[CacheRecord, ...] | None:
     """Read what `docker buildx du` and `buildctl du` print with `--verbose`.
 
-    Blocks of `Key: value`; the first has parents one to a line, the second separated by `;`.
+    Blocks of `Key: value`; the first has parents one to a line, the second separated by `;`. The
+    sum at their end is there even where nothing is kept: without it, it is no list, so None.
     """
+    text = done.output
+    if done.status or "\nTotal:" not in f"\n{text}":
+        return None
     records = []
     for block in text.split("\n\n"):
         values: dict[str, str] = {}
@@ -57,23 +64,24 @@ def parse_du(text: str) -> tuple[CacheRecord, ...]:
     return tuple(records)
 
 
-def parse_system_df(text: str) -> tuple[CacheRecord, ...]:
-    """Read the BuildCache list of `docker system df -v` as JSON."""
+def parse_system_df(text: str) -> tuple[CacheRecord, ...] | None:
+    """Read the BuildCache list of `docker system df -v` as JSON; None for what is none."""
     with suppress(ValueError):
-        rows = map(as_object, as_list(json.loads(text)))
-        return tuple(
-            CacheRecord(
-                as_text(row.get("ID")).rstrip("*"), as_text(row.get("Description")),
-                as_text(row.get("CacheType")), as_text(row.get("Size")),
-                tuple(as_text(row.get("Parent")).split()),
-            )
-            for row in rows
-        )  # fmt: skip
-    return ()
+        found = json.loads(text)
+        if found is None or isinstance(found, list):
+            return tuple(
+                CacheRecord(
+                    as_text(row.get("ID")).rstrip("*"), as_text(row.get("Description")),
+                    as_text(row.get("CacheType")), as_text(row.get("Size")),
+                    tuple(as_text(row.get("Parent")).split()),
+                )
+                for row in map(as_object, found or ())
+            )  # fmt: skip
+    return None
 
 
 def left_by(
-    before: Sequence[CacheRecord],
+    before: Sequence[CacheRecord] | None,
     after: Sequence[CacheRecord],
     tokens: Sequence[str],
     sizes: Collection[str] = (),
@@ -81,18 +89,14 @@ def left_by(
     """The ids of the records that builds with these tokens left, children before parents.
 
     Docker 20.10 calls every copied file `fileop target`: where no child tells whose it is
-    (its RUN failed), a new one of the size of a probe is ours.
+    (its RUN failed), a new one of the size of a probe is ours. With None for `before` any
+    record may be old and somebody's, but those with a token, which no other build knows.
     """
-    old = {record.id for record in before}
+    old = {record.id for record in before or ()}
     new = {record.id: record for record in after if record.id not in old}
     ours = {i for i, r in new.items() if any(token in r.description for token in tokens)}
-    ours |= {i for i, r in new.items() if r.description == _COPY and r.size in sizes}
-    todo = list(ours)
-    while todo:
-        parents = [p for p in new[todo.pop()].parents if p in new and p not in ours]
-        ours.update(parents)
-        todo += parents
-    ours |= {i for i, record in new.items() if record.kind == "source.local"}
+    if before is not None:
+        ours |= _nameless(new, ours, sizes)
     ordered: list[str] = []
     while ours:
         needed = {parent for i in ours for parent in new[i].parents if parent != i}
@@ -102,19 +106,32 @@ def left_by(
     return tuple(ordered)
 
 
+def _nameless(
+    new: Mapping[str, CacheRecord], named: Collection[str], sizes: Collection[str]
+) -> set[str]:
+    """What of the new records belongs to those with a token, though it bears none."""
+    found = {i for i, r in new.items() if r.description == _COPY and r.size in sizes}
+    todo = [*named, *found]
+    while todo:
+        parents = [p for p in new[todo.pop()].parents if p in new and p not in found]
+        found.update(parents)
+        todo += parents
+    return found | {i for i, record in new.items() if record.kind == "source.local"}
+
+
 def remove_left(
-    before: Sequence[CacheRecord],
-    records: Callable[[], Sequence[CacheRecord]],
+    before: Sequence[CacheRecord] | None,
+    records: Callable[[], Sequence[CacheRecord] | None],
     remove: Callable[[str], object],
     tokens: Sequence[str],
     sizes: Collection[str] = (),
 ) -> None:
     """Remove, one by one, what builds with these tokens left since `before`."""
-    left = left_by(before, records(), tokens, sizes)
+    left = left_by(before, records() or (), tokens, sizes)
     for _ in range(_PASSES if left else 0):
         for record in left:
             remove(record)
-        still = {record.id for record in records()}
+        still = {record.id for record in records() or ()}
         left = tuple(record for record in left if record in still)
         if not left:
             break

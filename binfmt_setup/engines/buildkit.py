@@ -184,8 +184,8 @@ class _BuildkitBuild:
             )  # fmt: skip
         return done, None if done.status else index_in_archive(archive, "buildkit")
 
-    def _records(self) -> tuple[CacheRecord, ...]:
-        return parse_du(self.caller.ask(("buildctl", "du", "--verbose")).output)
+    def _records(self) -> tuple[CacheRecord, ...] | None:
+        return parse_du(self.caller.ask(("buildctl", "du", "--verbose")))
 
     def _prune(self, record: str) -> None:
         self.caller.ask(("buildctl", "prune", "--all", "--filter", f"id=={record}"))

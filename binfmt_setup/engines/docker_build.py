@@ -122,14 +122,13 @@ class DockerBuild:
         """What makes a client older than 23.0 use the BuildKit in the daemon."""
         return {} if self.buildx else {"DOCKER_BUILDKIT": "1"}
 
-    def _records(self) -> tuple[CacheRecord, ...]:
+    def _records(self) -> tuple[CacheRecord, ...] | None:
         if self.buildx:
-            done = self.caller.ask(("docker", "buildx", "du", "--verbose"))
-            return parse_du(done.output)
+            return parse_du(self.caller.ask(("docker", "buildx", "du", "--verbose")))
         argv = ("docker", "system", "df", "-v", "--format", "{{json .BuildCache}}")
         return parse_system_df(self.caller.ask(argv).output)
 
-    def _clean(self, before: Sequence[CacheRecord]) -> None:
+    def _clean(self, before: Sequence[CacheRecord] | None) -> None:
         """Remove what the builds left in the daemon."""
         builder = "buildx" if self.buildx else "builder"
         prune = ("docker", builder, "prune", "--all", "--force", "--filter")

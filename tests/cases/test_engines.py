@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,9 +22,12 @@ from binfmt_setup.model.records import replace
 from binfmt_setup.model.targets import parse_platform
 from binfmt_setup.report.words import hint, message
 from binfmt_setup.system.host import Host
+from binfmt_setup.system.programs import Completed
 from tests.engine_contract import QUESTION, Rows, Talk
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from binfmt_setup.engines.answers import EngineReport
 
 CASES = Path(__file__).parent / "engines"
@@ -99,13 +103,15 @@ def test_a_builder_that_does_not_run_is_not_started() -> None:
     assert hint(own) == "run: docker buildx inspect --bootstrap remote-builder"
 
 
-def asked(engine: str, conversation: str, root: Path, **variables: str) -> EngineReport:
+def asked(
+    engine: str, conversation: str, root: Path, talk: Talk | None = None, **variables: str
+) -> EngineReport:
     """What an engine reports in a recorded conversation."""
     found = engine_named(engine)
     program = root / "usr/bin" / (found.program or found.name)
     program.parent.mkdir(parents=True, exist_ok=True)
     program.touch()
-    caller = Caller(Host(root, run=Talk(Rows(conversation))), variables)
+    caller = Caller(Host(root, run=talk or Talk(Rows(conversation))), variables)
     runs = frozenset(platform.name for platform in QUESTION.platforms)
     question = replace(QUESTION, running=runs)
     return ask_with([found], EngineCalls(caller, (engine,)), question)[0]
@@ -171,6 +177,59 @@ def test_a_buildkitd_on_another_machine_builds_there(tmp_path: Path) -> None:
     assert here.built == there.built == {NATIVE, "linux/arm64"}
     assert (here.elsewhere, there.elsewhere) == (frozenset(), there.built)
     assert {f.code for f in there.findings} == {"builder-node"}
+
+
+class Forgetful(Talk):
+    """A BuildKit with the cache of others' builds and ours; its first list may be spoilt."""
+
+    def __init__(self, rows: Rows, first: Completed | None) -> None:
+        super().__init__(rows)
+        self.first, self.lists = first, 0
+
+    def __call__(self, argv: Sequence[str], seconds: float) -> Completed:
+        """Answer, the listings with the token that the build had."""
+        done = super().__call__(argv, seconds)
+        if "du" not in argv:
+            return done
+        self.lists += 1
+        if self.lists == 1:
+            return self.first or done
+        token = re.findall(r"/(binfmt-setup-[0-9a-f]{12})\.tar", str(self.calls))[0]
+        return Completed(0, (CASES / "buildctl-du-after.txt").read_text().replace("{token}", token))
+
+    @property
+    def removed(self) -> list[str]:
+        """The records that it was told to remove at first, in that order."""
+        words = [word for argv, _ in self.calls if "prune" in argv for word in argv]
+        return list(dict.fromkeys(re.findall(r"\bid==?(\w+)", " ".join(words))))
+
+
+OURS = ("jsaobjxa1sbbwykk94ibpaktp", "w4x3tq4ov04mztxh2cumd278o", "1irf79d7csi55wnx9u166yul5",
+        "k6o572ox54l909kj15ny8hym4")  # fmt: skip
+CONTEXT = "vpzh1crybxdkcz3sxckqg2wem"
+
+
+@pytest.mark.parametrize(
+    ("engine", "conversation"), [("buildkit", "buildkit"), ("docker", "docker-remote-builder")]
+)
+@pytest.mark.parametrize(
+    ("first", "removed"),
+    [
+        (None, {*OURS, CONTEXT}),
+        # Whose the context is, nobody can tell then; and all others would look new.
+        (Completed(1, "", "rpc error: code = Unavailable"), set(OURS)),
+        (Completed(0, ""), set(OURS)),
+    ],
+    ids=["listed", "failed", "silent"],
+)
+def test_nothing_of_others_is_removed(
+    engine: str, conversation: str, first: Completed | None, removed: set[str], tmp_path: Path
+) -> None:
+    talk = Forgetful(Rows(conversation), first)
+    asked(engine, conversation, tmp_path, talk)
+    assert set(talk.removed) == removed
+    runs = [talk.removed.index(record) for record in OURS]
+    assert max(runs[:2]) < min(runs[2:])  # children first
 
 
 def test_a_node_in_kubernetes_is_another_machine() -> None:

@@ -179,13 +179,34 @@ def test_records_are_read_from_both_of_docker_s_commands() -> None:
         "Description:  mount / from exec /x one\nType:         regular\n\n"
         "ID:           b*\nParent:       d\nType:         source.local\n\nTotal:  1B\n"
     )
-    assert parse_du(verbose) == (
+    assert parse_du(Completed(0, verbose)) == (
         CacheRecord("a", "mount / from exec /x one", "regular", "121B", ("b", "c")),
         CacheRecord("b", "", "source.local", "", ("d",)),
     )
     rows = [{"ID": "a*", "CacheType": "regular", "Parent": "b", "Size": "0B", "Description": "d"}]
     assert parse_system_df(json.dumps(rows)) == (CacheRecord("a", "d", "regular", "0B", ("b",)),)
-    assert parse_system_df("<garbage>") == ()
+    assert parse_du(Completed(0, "Total:\t0B\n")) == ()
+    assert parse_system_df("[]") == parse_system_df("null") == ()
+    assert parse_system_df("<garbage>") is None
+
+
+@pytest.mark.parametrize(
+    "said", [Completed(1, "", "it broke"), Completed(0, ""), Completed(0, "{}")]
+)
+def test_no_list_is_not_an_empty_one(said: Completed) -> None:
+    assert parse_du(said) is None
+    assert parse_system_df(said.output) is None
+
+
+def test_without_a_list_from_before_only_what_bears_our_token_is_removed() -> None:
+    after = [
+        CacheRecord("theirs", "[1/2] COPY make /make", "regular", "1.06kB"),
+        CacheRecord("their-context", "local source for context", "source.local"),
+        CacheRecord("their-copy", "fileop target", "regular", "1.06kB"),
+        CacheRecord("parent", "[1/2] COPY probe /probe", "regular"),
+        CacheRecord("run", f"mount / from exec /{TOKEN} one", "regular", "", ("parent",)),
+    ]
+    assert left_by(None, after, [TOKEN], {"1.06kB"}) == ("run",)
 
 
 # -- versions -------------------------------------------------------------------------------
