@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
 REGISTRY = "/proc/sys/fs/binfmt_misc"
 SECONDS = 60
@@ -25,13 +25,15 @@ _BECOME = (
     "echo ready; exec cat"
 )
 _HOLD = ("unshare", "--user", "--mount", "--pid", "--fork", "sh", "-ec", _BECOME)
-# What the runtime has mounted: the image, read-only, a /proc of its own, a /run, and what is bound.
+# What the runtime has mounted: the image, read-only, a /proc of its own, a /dev, a /run, and what
+# is bound.
 _CONTAINER = """
 tree=$1 privileges=$2 binds=$3
 shift 3
 cd /mnt/image
 mount --bind "$tree" . && cd /mnt/image
 mount -t proc proc proc
+mount -t tmpfs tmpfs dev && touch dev/null && mount --bind /dev/null dev/null
 mount -t tmpfs tmpfs run
 for bind in $binds; do
     mkdir -p "./${bind#*:}"
@@ -51,22 +53,48 @@ class ImageHost:
     holder: int
     tree: Path
 
+    @property
+    def enter(self) -> tuple[str, ...]:
+        """The words in front of what shall run on the host."""
+        return ("nsenter", f"--target={self.holder}", "--user", "--mount", "--pid", "--")
+
     def run(self, *argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run a program on the host."""
-        enter = ("nsenter", f"--target={self.holder}", "--user", "--mount", "--pid", "--")
-        return subprocess.run([*enter, *argv], input=stdin, capture_output=True, text=True,
+        return subprocess.run([*self.enter, *argv], input=stdin, capture_output=True, text=True,
                               timeout=SECONDS, check=False)  # fmt: skip
 
     def container(
         self, *arguments: str, least: bool = False, binds: str = "", **variables: str
     ) -> subprocess.CompletedProcess[str]:
-        """Start a container of the image: privileged, or with as little as it can have."""
-        privileges = LEAST if least else ""
+        """Run a container of the image: privileged, or with as little as it can have."""
+        return self.run(*self._container(arguments, variables, binds, least=least))
+
+    def _container(
+        self, words: Sequence[str], variables: Mapping[str, str], binds: str, *, least: bool
+    ) -> list[str]:
+        """The command on the host that becomes a container."""
         settings = [f"{key}={value}" for key, value in variables.items()]
         unshare = ("unshare", "--mount", "--propagation=slave", "--pid", "--fork")
-        return self.run("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *settings, *unshare,
-                        "sh", "-ec", _CONTAINER, "sh", str(self.tree), privileges, binds,
-                        *arguments)  # fmt: skip
+        return ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *settings, *unshare,
+                "sh", "-ec", _CONTAINER, "sh", str(self.tree), LEAST if least else "", binds,
+                *words]  # fmt: skip
+
+    @contextmanager
+    def started(
+        self, *arguments: str, binds: str, **variables: str
+    ) -> Iterator[subprocess.Popen[str]]:
+        """A container with least privileges that stays; what it says is its error stream."""
+        argv = [*self.enter, *self._container(arguments, variables, binds, least=True)]
+        with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as begun:
+            try:
+                yield begun
+            finally:
+                begun.kill()
+
+    def end(self, words: str) -> None:
+        """Ask the container whose command line holds these words to end, as a runtime does."""
+        done = self.run("pkill", "-TERM", "-f", f"^/usr/bin/python3 .*{words}")
+        assert done.returncode == 0, done.stderr
 
     def mount(self) -> None:
         """Mount the registry, and see that it is this host's own."""

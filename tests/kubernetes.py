@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     class Container(TypedDict):
         """One container of a pod."""
 
+        name: str
         args: list[str]
         readinessProbe: Probe
         securityContext: Rights
+        volumeMounts: list[dict[str, str]]
 
     class HostPath(TypedDict):
         """A directory of the node's."""
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     class PodSpec(TypedDict, total=False):
         """What a pod consists of."""
 
+        terminationGracePeriodSeconds: int
         initContainers: list[Container]
         containers: list[Container]
         volumes: list[Volume]
@@ -76,6 +79,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).resolve().parent.parent / "deploy/kubernetes"
 BASE = FOLDER / "base/daemonset.yaml"
 JOB = FOLDER / "remove/job.yaml"
+LABEL = FOLDER / "components/node-label/label.yaml"
 
 
 def pod_spec(path: Path) -> PodSpec:

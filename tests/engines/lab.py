@@ -37,10 +37,14 @@ class NoLab(Exception):
 
 
 class Lab:
-    """One lab, from start to stop."""
+    """One lab, from start to stop; `users` is how many of this machine's users it has.
 
-    def __init__(self, box: Path) -> None:
-        self.box = box
+    With all of them it is a host to this tool, and to container runtimes, which then do what only
+    a host's root may.
+    """
+
+    def __init__(self, box: Path, users: int = 65536) -> None:
+        self.box, self.users = box, users
         self.work = Path(tempfile.mkdtemp(prefix="binfmt-setup-lab-"))
         self.cgroup = self.work.name
         self.holder: subprocess.Popen[str] | None = None
@@ -66,7 +70,7 @@ class Lab:
         assert self.holder.stdin is not None
         self._expect("mine")
         for name in ("uid_map", "gid_map"):
-            Path(f"/proc/{self.holder.pid}/{name}").write_text("0 0 65536")
+            Path(f"/proc/{self.holder.pid}/{name}").write_text(f"0 0 {self.users}")
         for hierarchy in hierarchies:
             (hierarchy / self.cgroup / "cgroup.procs").write_text(str(self.holder.pid))
         self.holder.stdin.write("go\n")

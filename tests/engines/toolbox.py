@@ -13,8 +13,12 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from testbed import debian_mirror
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 TOP = Path(__file__).resolve().parents[2]
 STORE = TOP / ".engines"
@@ -32,7 +36,9 @@ NEW_TOOLS = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "cont
 # What Docker of an ordinary user needs: namespaces, and a network in them.
 ROOTLESS_TOOLS = ("rootlesskit", "slirp4netns", "libslirp0")
 NEW_WITH_OLD_LIBC = ("runc", "docker-registry")  # unstable's want a newer C library
-BOXES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
+Contents = tuple[tuple[str, tuple[str, ...]], ...]
+"""Suites, and which of their packages."""
+BOXES: Mapping[str, Contents] = {
     "old": (("bookworm", OLD_TOOLS),),
     "old-libs": (("bookworm", OLD_LIBRARIES),),
     "new": (("sid", NEW_TOOLS), ("bookworm", NEW_WITH_OLD_LIBC)),
@@ -94,7 +100,7 @@ def unpack(package: Path, box: Path) -> None:
         subprocess.run([*tar, "--directory", str(box)], stdin=reader.stdout, check=True)
 
 
-def fill(box: Path, contents: tuple[tuple[str, tuple[str, ...]], ...]) -> None:
+def fill(box: Path, contents: Contents) -> None:
     for name in ("etc", "usr/lib", "usr/bin", "usr/sbin"):
         (box / name).mkdir(parents=True)
     for name in ("lib", "bin", "sbin"):
@@ -109,14 +115,14 @@ def fill(box: Path, contents: tuple[tuple[str, tuple[str, ...]], ...]) -> None:
                 unpack(package, box)
 
 
-def fetch() -> Path:
-    """Make what is missing of all boxes; returns the folder they are in."""
+def fetch(boxes: Mapping[str, Contents] = BOXES) -> Path:
+    """Make what is missing of these boxes; returns the folder they are in."""
     if os.uname().machine != "x86_64":
         raise NotToBeHad("the packages taken are those of amd64")
     STORE.mkdir(exist_ok=True)
     with (STORE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for name, contents in BOXES.items():
+        for name, contents in boxes.items():
             if (STORE / name).is_dir():
                 continue
             half = STORE / f"{name}.half"

@@ -61,6 +61,10 @@ def _done(arguments: Sequence[str]) -> int:
         from binfmt_image.on_host import run_there
 
         return run_there(place, words)
+    if words[:1] == ["label-node"]:
+        from binfmt_image.node_label import label_node
+
+        return label_node(("--registry", place.registry) if place.registry else (), words[1:])
     registry = BINFMT_MISC if place.on_host else registry_at(place.registry, _mounts())
     host = host_seen_from(registry, "" if place.on_host else IN_OUR_IMAGE)
     SURROUNDINGS.set(host)
