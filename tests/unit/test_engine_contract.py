@@ -16,6 +16,7 @@ from binfmt_setup.engines.podman import Podman
 from binfmt_setup.engines.store_engine import StoreFacts, StoreSession
 from binfmt_setup.model.errors import OtherProgramFailed, UsageProblem
 from tests.engine_contract import complaints
+from tests.report_schema import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +35,10 @@ def test_every_engine_in_the_folder_is_in_the_table() -> None:
     with_engine = {p.stem for p in FOLDER.glob("*.py") if "\nENGINE = " in p.read_text()}
     assert with_engine == set(ENGINES)
     assert [engine_named(name).name for name in ENGINES] == list(ENGINES)
+
+
+def test_the_report_may_name_every_engine() -> None:
+    assert SCHEMA["$defs"]["engine"]["properties"]["name"]["enum"] == [*ENGINES, "auto"]
 
 
 @pytest.mark.parametrize("name", ["", "dokcer", "auto", "interface", "../docker", "docker "])
