@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Write the manual pages in man/, out of the declared commands and options and the documents.
+"""Write the manual pages in man/ and docs/commands.md.
+
+They come out of the declared commands and options and of the documents.
 
 To be run after every change of an option, of a finding's paragraph, or of scripts/manual/; a test
 compares.
@@ -23,6 +25,7 @@ FOLDER = TOP / "man"
 SOURCES = TOP / "scripts" / "manual"
 PROGRAM = "binfmt-setup"
 CONFIGURATION = f"{PROGRAM}.toml.5"
+REFERENCE = TOP / "docs" / "commands.md"
 _RELEASED = re.compile(r"^## \[\d.*\] - (\d{4}-\d\d-\d\d)$", re.MULTILINE)
 _BEFORE_ANY = "2026-11-26"
 EXIT_STATUS = {
@@ -90,8 +93,6 @@ def _command_page(command: Command) -> str:
     summary, _, rest = command.text.partition("\n\n")
     told = "".join(f"\n.PP\n{filled(part)}" for part in rest.split("\n\n") if part)
     short = command.short[:1].lower() + command.short[1:].rstrip(".")
-    examples = re.split(r"^# (.+)$", _read("commands.md"), flags=re.MULTILINE)
-    example = dict(zip(examples[1::2], examples[2::2], strict=True))[command.name]
     return _page(
         f"{name}.8",
         f".SH NAME\n{escaped(name)} \\- {inline(short)}",
@@ -100,9 +101,15 @@ def _command_page(command: Command) -> str:
         *([f".SH OPERANDS\n{_described(command.operand)}"] if _says(command.operand) else []),
         ".SH OPTIONS\n" + "\n".join([*map(_described, command.options), _HELP]),
         ".SH EXIT STATUS\n" + _command_status(command),
-        "\n".join([".SH EXAMPLES", *blocks(example)]),
+        "\n".join([".SH EXAMPLES", *blocks(_examples()[command.name])]),
         _see_also(f"{name}.8", [f".BR {escaped(PROGRAM)} (8)"]),
     )
+
+
+def _examples() -> dict[str, str]:
+    """Examples by the name of their command."""
+    parts = re.split(r"^# (.+)$", _read("commands.md"), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def _says(operand: Word | None) -> bool:
@@ -162,6 +169,42 @@ def _see_also(name: str, first: list[str]) -> str:
     rows += [".BR binfmt.d (5)", ".BR systemd\\-binfmt.service (8)"]
     kept = [row for row in rows if row != f".BR {escaped(name[:-2])} ({name[-1]})"]
     return ".SH SEE ALSO\n" + ",\n".join(kept)
+
+
+# --- docs/commands.md ----------------------------------------------------------------------
+
+
+def reference() -> str:
+    """All commands with their options, as a document."""
+    head = (
+        "# Commands\n\n"
+        "Written by `scripts/manual.py` out of what `--help` shows. Each has a manual page, too.\n"
+        "What they print with `--format json` is told in [json.md](json.md)."
+    )
+    rows = (f"| {code} | {text} |" for code, text in EXIT_STATUS.items())
+    ends = "| 129, 130, 143 | ended by SIGHUP, Ctrl-C, SIGTERM |"
+    status = "\n".join(["| status | what it says |", "| --- | --- |", *rows, ends])
+    parts = [head, *map(_told, commands()), f"## Exit status\n\n{status}"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _told(command: Command) -> str:
+    operand = command.operand.stands_for if command.operand else ""
+    dashes = "" if command.interspersed else "[--] "
+    usage = f"{PROGRAM} {command.name} [OPTION]... {dashes}{operand}".rstrip()
+    parts = [f"## {command.name}", command.text, f"```\n{usage}\n```"]
+    if rows := [_row(word) for word in command.options]:
+        parts.append("\n".join(["| option | what it does |", "| --- | --- |", *rows]))
+    return "\n\n".join([*parts, _examples()[command.name].strip()])
+
+
+def _row(word: Word) -> str:
+    value = "" if word.choices else f" {word.stands_for}".rstrip()
+    names = ", ".join(f"`{name}{value}`" for name in sorted(word.names, key=len))
+    choices = f" One of {', '.join(f'`{c}`' for c in word.choices)}." if word.choices else ""
+    default = f" Default: `{word.default}`." if word.default else ""
+    text = re.sub(r"  \[default: (.*)\]$", r" Default: `\1`.", word.help)
+    return f"| {names} | {text}{choices}{default} |"
 
 
 # --- the documents -------------------------------------------------------------------------
@@ -228,3 +271,4 @@ if __name__ == "__main__":
     for path, text in wanted.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+    REFERENCE.write_text(reference(), encoding="utf-8")

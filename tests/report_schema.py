@@ -20,3 +20,9 @@ _VALIDATOR = Draft202012Validator(SCHEMA)
 def assert_fits(document: object) -> None:
     """Raise ValidationError for a report that is not as the schema says."""
     _VALIDATOR.validate(document)
+
+
+def assert_part_fits(part: dict[str, object]) -> None:
+    """Raise ValidationError for some keys of a report that are not as the schema says."""
+    told = {name: SCHEMA["properties"][name] for name in part}
+    Draft202012Validator({"$defs": SCHEMA["$defs"], "properties": told}).validate(part)

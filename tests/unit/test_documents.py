@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import pytest
 from binfmt_setup.cli.reader import read
 from binfmt_setup.cli.table import COMMANDS
 from tests.own_namespace import TOP
+from tests.report_schema import SCHEMA, assert_fits, assert_part_fits
 from tests.scripts import script
 from tests.unit.test_catalogue import FACTS, error_codes
 
@@ -76,3 +78,17 @@ def test_every_command_of_a_task_is_one_that_is_understood(page: str) -> None:
     lines = re.findall(r"^\$ (?:sudo )?(?:\./)?binfmt-setup(?:\.pyz)? (.+)$", text, re.MULTILINE)
     assert lines
     assert [line for line in lines if read(shlex.split(line), COMMANDS) is None] == []
+
+
+def test_examples_of_reports_are_as_the_schema_says() -> None:
+    text = (TOP / "docs" / "json.md").read_text(encoding="utf-8")
+    examples = [
+        json.loads(e) for e in re.findall(r"^```json\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    ]
+    assert len(examples) >= 3
+    assert_fits(examples[0])
+    for example in examples[1:]:
+        assert_part_fits(example)
+    table = text.partition("| key |")[2].partition("\n\n")[0]
+    keys = re.findall(r"`(\w+)`", "".join(row.split("|")[1] for row in table.splitlines()[2:]))
+    assert sorted(keys) == sorted(SCHEMA["properties"])

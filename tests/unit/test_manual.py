@@ -38,6 +38,7 @@ def options_of(text: str) -> set[str]:
 def test_the_pages_are_those_of_the_sources() -> None:
     found = {path.name: path.read_text() for path in manual.FOLDER.glob("man?/*")}
     assert found == PAGES, "run scripts/manual.py"
+    assert manual.REFERENCE.read_text() == manual.reference(), "run scripts/manual.py"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
