@@ -92,10 +92,14 @@ def _tell(call: Call, answer: Answer, seconds: float) -> None:
     facts = answer.facts
     if not call.parameters.get("verbose") or facts is None:
         return
-    read = (
-        f"{len(facts.registry.entries)} entries, {len(facts.emulators.files)} interpreters, "
-        f"{len(facts.boot.configs)} files of binfmt.d below {facts.root}"
-    )
+    from binfmt_setup.report.verdict_words import counted
+
+    things = {
+        "entry": facts.registry.entries,
+        "interpreter": facts.emulators.files,
+        "binfmt.d file": facts.boot.configs,
+    }
+    read = ", ".join(counted(len(found), thing) for thing, found in things.items())
     milliseconds = f"{seconds * 1000:.0f} ms"
     streams.say(f"{call.command}: read {read} in {milliseconds}; exit {answer.status}")
 

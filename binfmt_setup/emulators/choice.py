@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 IN_OUR_IMAGE = "/usr/libexec/binfmt-setup/"
 """Where this tool's container image has its emulators (deploy/image/); no package has any there."""
 HOST_PATTERNS = {
-    "/usr/libexec/qemu-binfmt/{}-binfmt-P": "keeps argv[0] on any kernel",
+    "/usr/libexec/qemu-binfmt/{}-binfmt-P": "keeps argv[0]",
     "/usr/bin/qemu-{}-static": "static by its name",
     "/usr/bin/qemu-{}": "static on Debian 13 and Alpine",
     "/usr/local/bin/qemu-{}-static": "static by its name, put there by hand",

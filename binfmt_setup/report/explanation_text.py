@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
-
 from binfmt_setup.explain.advice import said
 from binfmt_setup.model.escaping import visible
+from binfmt_setup.report.lines import hint, marked, wrapped
 from binfmt_setup.report.specimen_words import described, field_name
 
 TYPE_CHECKING = False  # typing is costly to import
@@ -16,20 +15,16 @@ if TYPE_CHECKING:
     from binfmt_setup.report.style import Style
 
 
-_COLUMNS = 77  # of 80, behind a mark of up to two characters; commands are never broken
-
-
 def explanation_text(seen: Explanation, style: Style) -> str:
     """The explanation for people: what it is, who runs it, what helps, and the verdict."""
     lines = [visible(seen.path) + (f" (in {visible(seen.tree)})" if seen.tree != "/" else "")]
     for kind, words in _facts_in_words(seen):
-        first, *more = textwrap.wrap(
-            visible(words), _COLUMNS, break_long_words=False, break_on_hyphens=False
-        )
-        lines += [f"{style.mark(kind)} {first}", *(f"  {line}" for line in more)]
-    lines += [f"  {style.mark('hint')} {visible(hint)}" for hint in seen.hints]
+        lines += marked(style, kind, words)
+    for remedy in seen.hints:
+        lines += hint(style, remedy)
     words, good = _verdict(seen)
-    return "\n".join([*lines, style.paint(visible(words), "good" if good else "bad")]) + "\n"
+    lines += (style.paint(line, "good" if good else "bad") for line in wrapped(words, "", "  "))
+    return "\n".join(lines) + "\n"
 
 
 def _facts_in_words(seen: Explanation) -> Iterator[tuple[str, str]]:

@@ -18,9 +18,28 @@ def wrapped(text: str, first: str, rest: str) -> Iterator[str]:
 
     Paths are never broken, so that they can be copied.
     """
+    return _filled(visible(text).split(" "), first, rest)
+
+
+def hint(style: Style, text: str) -> Iterator[str]:
+    """What to do, behind its sign. A command in it stays on one line, so that it can be copied.
+
+    So a line ends behind a comma or a semicolon, and nowhere else: commands have none of them
+    before a blank.
+    """
+    clauses: list[list[str]] = [[]]
+    for word in visible(text).split(" "):
+        clauses[-1].append(word)
+        if word.endswith((",", ";")):
+            clauses.append([])
+    joined = [" ".join(words) for words in clauses if words]
+    return _filled(joined, f"  {style.mark('hint')} ", "    ")
+
+
+def _filled(words: Sequence[str], first: str, rest: str) -> Iterator[str]:
     line, gap, empty = first, "", True
     # Not textwrap: it loads `re`, for a tenth of a short command's time.
-    for number, word in enumerate(visible(text).split(" ")):
+    for number, word in enumerate(words):
         gap += " " if number else ""
         if not word:
             continue  # several blanks in a row stay, but for those at the end of a line

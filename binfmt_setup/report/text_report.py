@@ -7,7 +7,7 @@ from binfmt_setup.model.escaping import visible
 from binfmt_setup.model.targets import parse_platform, target_of_entry
 from binfmt_setup.report import words
 from binfmt_setup.report.check_rows import host_rows, platform_rows, why_unproven
-from binfmt_setup.report.lines import marked, table, wrapped
+from binfmt_setup.report.lines import hint, marked, table, wrapped
 from binfmt_setup.report.result import (
     ChangeResult,
     CheckResult,
@@ -71,7 +71,7 @@ def error_lines(error: BinfmtSetupError, style: Style) -> Iterator[str]:
     for line in rest:  # what another program said, as it said it
         yield f"  {visible(line)}"
     if error.hint:
-        yield f"  {style.mark('hint')} {visible(error.hint)}"
+        yield from hint(style, error.hint)
 
 
 def _fact_lines(result: Result, style: Style) -> Iterator[str]:
@@ -180,8 +180,8 @@ def _finding_lines(verdict: Verdict, style: Style) -> Iterator[str]:
                 style.paint(line, "dim")
                 for line in wrapped(f"seen: {seen}{more}", "    ", "      ")
             )
-    for hint in words.remedies(verdict.all_findings):
-        yield f"  {style.mark('hint')} {visible(hint)}"
+    for remedy in words.remedies(verdict.all_findings):
+        yield from hint(style, remedy)
 
 
 def _template(finding: Finding) -> str:

@@ -24,6 +24,7 @@ from binfmt_setup.model.records import replace
 from binfmt_setup.model.request import Request
 from binfmt_setup.report import text_report, words
 from binfmt_setup.report.formats.interface import Showing, format_named
+from binfmt_setup.report.lines import hint
 from binfmt_setup.report.result import CheckResult, Result
 from binfmt_setup.report.style import Style
 from binfmt_setup.report.verdict_words import verdict_words
@@ -149,12 +150,14 @@ def results(host: Host) -> list[Result]:
 
 
 def test_text_fits_eighty_columns(host: Host) -> None:
-    """A command to paste is never broken, nor is a verdict that names many platforms."""
+    """A command to paste is never broken: what to do ends its lines behind a comma alone."""
     for result in results(host):
-        for style, hint in ((PLAIN, "  → "), (Style(unicode=False), "  -> ")):
+        for style, sign in ((PLAIN, "  → "), (Style(unicode=False), "  -> ")):
             lines = text_report.text_report(result, style).splitlines()
             for line in lines:
-                assert len(line) <= 80 or line.startswith(hint) or " " not in line.strip(), line
+                clause = not any(mark in line for mark in (", ", "; "))
+                whole = clause and line.startswith((sign, "    "))
+                assert len(line) <= 80 or whole or " " not in line.strip(), line
 
 
 def test_without_unicode_a_report_is_ascii_and_says_the_same(host: Host) -> None:
@@ -187,7 +190,8 @@ def test_the_verdict_comes_last_and_the_remedies_right_before_it(host: Host) -> 
         assert " ".join(line.strip() for line in lines[last:]) == verdict
         assert good is (result.exit_code == 0)
         remedies = words.remedies(result.verdict.all_findings)
-        assert lines[last - len(remedies) : last] == [f"  → {hint}" for hint in remedies]
+        shown = [line for remedy in remedies for line in hint(PLAIN, remedy)]
+        assert lines[last - len(shown) : last] == shown
 
 
 def test_a_finding_has_evidence_and_a_remedy(host: Host) -> None:

@@ -200,8 +200,8 @@ def test_the_reason_for_a_choice_is_told_and_those_passed_over() -> None:
     assert chosen is not None
     assert chosen.path == "/usr/local/bin/qemu-aarch64"
     assert choice_explained(facts, target) == (
-        "aarch64: taking /usr/local/bin/qemu-aarch64 (put there by hand); "
-        "/usr/bin/qemu-aarch64-static is dynamically linked"
+        "aarch64: taking /usr/local/bin/qemu-aarch64 (put there by hand);\n"
+        "  /usr/bin/qemu-aarch64-static is dynamically linked"
     )
     brought = host_with(a=file("/x/qemu-aarch64", source="image:q:1"))
     assert choice_explained(brought, target).endswith("(from image:q:1)")

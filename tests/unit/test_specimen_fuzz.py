@@ -70,7 +70,8 @@ def answer(data: bytes, facts: HostFacts, *, validate: bool) -> Counted:
         look_on_host=lambda _: missing, prove=lambda _: None,
     )  # fmt: skip
     text = explanation_text(seen, Style())
-    assert text.splitlines()[-1].startswith(("runs: ", "does not run: "))
+    *_, verdict = (line for line in text.splitlines() if not line.startswith(" "))
+    assert verdict.startswith(("runs: ", "does not run: "))
     assert all(c.isprintable() or c == "\n" for c in text)
     if validate:
         assert_fits(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from binfmt_setup.emulators import choice
 from binfmt_setup.emulators.refusals import refusal_words
+from binfmt_setup.report.lines import wrapped
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -13,12 +14,13 @@ if TYPE_CHECKING:
 
 
 def choice_explained(facts: HostFacts, target: Target) -> str:
-    """In one line which emulator is taken for a target and why, and which ones are not."""
+    """Which emulator is taken for a target and why, and which ones are not, in lines."""
     chosen = choice.choose(facts, target)
     if chosen is None:
         return ""
     reason = f"{target.name}: taking {chosen.path} ({_reason(chosen, target)})"
-    return "; ".join([reason, *map(refusal_words, choice.passed_over(facts, target))])
+    words = "; ".join([reason, *map(refusal_words, choice.passed_over(facts, target))])
+    return "\n".join(wrapped(words, "", "  "))
 
 
 def _reason(chosen: Interpreter, target: Target) -> str:
