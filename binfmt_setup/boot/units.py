@@ -243,6 +243,13 @@ def drop_in_text() -> str:
     return template("systemd-binfmt.conf")
 
 
+def preset_text(groups: Sequence[UnitGroup], *, made_directory: bool) -> str:
+    """What `systemctl preset-all` is told, which may disable what no preset names."""
+    made = [MADE_DIRECTORY] if made_directory else []
+    names = (name for g in groups for name in (g.name + _SERVICE, *g.watches))
+    return "\n".join([MARKER, *made, *(f"enable {name}" for name in names), ""])
+
+
 def render_units(group: UnitGroup) -> dict[str, str]:
     """The units' texts by their paths."""
     import jinja2

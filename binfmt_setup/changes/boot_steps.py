@@ -12,9 +12,10 @@ from binfmt_setup.changes.steps import (
     ControlUnit,
     Reload,
 )
-from binfmt_setup.model.binfmt_d import OWN_DIRECTORY, parse_config
+from binfmt_setup.model.binfmt_d import MADE_DIRECTORY, OWN_DIRECTORY, parse_config
 from binfmt_setup.model.boot_facts import (
     DROP_IN_PATH,
+    PRESET_PATH,
     RETURNED_PATH,
     SCRIPT_PATH,
     UNIT_DIRECTORY,
@@ -152,9 +153,9 @@ def _names(paths: Iterable[str]) -> list[str]:
 
 def _writings(state: BootFacts, groups: Sequence[units.UnitGroup]) -> Iterator[BootStep]:
     occupied = state.occupied  # is never written over: `conflict` has told of it
-    drop_in = units.drop_in_text() if groups else None
-    if drop_in and drop_in != state.files.get(DROP_IN_PATH) and DROP_IN_PATH not in occupied:
-        yield ChangeFile(DROP_IN_PATH, state.files.get(DROP_IN_PATH), drop_in)
+    for path, text in beside_units(state, groups).items():
+        if text != state.files.get(path) and path not in occupied:
+            yield ChangeFile(path, state.files.get(path), text)
     for group in groups:
         old = {path: state.files.get(path) for path in group.unit_paths}
         if not all(units.is_current(text, group) for text in old.values()):
@@ -167,6 +168,18 @@ def _writings(state: BootFacts, groups: Sequence[units.UnitGroup]) -> Iterator[B
                 yield ChangeLink(link, None, target)
 
 
+def beside_units(state: BootFacts, groups: Sequence[units.UnitGroup]) -> dict[str, str]:
+    """What is written for other units and for systemctl, by path; nothing without units."""
+    if not groups:
+        return {}
+    before, folder = state.files.get(PRESET_PATH, ""), PRESET_PATH.rpartition("/")[0]
+    made = folder in state.missing_directories or MADE_DIRECTORY in before
+    return {
+        DROP_IN_PATH: units.drop_in_text(),
+        PRESET_PATH: units.preset_text(groups, made_directory=made),
+    }
+
+
 def _script(state: BootFacts, *, wanted: bool) -> Iterator[ChangeFile]:
     """The script, new or removed."""
     before, after = state.files.get(SCRIPT_PATH), units.script_text() if wanted else None
@@ -176,7 +189,8 @@ def _script(state: BootFacts, *, wanted: bool) -> Iterator[ChangeFile]:
 
 def _removals(state: BootFacts, groups: Sequence[units.UnitGroup]) -> Iterator[BootStep]:
     """Links and files of ours that no group needs; those of other names are left alone."""
-    files = {path for group in groups for path in (*group.unit_paths, DROP_IN_PATH)} | {SCRIPT_PATH}
+    files = {path for group in groups for path in group.unit_paths} | {SCRIPT_PATH}
+    files |= {DROP_IN_PATH, PRESET_PATH} if groups else set()
     links = {link for group in groups for link in group.links}
     ours = set(_names(state.files.keys() | files)) | {f"{UNIT_STEM}.service"}
     ours -= set(_names(state.occupied))

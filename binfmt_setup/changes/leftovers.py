@@ -13,7 +13,13 @@ from contextlib import suppress
 from binfmt_setup.emulators import discard
 from binfmt_setup.emulators.store import STORE, UNFINISHED
 from binfmt_setup.model.binfmt_d import OWN_DIRECTORY, VOLATILE_DIRECTORY
-from binfmt_setup.model.boot_facts import SCRIPT_PATH, UNIT_DIRECTORY, UNIT_STEM
+from binfmt_setup.model.boot_facts import (
+    DROP_IN_PATH,
+    PRESET_PATH,
+    SCRIPT_PATH,
+    UNIT_DIRECTORY,
+    UNIT_STEM,
+)
 from binfmt_setup.system.locks import store_locked
 from binfmt_setup.system.made_names import TEMPORARY, is_made_up
 
@@ -57,7 +63,8 @@ def _remove_folders(host: Host, directory: str, prefix: str) -> None:
 def _directories(host: Host) -> tuple[str, ...]:
     """Where files and links are written."""
     wants = (name for name in host.names(UNIT_DIRECTORY) if name.endswith(".wants"))
-    own = (OWN_DIRECTORY, VOLATILE_DIRECTORY, SCRIPT_PATH.rpartition("/")[0], UNIT_DIRECTORY)
+    beside = (path.rpartition("/")[0] for path in (SCRIPT_PATH, DROP_IN_PATH, PRESET_PATH))
+    own = (OWN_DIRECTORY, VOLATILE_DIRECTORY, UNIT_DIRECTORY, *beside)
     return (*own, *(f"{UNIT_DIRECTORY}/{name}" for name in wants))
 
 

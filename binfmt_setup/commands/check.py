@@ -61,6 +61,10 @@ def check(
         verdict = judge(with_digests(host, facts), wished, found, named=request.named)
     if request.credentials:
         verdict = _without_wished_credentials(verdict)
+    if request.keep:
+        from binfmt_setup.diagnosis.next_boot import not_kept
+
+        verdict = replace(verdict, findings=(*verdict.findings, *not_kept(facts)))
     if not wished:
         verdict = replace(verdict, findings=(*verdict.findings, _nothing_to_emulate(facts)))
     result = CheckResult(facts, verdict, strict=request.strict)

@@ -56,10 +56,12 @@ def requested(host: Host, words: Words, switches: Request = _PLAIN) -> Request:
     wishes = read_wish_list(host, words.config) if list_counts else WishList()
     asked = asked_for(words.platforms) if words.platforms else _wished(wishes, words)
     credentials = wishes.credentials if switches.credentials is None else switches.credentials
+    # What is not to last cannot be kept.
+    wished = wishes.keep if switches.persist else None
     return replace(
         switches, platforms=asked.platforms, scope=asked.scope, qemu=_source(words, wishes, asked),
-        credentials=credentials, strict=switches.strict or wishes.strict,
-        prefer=wishes.prefer if list_counts else None,
+        credentials=credentials, keep=wished if switches.keep is None else switches.keep,
+        strict=switches.strict or wishes.strict, prefer=wishes.prefer if list_counts else None,
     )  # fmt: skip
 
 

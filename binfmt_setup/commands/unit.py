@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from binfmt_setup.boot import units
 from binfmt_setup.changes import registrations as registering
+from binfmt_setup.changes.boot_steps import beside_units
 from binfmt_setup.commands import preparing
 from binfmt_setup.commands.request import probe, selected
 from binfmt_setup.emulators import choice
 from binfmt_setup.inspect.process import standing
 from binfmt_setup.inspect.snapshot import snapshot, with_versions
 from binfmt_setup.model.binfmt_d import OWN_DIRECTORY
-from binfmt_setup.model.boot_facts import DROP_IN_PATH, SCRIPT_PATH, UNIT_PATH
+from binfmt_setup.model.boot_facts import SCRIPT_PATH, UNIT_PATH
 from binfmt_setup.model.targets import targets_of
 from binfmt_setup.report.result import UnitResult
 
@@ -36,8 +37,9 @@ def unit(host: Host, request: Request) -> UnitResult:
     if not registrations:
         raise choice.missing(facts, targets_of(request.platforms), request.source)
     files = {f"{OWN_DIRECTORY}/{r.name}.conf": units.config_text(r, None) for r in registrations}
-    files |= {SCRIPT_PATH: units.script_text(), DROP_IN_PATH: units.drop_in_text()}
-    for group in units.groups_wished(facts, registrations, request):
+    groups = units.groups_wished(facts, registrations, request)
+    files |= {SCRIPT_PATH: units.script_text(), **beside_units(facts.boot, groups)}
+    for group in groups:
         files |= units.render_units(group)
     main = UNIT_PATH if UNIT_PATH in files else next(p for p in files if p.endswith(".service"))
     text = files.pop(main)

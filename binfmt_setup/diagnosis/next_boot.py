@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from binfmt_setup.boot.next_registry import next_registry
+from binfmt_setup.boot.units import KEEP_PATH
 from binfmt_setup.diagnosis import catalogue as known
-from binfmt_setup.diagnosis.failed_probes import install_command
-from binfmt_setup.diagnosis.finding import Finding
+from binfmt_setup.diagnosis.failed_probes import install_command, install_with
+from binfmt_setup.diagnosis.finding import Finding, Remedy
 from binfmt_setup.emulators import choice
 from binfmt_setup.model.binfmt_d import PROBLEMS_KEPT
 from binfmt_setup.model.targets import target_of_entry
@@ -48,6 +49,13 @@ def _without_interpreter(facts: HostFacts, line: BootLine) -> Finding:
     )
     gone = known.LineWithoutInterpreter(line.path, line.line, rule.interpreter, remedy is not None)
     return Finding(gone, remedy=remedy)
+
+
+def not_kept(facts: HostFacts) -> Iterator[Finding]:
+    """What the wish list asks for with `keep`, where something is installed without it."""
+    own = facts.process.own_files and any(config.owned for config in facts.boot.configs)
+    if own and not any(link.endswith(KEEP_PATH) for link in facts.boot.unit_links):
+        yield Finding(known.NotKept(), remedy=Remedy(install_with(facts, "--keep")))
 
 
 def prepared(facts: HostFacts, platform: Platform) -> bool:

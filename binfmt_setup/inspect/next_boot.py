@@ -15,6 +15,7 @@ from binfmt_setup.model.binfmt_d import (
 )
 from binfmt_setup.model.boot_facts import (
     DROP_IN_PATH,
+    PRESET_PATH,
     REGISTRY_UNIT,
     RETURNED_PATH,
     SCRIPT_PATH,
@@ -49,6 +50,7 @@ _SYSCTL_D = ("/usr/lib/sysctl.d", "/usr/local/lib/sysctl.d", "/run/sysctl.d", "/
 _UNIT_PLACES = (
     UNIT_DIRECTORY, "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system",
 )  # fmt: skip
+_DIRECTORIES = (*BINFMT_D, PRESET_PATH.rpartition("/")[0])
 _MASKABLE = (SYSTEMD_BINFMT, f"{REGISTRY_UNIT}.mount", f"{REGISTRY_UNIT}.automount")
 
 
@@ -107,7 +109,7 @@ def boot_facts(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
         configs=configs,
         update_binfmts=frozenset(names_of_others),
         imported=_imported(read, names_of_others),
-        missing_directories=frozenset(d for d in BINFMT_D if not host.exists(d)),
+        missing_directories=frozenset(d for d in _DIRECTORIES if not host.exists(d)),
         returned=_returned(host, read, files),
         unread=tuple(read.unread),
     )
@@ -134,7 +136,7 @@ def _own_paths(names: Sequence[str]) -> tuple[str, ...]:
     """Where this tool writes what runs at boot; drop-ins beside it are their makers' affair."""
     kinds = (".service", ".path")
     units = (n for n in names if n.startswith(UNIT_STEM) and n.endswith(kinds))
-    return (SCRIPT_PATH, DROP_IN_PATH, *(f"{UNIT_DIRECTORY}/{name}" for name in units))
+    return (SCRIPT_PATH, DROP_IN_PATH, PRESET_PATH, *(f"{UNIT_DIRECTORY}/{name}" for name in units))
 
 
 def _boot_files(host: Host, read: _Reader, paths: Sequence[str]) -> dict[str, str]:

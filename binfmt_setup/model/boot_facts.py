@@ -31,6 +31,8 @@ RETURNED_PATH = "/run/binfmt-setup-keep/returned"
 SYSTEMD_BINFMT = "systemd-binfmt.service"
 DROP_IN_PATH = f"{UNIT_DIRECTORY}/{SYSTEMD_BINFMT}.d/{UNIT_STEM}.conf"
 """What keeps systemd-binfmt from failing where it could not register everything."""
+PRESET_PATH = f"/etc/systemd/system-preset/50-{UNIT_STEM}.preset"
+"""What keeps the units enabled where a boot, as an image's first one may, presets all of them."""
 REGISTRY_UNIT = "proc-sys-fs-binfmt_misc"
 """The stem of systemd's own .mount and .automount units for the registry."""
 

@@ -40,6 +40,7 @@ class WishList(Record):
     credentials: bool | None = None
     strict: bool = False
     prefer: tuple[str, ...] = ()
+    keep: bool | None = None
 
 
 class Request(Record):

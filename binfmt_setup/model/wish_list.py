@@ -19,6 +19,7 @@ _EXAMPLES = {
     "qemu": 'qemu = "/opt/qemu"',
     "qemu-sha256": 'qemu-sha256 = "9f86d081884c7d65…"',
     "credentials": "credentials = false",
+    "keep": "keep = true",
     "strict": "strict = true",
     "prefer": 'prefer = ["FEX-x86_64", "qemu-i386"]',
 }
@@ -34,15 +35,20 @@ def parse_wish_list(text: str, path: str) -> WishList:
     data = _parsed(text, path)
     for key, value in data.items():
         _refuse_unfit(key, value, f"{path}{_line_of(key, text)}")
-    credentials = data.get("credentials")
     return WishList(
         _texts(data.get("platforms")),
         str(data.get("qemu", "")),
         str(data.get("qemu-sha256", "")),
-        credentials if isinstance(credentials, bool) else None,
+        _said(data.get("credentials")),
         data.get("strict") is True,
         _texts(data.get("prefer")),
+        _said(data.get("keep")),
     )
+
+
+def _said(value: object) -> bool | None:
+    """Yes, no, or nothing said."""
+    return value if isinstance(value, bool) else None
 
 
 def _parsed(text: str, path: str) -> Mapping[str, object]:
@@ -71,7 +77,7 @@ def _refuse_unfit(key: str, value: object, where: str) -> None:
         )
     if key in ("platforms", "prefer"):
         fits, wanted = bool(_texts(value)), "a list of one name or more"
-    elif key in ("credentials", "strict"):
+    elif key in ("credentials", "keep", "strict"):
         fits, wanted = isinstance(value, bool), _KINDS[bool]
     else:
         fits, wanted = isinstance(value, str) and bool(value), "a text that is not empty"

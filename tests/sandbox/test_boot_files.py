@@ -69,7 +69,7 @@ def test_a_mask_that_comes_later_is_told_and_stays(system: Sandbox) -> None:
 
 def test_a_drop_in_of_others_stays(system: Sandbox) -> None:
     folder = f"{UNITS}/binfmt-setup.service.d"
-    system.sh(f"mkdir -p {folder}; echo '[Unit]' > {folder}/theirs.conf")
+    system.sh(f"mkdir -p {folder} /etc/systemd/system-preset; echo '[Unit]' > {folder}/theirs.conf")
     before = system.sh(TREE).stdout
     system.json("install", "arm64", "--private")
     assert system.json("install", "arm64", "--private")["changed"] is False

@@ -48,6 +48,28 @@ def test_a_line_goes_before_the_list(system: Sandbox, emulators: Path) -> None:
     assert "C" not in system.entries()["qemu-aarch64"].flags
 
 
+def test_what_the_list_keeps(system: Sandbox) -> None:
+    path = "/etc/systemd/system/binfmt-setup-keep.path"
+    there = f"test -e {path} && grep -q keep.path /etc/systemd/system-preset/50-binfmt-setup.preset"
+    assert system.tool("install", "arm64", "--private").returncode == 0
+    wish(system, 'platforms = ["arm64"]\nkeep = true\n')
+    assert "not-kept" in system.tool("check").stdout
+    assert "not-kept" not in system.tool("check", "arm64").stdout
+    # A line goes before the list, and what is not to last cannot be kept.
+    assert system.json("install", "--private", "--no-keep")["changed"] is False
+    assert system.json("install", *HERE)["changed"] is False
+    assert system.json("install", "--private")["changed"] is True
+    assert system.sh(there).returncode == 0
+    assert "not-kept" not in system.tool("check").stdout
+    wish(system, 'platforms = ["arm64"]\nkeep = false\n')
+    assert system.json("install", "--private")["changed"] is True
+    assert system.sh(f"ls {path}").returncode != 0
+    wish(system, 'platforms = ["arm64"]\nkeep = true\n')
+    assert system.json("install", "--private")["changed"] is True
+    assert system.json("uninstall", "--private")["changed"] is True
+    assert system.sh("find /etc/systemd | grep binfmt-setup").stdout == ""
+
+
 def test_what_the_list_asks_for_is_no_warning(system: Sandbox) -> None:
     wish(system, 'platforms = ["arm64"]\ncredentials = true\nstrict = true\n')
     assert system.tool("install", *HERE).returncode == 0
@@ -89,6 +111,7 @@ def test_another_file_is_named_with_config(system: Sandbox, tmp_path: Path) -> N
         ('platforms = [""]\n', "platforms: a platform's name is empty", "'all'"),
         ('platforms = ["amr64"]\n', "platforms: unknown platform 'amr64'", "did you mean"),
         ('strict = "yes"\n', ":1: strict must be true or false", "strict = true"),
+        ("keep = 1\n", ":1: keep must be true or false; it is a number", "keep = true"),
         ('qemu = "here"\n', ":1: qemu must be a path from / on", "qemu = "),
         ("a = " + "[" * 5000, ":", "the file is TOML"),
     ],

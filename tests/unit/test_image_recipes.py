@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from binfmt_setup.boot.units import UnitGroup
 from binfmt_setup.cli.reader import read
 from binfmt_setup.cli.table import COMMANDS
 from binfmt_setup.model.wish_list import parse_wish_list
@@ -55,9 +54,3 @@ def test_the_wish_list_of_the_cloud_is_one() -> None:
     assert content
     wish = parse_wish_list(content[1].replace("      ", ""), "cloud-init.yaml")
     assert wish.platforms == ("linux/arm64",)
-
-
-def test_the_preset_names_units_that_are_linked() -> None:
-    text = (TOP / "deploy/images/50-binfmt-setup.preset").read_text(encoding="utf-8")
-    named = set(re.findall(r"^enable (.+)$", text, re.MULTILINE))
-    assert named == {link.rpartition("/")[2] for link in UnitGroup((), ()).links}

@@ -80,6 +80,8 @@ def test_install_writes_uninstall_removes_exactly_that(tree: Path) -> None:
         "etc/systemd/system/multi-user.target.wants/binfmt-setup.service",
         "etc/systemd/system/systemd-binfmt.service.d",
         "etc/systemd/system/systemd-binfmt.service.d/binfmt-setup.conf",
+        "etc/systemd/system-preset",
+        "etc/systemd/system-preset/50-binfmt-setup.preset",
         "etc/systemd/system/systemd-binfmt.service.wants",
         "etc/systemd/system/systemd-binfmt.service.wants/binfmt-setup.service",
     }

@@ -42,6 +42,12 @@ class DroppedAgain(Risk):
     times: int
 
 
+class NotKept(Risk):
+    """The wish list asks for `keep`, and nothing brings entries back that are dropped."""
+
+    code = "not-kept"
+
+
 class NotThereAfterBoot(Risk):
     """A registration of ours that the last boot did not make."""
 

@@ -6,7 +6,7 @@ from functools import partial
 
 from binfmt_setup.boot.survival import NotRegistered
 from binfmt_setup.diagnosis import catalogue as known
-from binfmt_setup.model.boot_facts import RETURNED_PATH
+from binfmt_setup.model.boot_facts import RETURNED_PATH, UNIT_DIRECTORY
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.report.words import boot
 from binfmt_setup.report.words.sentences import Words, telling
@@ -68,6 +68,15 @@ def _(fact: known.DroppedAgain) -> Words:
         f"entries were dropped again and again: they came back {fact.times} times, and do not now",
         f"{boot.FIND_OUT}: binfmt-setup install",
         RETURNED_PATH,
+    )
+
+
+@tells(known.NotKept)
+def _(_fact: known.NotKept) -> Words:
+    return Words(
+        "the wish list asks for keep, but entries that another program drops would stay away",
+        "",
+        f"no link in {UNIT_DIRECTORY} enables binfmt-setup-keep.path",
     )
 
 
