@@ -34,7 +34,7 @@ cd /mnt/image
 mount --bind "$tree" . && cd /mnt/image
 mount -t proc proc proc
 mount -t tmpfs tmpfs dev && touch dev/null && mount --bind /dev/null dev/null
-mount -t tmpfs tmpfs run
+mount -t tmpfs -o mode=777 tmpfs run
 for bind in $binds; do
     mkdir -p "./${bind#*:}"
     mount --rbind "${bind%:*}" "./${bind#*:}"
