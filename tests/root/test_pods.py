@@ -40,9 +40,7 @@ def test_a_node_is_made_ready_kept_ready_and_given_back(tmp_path: Path) -> None:
         node.register(":theirs:E::theirs::/bin/true:")
 
         def run(words: list[str]) -> int:
-            done = node.container(*line(words), least=True, binds=binds)
-            print(words, done.stdout, done.stderr)
-            return done.returncode
+            return node.container(*line(words), least=True, binds=binds).returncode
 
         assert run(probe) == 1
         assert run(install["args"]) == 0
