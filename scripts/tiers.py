@@ -74,6 +74,7 @@ def run_tiers(
         if wish.first_failure and any(r.failed for done in results.values() for r in done):
             return
         tested = Run(tier, python, folder, cover=wish.coverage and python is pythons[0],
+                     again=python is not pythons[0],
                      planted=python is pythons[-1] and len(pythons) > 1)  # fmt: skip
         results[tier].append(tested.result(wish))
 
@@ -108,6 +109,7 @@ class Run:
     python: Interpreter
     folder: Path
     cover: bool
+    again: bool
     planted: bool
 
     @property
@@ -121,6 +123,7 @@ class Run:
         command = [self.python.python, *coverage, "-m", "pytest", "-q", f"tests/{self.tier}"]
         command += [f"--results={self.log}"]
         command += ["-k", wish.expression] if wish.expression else []
+        command += ["-m", "not one_python"] if self.again else []
         command += ["--long"] if wish.long else []
         command += ["-x"] if wish.first_failure else []
         if self.planted and os.geteuid() == 0 and self.tier not in LONE_TIERS:

@@ -18,6 +18,8 @@ from tests.sandbox.kernel_driver import ARCHITECTURES, STATES
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.one_python
+
 DRIVER = (sys.executable, "-m", "tests.sandbox.kernel_driver")
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from tests.sandbox.conftest import Sandbox
 
+pytestmark = pytest.mark.one_python
+
 ARM64 = target_named("aarch64")
 NAME = ARM64.entry_name
 SCRIPT = TOP / "systemd" / "register"

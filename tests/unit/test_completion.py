@@ -17,6 +17,8 @@ from tests.shells import completed
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.one_python
+
 # A line, words that complete it, and words that do not.
 LINES = [
     ("", "install check status explain uninstall unit run completion", "--version"),

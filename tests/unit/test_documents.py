@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
+pytestmark = pytest.mark.one_python
+
 DOCUMENTS = sorted([*TOP.glob("*.md"), *(TOP / "docs").rglob("*.md"), *TOP.glob("packaging/*.md")])
 TASKS = ("trouble", "ci", "images")
 

@@ -14,6 +14,8 @@ import pytest
 if TYPE_CHECKING:
     from types import ModuleType
 
+pytestmark = pytest.mark.one_python
+
 TOP = Path(__file__).resolve().parents[2]
 
 

@@ -21,6 +21,8 @@ from binfmt_setup.model.errors import ExitCode
 from binfmt_setup.model.wish_list import parse_wish_list
 from tests.unit.test_catalogue import FACTS, error_codes
 
+pytestmark = pytest.mark.one_python
+
 PAGES = manual.pages()
 
 

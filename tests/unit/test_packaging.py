@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
+pytestmark = pytest.mark.one_python
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:

@@ -7,6 +7,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+pytestmark = pytest.mark.one_python
+
 DOCS = Path(__file__).parents[2] / "docs"
 SHOWS = {
     "check": ("check linux/arm64", "[flag-f-missing]", "does not work: linux/arm64"),

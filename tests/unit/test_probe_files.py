@@ -18,6 +18,8 @@ from elftools.elf.elffile import ELFFile
 
 from binfmt_setup.model.targets import target_named
 
+pytestmark = pytest.mark.one_python
+
 TOP = Path(__file__).resolve().parents[2]
 FOLDER = TOP / "binfmt_setup" / "data" / "probes"
 SCRIPT = TOP / "scripts" / "build-probes"

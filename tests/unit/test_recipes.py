@@ -19,6 +19,8 @@ from tests.recipes import RECIPES, TOP, Recipe, Tree
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.one_python
+
 PARTS = ("binfmt_setup", "docs", "scripts", "systemd", "tests")
 # Without conftest.py: what it makes is for tests that look at a host.
 OPTIONS = ("-qx", "--noconftest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_python
+
 TOP = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted(
     path for folder in ("scripts", ".ci") for path in (TOP / folder).iterdir() if path.is_file()

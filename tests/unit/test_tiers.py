@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pytest
 
 import testbed
 from tests import made_host
@@ -15,8 +16,7 @@ from tests.own_namespace import TOP
 from tiers import Outcomes, count, read, unfinished
 from traces import differences
 
-if TYPE_CHECKING:
-    import pytest
+pytestmark = pytest.mark.one_python
 
 RUN = """
 import sys
