@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from binfmt_setup.changes import boot_steps
+from binfmt_setup.changes.steps import ChangeFile, ChangeLink
 from binfmt_setup.model.errors import EnvironmentUnfit, PrivilegesMissing, UsageProblem
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
+    from binfmt_setup.changes.steps import Plan
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.request import Request
 
@@ -58,6 +60,19 @@ def require_watch(facts: HostFacts, request: Request) -> None:
         "--keep needs systemd, which waits for entries to be dropped",
         hint="leave it out; docs/keep.md has a line for cron that looks every minute",
     )
+
+
+def require_writable(facts: HostFacts, plan: Plan) -> None:
+    """Raises EnvironmentUnfit where a file to be removed is part of a read-only system."""
+    paths = (s.path for s in plan.steps if isinstance(s, ChangeFile | ChangeLink))
+    places = tuple(f"{place}/" for place in facts.boot.read_only)
+    for path in paths:
+        if path.startswith(places):
+            raise EnvironmentUnfit(
+                f"{path} is on a read-only file system: nothing was removed",
+                hint="mount it read-write; or take it out of what this system is made from",
+                code="config-unwritable",
+            )
 
 
 def require_registry(facts: HostFacts) -> None:

@@ -30,6 +30,7 @@ def uninstall(host: Host, request: Request) -> UninstallResult:
     conditions.refuse_wrong_namespace(facts, private=request.private)
     kept = _kept(host, facts)
     todo = removal.plan_uninstall(facts, targets, kept)
+    conditions.require_writable(facts, todo)
     if request.check:
         planned = tuple(Outcome(step, "planned") for step in todo.steps)
         return UninstallResult(facts, outcomes=planned, check=True)

@@ -60,3 +60,16 @@ def test_what_cannot_last_is_told_once_and_before(system: Sandbox, place: str) -
         assert done["changed"] is False
         assert system.entries() == {}
     assert system.json(*ASKED, "--no-persist")["changed"] is True
+
+
+@pytest.mark.parametrize("place", [UNITS, SCRIPT, FILES, "/etc"])
+def test_what_cannot_be_removed_is_told_once_and_before(system: Sandbox, place: str) -> None:
+    assert system.json(*ASKED)["changed"] is True
+    before = system.entries()
+    read_only(system, place)
+    for options in ((), ("--check",)):
+        done = system.json("uninstall", "--private", *options, status=4)
+        (refused,) = rows(done, "errors")
+        assert refused["code"] == "config-unwritable"
+        assert place in str(refused["message"])
+        assert (done["actions"], system.entries()) == ([], before)
