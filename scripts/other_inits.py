@@ -9,13 +9,22 @@ import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from binfmt_setup.boot.inits.interface import REGISTER, init_named
+from binfmt_setup.boot.inits.interface import INITS, REGISTER, init_named
 from tests import bootlab
 from tests.bootlab import LAB, RUNS, Machine
 
 PACKAGES = {
     "sysvinit": "sysvinit-core,python3",
     "runit": "runit-init,initscripts,python3",
+    "s6": "s6,python3",
+}
+# Debian has s6, but not s6-linux-init: this does what that does as documented.
+FIRST = {
+    "s6": """#!/bin/sh
+mkdir -p /run/service
+/etc/s6-linux-init/current/scripts/rc.init &
+exec s6-svscan /run/service
+"""
 }
 # RB_POWER_OFF of reboot(2): each init has other programs for it.
 ENDS = f"""
@@ -33,6 +42,10 @@ def try_init(name: str) -> dict[str, bool]:
         bootlab.copy_tree(bootlab.base_tree("bookworm", PACKAGES[name]), tree)
         box = Machine(tree)
         bootlab.furnish(box)
+        if name in FIRST:
+            (program,) = (path for row in INITS if row.name == name for path in row.programs)
+            _script(box, program, FIRST[name])
+            box.link("/sbin/init", program)
         box.offline("install", "arm64")
         box.install_tool()
         init = init_named(name)
@@ -51,7 +64,11 @@ def try_init(name: str) -> dict[str, bool]:
 
 def _startup(box: Machine, path: str, line: str) -> None:
     # The container's manager wants to be told by its init; a host's init has nobody to tell.
-    box.write(path, f"#!/bin/sh\nunset NOTIFY_SOCKET\n{line} >{LAB}/line 2>&1\n{ENDS}")
+    _script(box, path, f"#!/bin/sh\nunset NOTIFY_SOCKET\n{line} >{LAB}/line 2>&1\n{ENDS}")
+
+
+def _script(box: Machine, path: str, text: str) -> None:
+    box.write(path, text)
     box.path(path).chmod(0o755)
 
 

@@ -9,14 +9,16 @@ import json
 import re
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 from tests import real_host
 from tests.bootlab import LAB, REGISTRY
-from tests.real_host import CLONE, HELPERS, RUNS, WHEELS, Kind
+from tests.real_host import CLONE, HELPERS, RUNS, VENV, WHEELS, Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.bootlab import Machine
     from tests.virtual import Virtual
 
@@ -36,6 +38,9 @@ try natives {TOOL} check --format json {ARM}
 try install {TOOL} install linux/amd64 linux/386 --format json
 try again {TOOL} install linux/amd64 linux/386 --format json
 try check {TOOL} check linux/amd64 linux/386 {" ".join(LEVELS)} --format json
+[ "$(getconf PAGE_SIZE)" = 4096 ] || try deep {TOOL} check linux/amd64 --deep --format json
+try static chroot {LAB}/root /bin/busybox sh -c 'echo $((6 * 7))'
+try dynamic chroot {LAB}/root /bin/dash -c 'echo $((6 * 7))'
 try status {TOOL} status --format json
 try explain {TOOL} explain {LAB}/root/{real_host.FOREIGN}
 """
@@ -55,6 +60,11 @@ BACK = f"""
 for python in /usr/bin/python3*.away; do mv $python ${{python%.away}}; done
 mv /srv/away /usr/local/lib/binfmt-setup
 try uninstall {TOOL} uninstall --format json
+"""
+# On a processor that does not run the programs of ARM itself.
+WITHOUT = f"""
+try natives {TOOL} check --format json {ARM}
+try arm {TOOL} install --no-persist {ARM} --format json
 """
 CLEAN = f"""
 try entries ls {REGISTRY}
@@ -78,13 +88,17 @@ class Row:
         return not self.problem and all(self.results.values())
 
 
-def try_host(kind: Kind) -> Row:
-    """All boots of one host."""
+def try_host(kind: Kind, tests: Sequence[str], *, prepared: bool) -> Row:
+    """All boots of one host, or one in which tests run."""
     row = Row(kind.hardware.architecture)
     try:
-        with real_host.machine(kind) as made:
+        before = real_host.for_tests if tests else real_host.bootstrap
+        with real_host.machine(kind, *([before] if tests or prepared else [])) as made:
             start = time.monotonic()
-            _boots(made, row, kind)
+            if tests:
+                _tests(made, row, tests)
+            else:
+                _boots(made, row, kind)
             row.facts["seconds for all"] = f"{time.monotonic() - start:.0f}"
     except (AssertionError, OSError, ValueError, subprocess.SubprocessError) as error:
         row.problem = str(error)
@@ -104,6 +118,25 @@ def _boots(made: Virtual, row: Row, kind: Kind) -> None:
     row.results["uninstall"] = _said(box, "uninstall")["exit_code"] == 0
     made.boot(CLEAN)
     _clean(box, row)
+    if kind.without:
+        without = replace(made.hardware, processor=kind.without)
+        replace(made, hardware=without).boot(WITHOUT)
+        row.facts[f"{ARM} on {kind.without}"] = _states(_said(box, "natives"))[ARM]
+        row.results[f"installed on {kind.without}"] = _states(_said(box, "arm"))[ARM] == "emulated"
+
+
+def _tests(made: Virtual, row: Row, tests: Sequence[str]) -> None:
+    """Tests of this clone on the host's own Python and kernel."""
+    made.boot(
+        f"mount -t tmpfs -o mode=1777 none /tmp\nip link set lo up\ncd {CLONE}\n"
+        f"try tests {VENV}/bin/python -m pytest -q -p no:cacheprovider -rs {' '.join(tests)}\n"
+        "try uname uname -r\n"
+    )
+    said = made.box.answer("tests")
+    print(said, flush=True)
+    row.facts["kernel"] = made.box.answer("uname").splitlines()[0]
+    row.facts["tests"] = said.splitlines()[-2]
+    row.results[" ".join(tests)] = said.endswith("status 0\n")
 
 
 def _clean(box: Machine, row: Row) -> None:
@@ -141,6 +174,12 @@ def _installed(box: Machine, row: Row) -> None:
     for level in LEVELS:
         row.facts[level] = states[level]
     row.facts[ARM] = _states(_said(box, "natives"))[ARM]
+    for real in ("static", "dynamic"):
+        done = box.answer(real).splitlines()
+        said = "runs" if done == ["42", "status 0"] else "; ".join(done)
+        row.facts[f"Debian's {real} program of amd64"] = said
+    if box.read(f"{LAB}/answer.deep"):  # where pages are larger than amd64's
+        row.facts["check --deep linux/amd64"] = _states(_said(box, "deep"))["linux/amd64"]
     row.results["status and explain"] = "status 0" in box.answer(
         "status"
     ) and "status 0" in box.answer("explain")

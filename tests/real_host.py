@@ -14,40 +14,80 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import tomli
+
 from tests import bootlab, virtual
 from tests.bootlab import LAB, Machine, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    Step = Callable[[Machine, "Kind"], None]
 
 PACKAGES = "systemd-sysv,udev,kmod,python3,python3-venv,dbus,procps"
-CLONE, WHEELS = "/srv/clone", "/srv/wheels"
+CLONE, WHEELS, VENV = "/srv/clone", "/srv/wheels", "/srv/venv"
 FOREIGN = "x86_64"
-PYTHONS = {"bookworm": "3.11"}
+PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 RUNS = f"binfmt-probe target={FOREIGN}"
 # Of the clone, what the tests of documents and scripts look at is needed too.
 NOT_CLONED = (".git", ".venvs", ".engines", "dist", "site")
 
 
 class Kind(NamedTuple):
-    """One kind of host: its release, its hardware, and where that release has its static QEMU."""
+    """One kind of host: its release, its hardware, and where that release has its static QEMU.
+
+    `wheels` is what pip calls the platform, for newer C libraries too. `kernel` is the release with
+    its kernel, where it is another one; `without` a processor that runs fewer programs itself.
+    """
 
     suite: str
     hardware: virtual.Hardware
-    wheels: str
+    wheels: tuple[str, ...]
+    kernel: str = ""
+    without: str = ""
     qemu: str = "qemu-user-static"
     suffix: str = "-static"
+
+    @property
+    def python(self) -> str:
+        """The version of its Python."""
+        return PYTHONS[self.suite]
 
     def emulator(self, target: str) -> str:
         """Where the emulator of a target lies there."""
         return f"/usr/bin/qemu-{target}{self.suffix}"
 
 
+AARCH64 = ("manylinux2014_aarch64", "manylinux_2_28_aarch64")
 ARM64 = virtual.Hardware(
     "arm64", "qemu-system-arm", "qemu-system-aarch64", "virt", "neoverse-n1", "ttyAMA0",
     "linux-image-cloud-arm64",
 )  # fmt: skip
-KINDS = {"arm64": Kind("bookworm", ARM64, "manylinux2014_aarch64")}
+S390X = virtual.Hardware(
+    "s390x", "qemu-system-misc", "qemu-system-s390x", "s390-ccw-virtio", "max", "ttysclp0",
+    "linux-image-s390x", disk="virtio-blk-ccw",
+)  # fmt: skip
+PPC64EL = virtual.Hardware(
+    "ppc64el", "qemu-system-ppc", "qemu-system-ppc64", "pseries", "power9", "hvc0",
+    "linux-image-powerpc64le",
+)  # fmt: skip
+RISCV64 = virtual.Hardware(
+    "riscv64", "qemu-system-misc", "qemu-system-riscv64", "virt", "rv64", "ttyS0",
+    "linux-image-riscv64",
+)  # fmt: skip
+KINDS = {
+    # That other processor has no 32-bit mode for programs.
+    "arm64": Kind("bookworm", ARM64, AARCH64, without="a64fx"),
+    "arm64-16k": Kind("bookworm", replace(ARM64, kernel="linux-image-arm64-16k"),
+                      AARCH64, kernel="trixie"),
+    "s390x": Kind("bookworm", S390X, ("manylinux2014_s390x",)),
+    "ppc64el": Kind("bookworm", PPC64EL, ("manylinux2014_ppc64le",)),
+    # No older release has it.
+    "riscv64": Kind("trixie", RISCV64, ("manylinux_2_39_riscv64",), qemu="qemu-user", suffix=""),
+}  # fmt: skip
+# Debian's own programs, of this machine: one is static, the other needs its loader and library.
+REAL = ("/bin/busybox", "/bin/dash", "/lib64/ld-linux-x86-64.so.2",
+        "/lib/x86_64-linux-gnu/libc.so.6")  # fmt: skip
 # What Debian's own start of a foreign program looks like, with the exit status after it.
 START = f"""chroot {LAB}/root /{FOREIGN} one </dev/null
 echo "status $?"
@@ -77,25 +117,33 @@ restart() {
 
 
 @contextlib.contextmanager
-def machine(kind: Kind) -> Iterator[virtual.Virtual]:
-    """A fresh host of this kind, with the clone, the wheels, its QEMU and a foreign program."""
+def machine(kind: Kind, *steps: Step) -> Iterator[virtual.Virtual]:
+    """A fresh host of this kind, with the clone, the wheels, its QEMU and a foreign program.
+
+    The steps are taken before it boots.
+    """
     base = bootlab.base_tree(kind.suite, PACKAGES, kind.hardware.architecture)
-    kernel = virtual.kernel_of(kind.suite, kind.hardware)
+    kernel = virtual.kernel_of(kind.kernel or kind.suite, kind.hardware)
     with tempfile.TemporaryDirectory(prefix="host-", dir=bootlab.cache_directory()) as folder:
         tree = Path(folder, "tree")
         bootlab.copy_tree(base, tree)
         box = Machine(tree)
-        bootlab.furnish(box)
-        box.path(bootlab.QEMU).unlink()
+        bootlab.equip(box)
         for emulator in emulators(kind).glob("qemu-*"):
             shutil.copy(emulator, box.path("/usr/bin"))
         shutil.copy(bootlab.TOP / "binfmt_setup/data/probes" / FOREIGN, box.path(f"{LAB}/root"))
+        for real in REAL:
+            place = box.path(f"{LAB}/root{real}")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(real, place)
         box.write(f"{LAB}/foreign", START)
         driver = bootlab.DRIVER.replace("TimeoutStartSec=200", "TimeoutStartSec=infinity")
         box.write("/etc/systemd/system/lab.service", driver)
         clone(box, kind)
+        for step in steps:
+            step(box, kind)
         virtual.add_modules(box, kernel)
-        hardware = replace(kind.hardware, memory=2048, processors=2, seconds=3600)
+        hardware = replace(kind.hardware, memory=2048, seconds=7200, counted=True)
         made = virtual.Virtual(box, kernel, Path(folder), hardware, "2500M")
         virtual.initrd(kernel, made.where)
         made.disk()
@@ -108,15 +156,40 @@ def clone(box: Machine, kind: Kind) -> None:
                     ignore=shutil.ignore_patterns(*NOT_CLONED, "__pycache__"))  # fmt: skip
     run("chown", "-R", "0:0", box.path(CLONE))
     for listed in ("tool", "build"):
-        run(sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--no-deps",
-            f"--python-version={PYTHONS[kind.suite]}", f"--platform={kind.wheels}",
-            "--require-hashes", "-r", bootlab.TOP / f"requirements/{listed}.txt",
-            "-d", box.path(WHEELS), environment=_for_pip())  # fmt: skip
+        # Where there is no wheel, as on s390x, the source is fetched: no host has a compiler.
+        pip(kind, "download", "--prefer-binary", "--no-deps", "--require-hashes",
+            "-r", bootlab.TOP / f"requirements/{listed}.txt", "-d", box.path(WHEELS))  # fmt: skip
 
 
-def _for_pip() -> dict[str, str]:
-    """Where this machine gets its packages from."""
-    return {k: v for k, v in os.environ.items() if k == "HOME" or k.startswith("PIP_")}
+def pip(kind: Kind, *words: str | Path) -> None:
+    """Run pip of this machine for such a host."""
+    found = {k: v for k, v in os.environ.items() if k == "HOME" or k.startswith("PIP_")}
+    run(sys.executable, "-m", "pip", words[0], "--quiet", f"--python-version={kind.python}",
+        *(f"--platform={name}" for name in kind.wheels), *words[1:], environment=found)  # fmt: skip
+
+
+def for_tests(box: Machine, kind: Kind) -> None:
+    """What the tests need, in an environment of the host's Python."""
+    wanted = tomli.loads((bootlab.TOP / "pyproject.toml").read_text())["project"]
+    listed = [*wanted["dependencies"], *wanted["optional-dependencies"]["test"]]
+    names = [name for name in listed if not name.startswith(("mypy", "ruff", "types-"))]
+    packages = f"{VENV}/lib/python{kind.python}/site-packages"
+    pip(kind, "install", "--only-binary=:all:", "--no-compile", "--target", box.path(packages),
+        *names)  # fmt: skip
+    box.write(f"{packages}/clone.pth", f"{CLONE}\n")
+    box.write(f"{VENV}/pyvenv.cfg", "home = /usr/bin\n")
+    box.link(f"{VENV}/bin/python", "/usr/bin/python3")
+
+
+def bootstrap(box: Machine, kind: Kind) -> None:
+    """Go through the bootstrap with the host's own Python, emulated: faster than all of it is."""
+    script = (
+        f"mount --rbind /dev {box.path('/dev')} && mount --rbind /proc {box.path('/proc')} && "
+        f"PIP_NO_INDEX=1 PIP_FIND_LINKS={WHEELS} exec chroot {box.tree} "
+        f"{CLONE}/scripts/bootstrap --version"
+    )
+    run(sys.executable, "-m", "binfmt_setup", "run", "-P", kind.hardware.architecture, "--",
+        "unshare", "--mount", "sh", "-c", script, seconds=3600)  # fmt: skip
 
 
 def emulators(kind: Kind) -> Path:
