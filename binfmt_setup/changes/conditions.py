@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from binfmt_setup.changes import boot_steps
-from binfmt_setup.changes.steps import ChangeFile, ChangeLink
 from binfmt_setup.model.errors import EnvironmentUnfit, PrivilegesMissing, UsageProblem
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 
@@ -42,6 +40,8 @@ def refuse_wrong_namespace(facts: HostFacts, *, private: bool) -> None:
 
 def require_watch(facts: HostFacts, request: Request) -> None:
     """Raises EnvironmentUnfit where nothing can wait for entries to be dropped."""
+    from binfmt_setup.changes import boot_steps  # costly before probes start
+
     if facts.process.own_files and boot_steps.written(facts, request) == "units":
         return
     if not facts.process.own_files:
@@ -64,6 +64,8 @@ def require_watch(facts: HostFacts, request: Request) -> None:
 
 def require_writable(facts: HostFacts, plan: Plan) -> None:
     """Raises EnvironmentUnfit where a file to be removed is part of a read-only system."""
+    from binfmt_setup.changes.steps import ChangeFile, ChangeLink
+
     paths = (s.path for s in plan.steps if isinstance(s, ChangeFile | ChangeLink))
     places = tuple(f"{place}/" for place in facts.boot.read_only)
     for path in paths:
