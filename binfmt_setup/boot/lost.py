@@ -26,6 +26,19 @@ class InMemory(Lost):
     mount: str
 
 
+class InterpreterGone(Lost):
+    """The kernel will refuse it: it has F, and its interpreter is not there."""
+
+    interpreter: str
+
+
+class SwitchedOff(Lost):
+    """A line of sysctl.d switches all entries off."""
+
+    path: str
+    line: int
+
+
 class ShadowedAtBoot(Lost):
     """A line puts another entry before it, which does not work, or has another emulator."""
 
@@ -77,10 +90,14 @@ class SystemdBinfmtMasked(Lost):
 
 
 class SystemdBinfmtSkipped(Lost):
-    """A condition, added by a drop-in, keeps the service away that reads binfmt.d."""
+    """A condition, which somebody added, keeps the service away that reads binfmt.d."""
 
     path: str
     condition: str
+
+
+class SystemdBinfmtDepends(SystemdBinfmtSkipped):
+    """Whether it will do so no file tells."""
 
 
 class OpenrcDisabled(Lost):

@@ -12,6 +12,8 @@ from binfmt_setup.model.binfmt_d import VOLATILE_DIRECTORY, effective_configs
 from binfmt_setup.model.mount_order import mount_point_of
 from binfmt_setup.model.reading import Absent
 from binfmt_setup.model.records import Record
+from binfmt_setup.model.registration import Entry
+from binfmt_setup.model.registry_facts import RegistryFacts
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -33,18 +35,19 @@ class BootLine(Record):
     owned: bool = False
 
 
-class NextRegistry(Record):
-    """The entries after the next boot, in match order, and the lines that will be refused.
+class NextRegistry(RegistryFacts):
+    """The entries after the next boot, each with its line, and the lines that will be refused.
 
-    `refused` have F and an interpreter that will not be there.
+    It is asked like the kernel's of now. `refused` have F and an interpreter that will not be
+    there.
     """
 
     lines: tuple[BootLine, ...] = ()
     refused: tuple[BootLine, ...] = ()
 
-    def handler(self, header: bytes) -> BootLine | None:
-        """What the kernel will pick for a program that starts so."""
-        return next((line for line in self.lines if line.registration.matches(header)), None)
+    def line(self, entry_name: str) -> BootLine | None:
+        """What registers the entry of this name; None where nothing will."""
+        return next((line for line in self.lines if line.registration.name == entry_name), None)
 
 
 _last: list[tuple[HostFacts, NextRegistry]] = []
@@ -60,32 +63,50 @@ def next_registry(facts: HostFacts) -> NextRegistry:
 def _played(facts: HostFacts) -> NextRegistry:
     made: dict[str, BootLine] = {}
     refused: dict[tuple[str, int], BootLine] = {}
-    for line in _read(facts):
+
+    def register(line: BootLine) -> bool:
         name, rule = line.registration.name, line.registration
         if "F" in rule.flags and lost_interpreter(facts, rule.interpreter):
             refused[line.path, line.line] = line
-            continue
+            return False
         made.pop(name, None)  # registered again, it comes to the front
         made[name] = line
-    return NextRegistry(tuple(reversed(made.values())), tuple(refused.values()))
+        return True
+
+    for line in _by_init(facts):
+        if not register(line):
+            made.pop(line.registration.name, None)  # it went before the new one was tried
+    for name, rule in facts.boot.imported.items():
+        if name not in made:  # update-binfmts leaves alone what is there
+            register(BootLine(f"{_UPDATE_BINFMTS}/{name}", 0, rule))
+    for line in _by_us(facts):
+        register(line)
+    lines = tuple(reversed(made.values()))
+    return NextRegistry(
+        enabled=facts.boot.switched_off is None, listing=None, refused=tuple(refused.values()),
+        entries=tuple(Entry(line.registration, enabled=True) for line in lines), lines=lines,
+    )  # fmt: skip
 
 
-def _read(facts: HostFacts) -> Iterator[BootLine]:
-    """Every line that is registered, in the order in which that happens."""
-    boot, init = facts.boot, init_of(facts.boot)
-    told: set[str] = set()
-    lasting = [c for c in boot.configs if not c.path.startswith(VOLATILE_DIRECTORY)]
+def _lasting(facts: HostFacts) -> list[ConfigFile]:
+    return [c for c in facts.boot.configs if not c.path.startswith(VOLATILE_DIRECTORY)]
+
+
+def _by_init(facts: HostFacts) -> Iterator[BootLine]:
+    """The lines that the init's own service reads."""
+    init = init_of(facts.boot)
     if init.folders and init.obstacle(facts) is None:
-        there = [c for c in lasting if c.path.rpartition("/")[0] in init.folders]
+        there = [c for c in _lasting(facts) if c.path.rpartition("/")[0] in init.folders]
         for config in effective_configs(tuple(there)):
             if not config.by_unit:
-                told |= {rule.name for rule in config.registrations}
                 yield from _lines(config)
-    for name, rule in boot.imported.items():
-        if name not in told:  # update-binfmts leaves alone what is there
-            yield BootLine(f"{_UPDATE_BINFMTS}/{name}", 0, rule)
+
+
+def _by_us(facts: HostFacts) -> Iterator[BootLine]:
+    """The lines that a unit of ours reads, or the command that the administrator wrote down."""
+    init = init_of(facts.boot)
     by_hand = not init.folders and init.obstacle(facts) is None
-    for config in lasting:
+    for config in _lasting(facts):
         if config.owned and (by_hand or init.keeps(facts, config.registrations)):
             yield from _lines(config)
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from binfmt_setup.boot import units
 from binfmt_setup.boot.inits.interface import init_of
-from binfmt_setup.boot.lost import InMemory, NoConfig, ShadowedAtBoot, UnitNotEnabled, Volatile
+from binfmt_setup.boot.lost import (
+    InMemory,
+    InterpreterGone,
+    NoConfig,
+    ShadowedAtBoot,
+    SwitchedOff,
+    UnitNotEnabled,
+    Volatile,
+)
 from binfmt_setup.boot.next_registry import next_registry, volatile_mount
 from binfmt_setup.model.binfmt_d import VOLATILE_DIRECTORY
 from binfmt_setup.model.reading import Absent
@@ -15,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from binfmt_setup.boot.lost import Lost
-    from binfmt_setup.model.binfmt_d import ConfigFile
     from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.registration import Registration
 
 
 class NotRegistered(Record):
@@ -44,40 +52,47 @@ def nothing_lasts(facts: HostFacts) -> Lost | None:
     return init_of(facts.boot).obstacle(facts)
 
 
-def persistence_problem(facts: HostFacts, entry_name: str) -> Lost | None:
-    """Why an entry will not be there after a reboot; None when it will."""
-    config = facts.boot.config_of(entry_name)
-    entry = facts.registry.entry(entry_name)
-    known = entry_name in facts.boot.update_binfmts
-    if config is None and (facts.boot.update_binfmts_keeps(entry.registration) if entry else known):
-        return None  # binfmt-support.service registers it at boot, under any init of Debian's
+def why_lost(facts: HostFacts, entry_name: str) -> Lost | None:
+    """Why an entry will not do its work after a reboot; None when it will."""
+    boot, after, now = facts.boot, next_registry(facts), facts.registry.entry(entry_name)
+    line = after.line(entry_name)
+    if line is None:
+        return _why_absent(facts, entry_name)
+    if boot.switched_off:
+        return SwitchedOff(*boot.switched_off)
+    rule = line.registration
+    if now and not line.line and not rule.says_the_same(now.registration):
+        return NoConfig()  # update-binfmts keeps another entry of this name
+    if mount := volatile_mount(facts, rule.interpreter):
+        return InMemory(rule.interpreter, mount)
+    return _shadowed(facts, rule)
+
+
+def _why_absent(facts: HostFacts, entry_name: str) -> Lost | None:
+    """Why nothing registers an entry at boot; None where update-binfmts does, by a detector."""
+    now, config = facts.registry.entry(entry_name), facts.boot.config_of(entry_name)
     if config is None:
-        return NoConfig()
+        by_detector = now is not None and facts.boot.update_binfmts_keeps(now.registration)
+        return None if by_detector else NoConfig()
     if config.path.startswith(VOLATILE_DIRECTORY):
         return Volatile(config.path)
-    return _config_problem(facts, config) or _played_through(facts, config, entry_name)
-
-
-def _played_through(facts: HostFacts, config: ConfigFile, entry_name: str) -> Lost | None:
-    """Why an entry whose file is read will not do its work: its program, or another entry."""
     rule = [r for r in config.registrations if r.name == entry_name][-1]
     if mount := volatile_mount(facts, rule.interpreter):
         return InMemory(rule.interpreter, mount)
-    now = facts.registry.handler(rule.magic)
-    first = next_registry(facts).handler(rule.magic) if not rule.offset else None
-    if facts.live and not (now and now.name == entry_name):
+    if any(line.path == config.path for line in next_registry(facts).refused):
+        return InterpreterGone(rule.interpreter)
+    return UnitNotEnabled(config.path) if config.by_unit else init_of(facts.boot).obstacle(facts)
+
+
+def _shadowed(facts: HostFacts, rule: Registration) -> Lost | None:
+    """Another entry that will be matched first, where this one is first now."""
+    now, then = facts.registry.handler(rule.magic), next_registry(facts).handler(rule.magic)
+    first = next_registry(facts).line(then.name) if then and not rule.offset else None
+    if first is None or first.registration.name == rule.name:
+        return None
+    if facts.live and not (now and now.name == rule.name):
         return None  # that it is not the first one is so already
-    if first is None or first.registration.name == entry_name:
-        return None
     return ShadowedAtBoot(first.registration.name, first.path, first.line)
-
-
-def _config_problem(facts: HostFacts, config: ConfigFile) -> Lost | None:
-    """Why a file that registers an entry will not be read; None when it will."""
-    init = init_of(facts.boot)
-    if config.owned and init.keeps(facts, config.registrations):
-        return None
-    return UnitNotEnabled(config.path) if config.by_unit else init.obstacle(facts)
 
 
 def boot_troubles(facts: HostFacts) -> Iterator[NotMounted | NotRegistered]:

@@ -10,7 +10,7 @@ from itertools import chain
 
 from binfmt_setup.boot.inits.interface import init_of
 from binfmt_setup.boot.lost import RegistryMasked
-from binfmt_setup.boot.survival import NotMounted, boot_troubles, persistence_problem
+from binfmt_setup.boot.survival import NotMounted, boot_troubles, why_lost
 from binfmt_setup.diagnosis import catalogue as known
 from binfmt_setup.diagnosis.failed_probes import (
     entry_path,
@@ -264,10 +264,14 @@ def _not_prepared(facts: HostFacts, platform: Platform) -> Finding:
     """What an offline tree lacks: its entry, or the emulator as well."""
     from binfmt_setup.emulators.package_managers.interface import install_hint
 
+    target = platform.target
+    fact = known.NotPrepared(target.name, why_lost(facts, target.entry_name))
+    if facts.boot.switched_off:
+        return Finding(fact, platform.name)
     again = Remedy(("binfmt-setup", "install", "--root", facts.root), platform.name)
-    if not choice.choose(facts, platform.target):
-        again = replace(again, first=install_hint(facts, [platform.target]))
-    return Finding(known.NotPrepared(platform.target.name), platform.name, again)
+    if not choice.choose(facts, target):
+        again = replace(again, first=install_hint(facts, [target]))
+    return Finding(fact, platform.name, again)
 
 
 def _prepared(facts: HostFacts, platform: Platform) -> bool | None:
@@ -299,7 +303,7 @@ def _bare_state(
     if how == "native":
         persistent = True
     elif handler is not None:
-        persistent = not persistence_problem(facts, handler.name)
+        persistent = not why_lost(facts, handler.name)
     version = disk.version if disk else ""
     pinned = version if same else probe.pinned_version if probe else ""
     return PlatformState(platform, ok, how, handler, pinned, version, persistent)

@@ -62,10 +62,11 @@ def prepared(facts: HostFacts, platform: Platform) -> bool:
     """Whether the first boot of an offline tree will have what a platform needs."""
     if platform.target == facts.kernel.native:
         return True
-    line = next_registry(facts).handler(platform.header)
-    if line is None or "F" not in line.registration.flags:
+    after = next_registry(facts)
+    handler = after.handler(platform.header)
+    if handler is None or "F" not in handler.flags or not after.enabled:
         return False
-    path = line.registration.interpreter
+    path = handler.interpreter
     return choice.may_register(facts, path, facts.emulators.at(path))
 
 

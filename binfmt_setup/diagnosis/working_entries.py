@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from binfmt_setup.boot.inits.interface import init_of
-from binfmt_setup.boot.lost import NoInit, NotByHand, ShadowedAtBoot
-from binfmt_setup.boot.survival import order_problem, persistence_problem
+from binfmt_setup.boot.lost import NoInit, NotByHand, ShadowedAtBoot, SwitchedOff
+from binfmt_setup.boot.next_registry import next_registry
+from binfmt_setup.boot.survival import order_problem, why_lost
 from binfmt_setup.diagnosis import catalogue as known
 from binfmt_setup.diagnosis.failed_probes import catching, install_command, mending, removal
 from binfmt_setup.diagnosis.finding import Finding, Remedy
@@ -86,7 +87,7 @@ def _boot_findings(facts: HostFacts, platform: Platform, handler: Entry) -> Iter
     if facts.registry.own and not facts.process.own_files:
         return  # the files are the host's, and the registry goes with its namespace
     name = platform.name
-    problem = persistence_problem(facts, handler.name)
+    problem = why_lost(facts, handler.name)
     own = facts.boot.config_of(platform.target.entry_name)
     if problem and own is not None and handler.name != platform.target.entry_name:
         fact = known.EntryShadowedForNow(handler.name, platform.target.entry_name, own.path)
@@ -94,10 +95,10 @@ def _boot_findings(facts: HostFacts, platform: Platform, handler: Entry) -> Iter
     elif isinstance(problem, ShadowedAtBoot):
         shadowed = known.ShadowedAfterBoot(problem.entry, handler.name, problem.path, problem.line)
         yield Finding(shadowed, name, seen=(handler,))
-    elif problem:
+    elif problem and not isinstance(problem, SwitchedOff):  # which the host's finding names
         remedy = _made_to_last(facts, platform, handler, problem)
         yield Finding(known.NotPersistent(problem), name, remedy, (handler,))
-    elif late := order_problem(facts, handler.name):
+    elif not problem and (late := order_problem(facts, handler.name)):
         install = install_command(facts, platform) if late.lost else None
         yield Finding(known.BootOrder(late, handler.interpreter), name, install)
     yield from _differing_config(facts, platform, handler)
@@ -140,11 +141,11 @@ def _reload_command(
 
 def _differing_config(facts: HostFacts, platform: Platform, handler: Entry) -> Iterator[Finding]:
     """The entry in the kernel is not the one that its file will make at the next boot."""
-    config = facts.boot.config_of(handler.name)
-    if config is None:
+    line = next_registry(facts).line(handler.name)
+    config = next((c for c in facts.boot.configs if line and c.path == line.path), None)
+    if line is None or config is None:
         return
-    at_boot = [r for r in config.registrations if r.name == handler.name][-1]
-    now = handler.registration
+    at_boot, now = line.registration, handler.registration
     same = (now.interpreter, now.flags, now.pattern)
     if same != (at_boot.interpreter, at_boot.flags, at_boot.pattern):
         reload = _reload_command(facts, config, at_boot, platform)

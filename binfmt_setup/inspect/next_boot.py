@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from binfmt_setup.boot.inits.interface import found_in, init_named
 from binfmt_setup.boot.units import KEEP_PATH
+from binfmt_setup.inspect.unit_conditions import unmet_condition
 from binfmt_setup.model.binfmt_d import (
     BINFMT_D,
     MARKER,
@@ -21,6 +22,7 @@ from binfmt_setup.model.boot_facts import (
     SCRIPT_PATH,
     SYSTEMD_BINFMT,
     UNIT_DIRECTORY,
+    UNIT_PLACES,
     UNIT_STEM,
     WRITTEN_TO,
     BootFacts,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Literal
 
+    from binfmt_setup.model.boot_facts import Condition
     from binfmt_setup.model.mountinfo import Mount
     from binfmt_setup.model.registration import Registration
     from binfmt_setup.system.host import Host
@@ -47,9 +50,6 @@ _PROPERTIES = ("ActiveState", "ConditionResult", "ConditionTimestampMonotonic")
 UPDATE_BINFMTS = "/var/lib/binfmts"
 _MEMORY = ("tmpfs", "ramfs")
 _SYSCTL_D = ("/usr/lib/sysctl.d", "/usr/local/lib/sysctl.d", "/run/sysctl.d", "/etc/sysctl.d")
-_UNIT_PLACES = (
-    UNIT_DIRECTORY, "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system",
-)  # fmt: skip
 _DIRECTORIES = (*BINFMT_D, PRESET_PATH.rpartition("/")[0])
 _MASKABLE = (SYSTEMD_BINFMT, f"{REGISTRY_UNIT}.mount", f"{REGISTRY_UNIT}.automount")
 
@@ -100,7 +100,7 @@ def boot_facts(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
         masked=frozenset(unit for unit in _MASKABLE if _is_masked(host, unit)),
         active=_active_units(host, files),
         failed=frozenset({SYSTEMD_BINFMT} if service.get("ActiveState") == "failed" else ()),
-        unmet=_unmet_condition(host, read, service),
+        unmet=_unmet_condition(host, facts, read, service),
         fstab=parse_fstab(read.known("/etc/fstab")),
         mounted=tuple(dict.fromkeys(mount.point for mount in mounts)),
         in_memory=frozenset(m.point for m in mounts if m.fs_type in _MEMORY and m.point != "/"),
@@ -167,8 +167,8 @@ def _unit_links(host: Host, read: _Reader, names: Sequence[str]) -> tuple[str, .
 
 
 def _is_masked(host: Host, unit: str) -> bool:
-    places = (UNIT_DIRECTORY, "/run/systemd/system")
-    return any(host.link_target(f"{place}/{unit}") == "/dev/null" for place in places)
+    links = (host.link_target(f"{place}/{unit}") for place in UNIT_PLACES)
+    return next(filter(None, links), "") == "/dev/null"
 
 
 def _active_units(host: Host, files: Iterable[str]) -> frozenset[str]:
@@ -207,21 +207,14 @@ def _service_state(
 
 
 def _unmet_condition(
-    host: Host, read: _Reader, service: Mapping[str, str]
-) -> tuple[str, str] | None:
-    """The condition that kept the service away, and its file: one that somebody added.
-
-    Its own ones ask for files in binfmt.d and for the registry, and what was not there when the
-    host was booted may be there now.
-    """
-    looked = service.get("ConditionTimestampMonotonic", "0") != "0"
-    if not looked or service.get("ConditionResult") != "no":
+    host: Host, facts: BootFacts, read: _Reader, service: Mapping[str, str]
+) -> Condition | None:
+    """The condition that keeps systemd-binfmt away; one that never was looked at may hold."""
+    if init_named(facts.init).writes != "units":
         return None
-    folders = [f"{place}/{SYSTEMD_BINFMT}.d" for place in _UNIT_PLACES]
-    paths = [f"{d}/{n}" for d in folders for n in host.names(d) if n.endswith(".conf")]
-    lines = ((path, line.strip()) for path in paths for line in read.known(path).splitlines())
-    added = (found for found in lines if found[1].startswith(("Condition", "Assert")))
-    return next(added, None)
+    looked = service.get("ConditionTimestampMonotonic", "0") != "0"
+    skipped = looked and service.get("ConditionResult") == "no"
+    return unmet_condition(host, read, skipped=skipped)
 
 
 def _switched_off(host: Host, read: _Reader) -> tuple[str, int] | None:

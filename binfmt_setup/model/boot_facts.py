@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from binfmt_setup.model.binfmt_d import FIRST, OWN_DIRECTORY, ConfigFile, effective_configs
-from binfmt_setup.model.records import NOTHING, Record
+from binfmt_setup.model.records import NOTHING, Record, replace
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 
 UNIT_DIRECTORY = "/etc/systemd/system"
+UNIT_PLACES = (
+    UNIT_DIRECTORY, "/run/systemd/system", "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system", "/lib/systemd/system",
+)  # fmt: skip
+"""Where systemd looks for units, the strongest first (systemd.unit(5))."""
 UNIT_STEM = "binfmt-setup"
 UNIT_PATH = f"{UNIT_DIRECTORY}/{UNIT_STEM}.service"
 SCRIPT_PATH = "/etc/binfmt-setup/register"
@@ -35,6 +40,18 @@ PRESET_PATH = f"/etc/systemd/system-preset/50-{UNIT_STEM}.preset"
 """What keeps the units enabled where a boot, as an image's first one may, presets all of them."""
 REGISTRY_UNIT = "proc-sys-fs-binfmt_misc"
 """The stem of systemd's own .mount and .automount units for the registry."""
+
+
+class Condition(Record):
+    """A line of a unit that decides whether it is started; not `sure`: no file tells how."""
+
+    path: str
+    text: str
+    sure: bool = True
+
+    def unsure(self) -> Condition:
+        """The same, where nobody can tell whether it holds."""
+        return replace(self, sure=False)
 
 
 class Returned(Record):
@@ -61,8 +78,8 @@ class BootFacts(Record):
     registers at boot under it, `loader_enabled` whether it is run. `files` are this
     tool's units and their script by path, `occupied` the paths of theirs where something
     of somebody else's lies, as a mask does, `unit_links` the links that enable those units,
-    `masked`, `active` and `failed` are names of units. `unmet` is the condition of
-    a drop-in, and the file, that kept systemd-binfmt away. `mounted` are mount points of now,
+    `masked`, `active` and `failed` are names of units. `unmet` is the condition
+    that keeps systemd-binfmt away, or may do so. `mounted` are mount points of now,
     `in_memory` those whose files are gone after a reboot, `read_only` those directories of
     WRITTEN_TO that cannot be written to. `switched_off` is the line of sysctl.d,
     file and number, that switches the registry off.
@@ -84,7 +101,7 @@ class BootFacts(Record):
     masked: frozenset[str] = frozenset()
     active: frozenset[str] = frozenset()
     failed: frozenset[str] = frozenset()
-    unmet: tuple[str, str] | None = None
+    unmet: Condition | None = None
     fstab: tuple[FstabLine, ...] = ()
     mounted: tuple[str, ...] = ()
     in_memory: frozenset[str] = frozenset()

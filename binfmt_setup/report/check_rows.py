@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 
-from binfmt_setup.boot.survival import persistence_problem
+from binfmt_setup.boot.next_registry import next_registry
+from binfmt_setup.boot.survival import why_lost
 from binfmt_setup.diagnosis.judge import knows_f
 from binfmt_setup.emulators import choice
 from binfmt_setup.emulators.refusals import refusal_words
@@ -81,12 +82,13 @@ def _entries_in_words(registry: RegistryFacts) -> tuple[Mark, str]:
 
 def platform_rows(facts: HostFacts, state: PlatformState) -> Iterator[Row]:
     """What stands between a program of one platform and its emulator."""
-    handler = state.handler
-    if state.how != "native" and (facts.registry.mount.state == "mounted" or not facts.live):
+    handler, target = state.handler, state.platform.target
+    native = state.how == "native" or (not facts.live and target == facts.kernel.native)
+    if not native and (facts.registry.mount.state == "mounted" or not facts.live):
         yield _emulator_row(facts, state, handler)
         yield from _fault_rows(facts, state)
         yield from _entry_rows(facts, handler) if facts.live else _boot_rows(facts, state)
-    yield _program_row(state)
+    yield _program_row(facts, state)
 
 
 def _emulator_row(facts: HostFacts, state: PlatformState, handler: Entry | None) -> Row:
@@ -141,26 +143,24 @@ def _entry_rows(facts: HostFacts, handler: Entry | None) -> Iterator[Row]:
     yield Row("good", "entry", f"{handler.name}, enabled")
     missing = "" if "F" in handler.flags else ": F is missing"
     yield Row("bad" if missing else "good", "flags", f"{handler.flags or 'none'}{missing}")
-    problem = persistence_problem(facts, handler.name)
-    config = facts.boot.config_of(handler.name)
-    by = f"registered at boot by {config.path if config else 'update-binfmts'}"
+    problem, line = why_lost(facts, handler.name), next_registry(facts).line(handler.name)
+    by = f"registered at boot by {line.path if line and line.line else 'update-binfmts'}"
     yield Row("warn", "reboot", _lost(problem)) if problem else Row("good", "reboot", by)
 
 
 def _boot_rows(facts: HostFacts, state: PlatformState) -> Iterator[Row]:
     """What the first boot of an offline tree registers."""
-    from binfmt_setup.boot.next_registry import next_registry
-
-    line = next_registry(facts).handler(state.platform.header)
-    if line is None:
+    after = next_registry(facts)
+    handler = after.handler(state.platform.header)
+    line = after.line(handler.name) if handler else None
+    if handler is None or line is None:
         yield Row("bad", "entry", "the first boot registers none for this platform")
         return
-    flags = line.registration.flags
-    yield Row("good", "entry", f"{line.registration.name}, by {line.path}:{line.line} at boot")
-    yield Row("good" if "F" in flags else "bad", "flags", flags or "none")
+    yield Row("good", "entry", f"{handler.name}, by {line.path}:{line.line} at boot")
+    yield Row("good" if "F" in handler.flags else "bad", "flags", handler.flags or "none")
 
 
-def _program_row(state: PlatformState) -> Row:
+def _program_row(facts: HostFacts, state: PlatformState) -> Row:
     name = state.platform.name
     if state.how == "native" and not state.ran:
         return Row("bad", "program", "this processor lacks features that it needs")
@@ -168,7 +168,7 @@ def _program_row(state: PlatformState) -> Row:
         return Row("good", "program", "the processor runs it without an emulator")
     if state.ran:
         return Row("good", "program", f"one for {name} ran in an empty chroot")
-    if state.unproven:
+    if state.unproven or not facts.live:
         return Row("note", "program", f"{name} is not proven: {why_unproven(state)}")
     mark: Mark = "note" if state.ok else "bad"
     return Row(mark, "program", f"one for {name} does not run in an empty chroot")
@@ -179,8 +179,8 @@ def why_unproven(state: PlatformState) -> str:
     from binfmt_setup.diagnosis.catalogue import NotProbed
     from binfmt_setup.report.words.probes import why_unproven as words
 
-    facts = (finding.fact for finding in state.findings)
-    return next((words(f) for f in facts if isinstance(f, NotProbed)), "")
+    facts = (finding.fact for finding in state.findings if isinstance(finding.fact, NotProbed))
+    return words(next(facts, NotProbed(live=False)))
 
 
 def _lost(problem: Lost) -> str:

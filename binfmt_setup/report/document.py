@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from binfmt_setup.boot.inits.interface import init_of
-from binfmt_setup.boot.survival import persistence_problem
+from binfmt_setup.boot.survival import why_lost
 from binfmt_setup.changes.steps import (
     ChangeEntry,
     ChangeFile,
@@ -178,7 +178,7 @@ def entry_row(facts: HostFacts, entry: Entry, pinned: str = "") -> Json:
         "target": target.name if target else None,
         "owner": owner.name,
         "origin": owner.origin.name if owner.origin else None,
-        "persistent": not persistence_problem(facts, entry.name),
+        "persistent": not why_lost(facts, entry.name),
         "pinned_version": pinned,
         "disk_version": file.version if file else "",
         "source": file.source if file else "",

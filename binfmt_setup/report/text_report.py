@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from binfmt_setup.boot.survival import persistence_problem
+from binfmt_setup.boot.survival import why_lost
 from binfmt_setup.model.escaping import visible
 from binfmt_setup.model.targets import parse_platform, target_of_entry
 from binfmt_setup.report import words
@@ -149,7 +149,8 @@ def _how(state: PlatformState) -> str:
     if state.ok and not state.ran:
         return "built by the engine, does not run on the host itself"
     if not state.ok:
-        return "its probe ran, but not every engine built it" if state.ran else "does not run"
+        no = "does not run" if state.prepared is None else "not prepared"
+        return "its probe ran, but not every engine built it" if state.ran else no
     if state.how == "native":
         return "native: its probe ran without an emulator"
     if state.handler is None:
@@ -245,7 +246,7 @@ def _status_lines(result: StatusResult, style: Style) -> Iterator[str]:
             visible(entry.name) + ("" if entry.enabled else " (disabled)"),
             entry.flags or "-",
             _versions(state, version) if stale and state else version or "-",
-            "lost" if persistence_problem(facts, entry.name) else "stays",
+            "lost" if why_lost(facts, entry.name) else "stays",
             owner_of(facts, entry).shown,
             _probe_word(state, unprobed=unprobed),
         ))  # fmt: skip

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from binfmt_setup.boot.next_registry import next_registry
-from binfmt_setup.boot.survival import persistence_problem
+from binfmt_setup.boot.survival import why_lost
 from binfmt_setup.inspect.snapshot import snapshot
 from binfmt_setup.system.host import Host
 from tests import bootlab
@@ -340,7 +340,7 @@ def test_the_next_boot_is_as_it_was_played_through(*, ours: bool) -> None:
         seen = box.answer("entries").splitlines()[:-1]
         assert [name for name in seen if name not in ("register", "status")] == played
         assert {"qemu-aarch64", "zbox", "twice", "good"} <= set(played)
-        works = persistence_problem(facts, "qemu-aarch64") is None
+        works = why_lost(facts, "qemu-aarch64") is None
         assert (RUNS in box.answer("runs")) is works is ours
 
 

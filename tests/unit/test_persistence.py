@@ -56,6 +56,14 @@ LATE_UNITS = {
 NOFAIL = {"/etc/fstab": "UUID=1 /opt ext4 nofail 0 2\n"}
 MASKED = {"/etc/systemd/system/systemd-binfmt.service": NULL}
 NO_MOUNT = {"/etc/systemd/system/proc-sys-fs-binfmt_misc.mount": NULL}
+DROP_IN = "systemd-binfmt.service.d"
+STOCK = config(QEMU, folder="/usr/lib/binfmt.d", ours=False)
+
+
+def added(*lines: str, name: str = "wsl", where: str = "/usr/lib/systemd/system") -> dict[str, str]:
+    return {f"{where}/{DROP_IN}/{name}.conf": "\n".join(["[Unit]", *lines, ""])}
+
+
 RUNLEVEL = {"/etc/runlevels/boot/binfmt": "-> /etc/init.d/binfmt"}
 
 # Each host, and why an entry would be lost there (empty: it stays).
@@ -82,6 +90,51 @@ LOST = {
     "the registry's mount masked": (
         {**SYSTEMD, **config(QEMU), **UNITS, **NO_MOUNT},
         "binfmt_misc is not mounted at boot: proc-sys-fs-binfmt_misc.mount is masked"),
+    "masked by the distribution": (
+        {**SYSTEMD, **config(QEMU), "/usr/lib/systemd/system/systemd-binfmt.service": NULL},
+        "systemd-binfmt.service is masked"),
+    "a condition that does not hold": (
+        {**SYSTEMD, **STOCK, **added("ConditionPathExists=/opt/there")},
+        ("systemd-binfmt.service is skipped: ConditionPathExists=/opt/there "
+         f"(/usr/lib/systemd/system/{DROP_IN}/wsl.conf)")),
+    "an assertion that does not hold": (
+        {**SYSTEMD, **STOCK, **added("AssertPathIsDirectory = !/usr")},
+        ("systemd-binfmt.service is skipped: AssertPathIsDirectory=!/usr "
+         f"(/usr/lib/systemd/system/{DROP_IN}/wsl.conf)")),
+    "a condition of which no file tells": (
+        {**SYSTEMD, **STOCK, **added("ConditionVirtualization=!wsl")},
+        ("whether systemd-binfmt.service runs depends on ConditionVirtualization=!wsl "
+         f"(/usr/lib/systemd/system/{DROP_IN}/wsl.conf)")),
+    "the same, and our unit": (
+        {**SYSTEMD, **config(QEMU), **UNITS, **added("ConditionVirtualization=!wsl")}, ""),
+    "conditions that hold": (
+        {**SYSTEMD, **STOCK, **added("ConditionPathExists=/usr/bin", "AssertFileNotEmpty=!/no",
+                                     "ConditionPathIsMountPoint=/proc/sys/fs/binfmt_misc")}, ""),
+    "a condition, one of which is enough": (
+        {**SYSTEMD, **STOCK, **added("ConditionVirtualization=|wsl")}, ""),
+    "a condition that is cleared again": (
+        {**SYSTEMD, **STOCK, **added("ConditionVirtualization=!wsl"),
+         **added("ConditionVirtualization=", name="x", where="/etc/systemd/system")}, ""),
+    "a condition whose drop-in is hidden by one of the same name": (
+        {**SYSTEMD, **STOCK, **added("ConditionVirtualization=!wsl"),
+         **added(where="/etc/systemd/system")}, ""),
+    "a condition of all services": (
+        {**SYSTEMD, **STOCK,
+         "/etc/systemd/system/service.d/all.conf": "[Unit]\nConditionHost=other\n"},
+        ("whether systemd-binfmt.service runs depends on ConditionHost=other "
+         "(/etc/systemd/system/service.d/all.conf)")),
+    "switched off": (
+        {**SYSTEMD, **config(QEMU), "/etc/sysctl.d/x.conf": "\nfs.binfmt_misc.status = 0\n"},
+        "/etc/sysctl.d/x.conf:2 switches all entries off"),
+    "an interpreter that is gone": (
+        {**SYSTEMD, "/etc/binfmt.d/x.conf": rule("/usr/bin/gone").line + "\n"},
+        "/usr/bin/gone is missing"),
+    "a second line for it that will be refused": (
+        {**SYSTEMD, **STOCK, "/etc/binfmt.d/zz.conf": rule("/usr/bin/gone").line + "\n"},
+        "/usr/bin/gone is missing"),
+    "a second line that another one refuses, and our unit": (
+        {**SYSTEMD, **config(QEMU), **UNITS,
+         "/etc/binfmt.d/zz.conf": rule("/usr/bin/gone").line + "\n"}, ""),
     "OpenRC, service in a runlevel": ({**OPENRC, **config(QEMU), **RUNLEVEL}, ""),
     "OpenRC, service in none": (
         {**OPENRC, **config(QEMU)}, "OpenRC's binfmt service is in no runlevel"),
@@ -104,7 +157,7 @@ def tree(where: Path, files: dict[str, str]) -> HostFacts:
 @pytest.mark.parametrize("case", LOST)
 def test_why_an_entry_is_lost(tmp_path: Path, case: str) -> None:
     files, problem = LOST[case]
-    found = survival.persistence_problem(tree(tmp_path, files), NAME)
+    found = survival.why_lost(tree(tmp_path, files), NAME)
     assert (boot_words.lost(found) if found else "") == problem
 
 
@@ -150,8 +203,10 @@ def findings(facts: HostFacts, files: dict[str, str]) -> tuple[Finding, ...]:
 def test_check_says_it_and_names_a_remedy(tmp_path: Path, case: str) -> None:
     files, problem = LOST[case]
     found = {f.code: f for f in findings(tree(tmp_path, files), files)}
-    assert problem in words.message(found["not-persistent"])
-    assert bool(words.hint(found["not-persistent"])) is (case != "no init")
+    # What concerns all entries is told once.
+    told = found.get("not-persistent") or found["globally-disabled"]
+    assert problem in words.message(told)
+    assert bool(words.hint(told)) is (case != "no init")
 
 
 def said(facts: HostFacts) -> list[tuple[str, str, str]]:

@@ -7,6 +7,7 @@ from binfmt_setup.boot.inits.interface import InitSystem
 from binfmt_setup.boot.lost import (
     NoSystemdBinfmt,
     RegistryMasked,
+    SystemdBinfmtDepends,
     SystemdBinfmtMasked,
     SystemdBinfmtSkipped,
 )
@@ -51,7 +52,11 @@ class Systemd(InitSystem):
             return NoSystemdBinfmt()
         if SYSTEMD_BINFMT in masked:
             return SystemdBinfmtMasked()
-        return SystemdBinfmtSkipped(*facts.boot.unmet) if facts.boot.unmet else None
+        unmet = facts.boot.unmet
+        if unmet is None:
+            return None
+        kind = SystemdBinfmtSkipped if unmet.sure else SystemdBinfmtDepends
+        return kind(unmet.path, unmet.text)
 
     def keeps(self, facts: HostFacts, registrations: Sequence[Registration]) -> bool:
         """Whether a unit of ours names their files and is enabled, and the registry is mounted."""

@@ -8,6 +8,7 @@ TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from typing import Literal
 
+    from binfmt_setup.boot.lost import Lost
     from binfmt_setup.diagnosis.finding import Severity
     from binfmt_setup.model.reading import Unreadable
 
@@ -90,6 +91,8 @@ class NoEntryFits(EntryMissing):
 
 class NotPrepared(EntryMissing):
     """An offline tree whose first boot registers none that works."""
+
+    problem: Lost | None
 
 
 class EntryDisabled(Fact):

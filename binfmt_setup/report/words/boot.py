@@ -25,10 +25,15 @@ SWITCH_ON = f"run: echo 1 > {BINFMT_MISC}/status"
 _LOST: dict[type[Lost], str] = {
     why.Volatile: "{path} is gone after a reboot",
     why.InMemory: "{interpreter} lies in {mount}, which is gone then (tmpfs)",
+    why.InterpreterGone: MISSING.format("{interpreter}"),
+    why.SwitchedOff: "{path}:{line} switches all entries off",
     why.ShadowedAtBoot: "{path}:{line} puts the entry {entry} before it",
     why.UnitNotEnabled: f"only {UNIT_STEM}.service reads {{path}}, and it is not enabled",
     why.NotByHand: "{init} does not read binfmt.d, and {startup} does not do it",
     why.SystemdBinfmtSkipped: "systemd-binfmt.service is skipped: {condition} ({path})",
+    why.SystemdBinfmtDepends: (
+        "whether systemd-binfmt.service runs depends on {condition} ({path})"
+    ),
     why.StartupNotRun: "{startup} is not executable, so it is not run at boot",
     why.NoConfig: "no binfmt.d file registers it",
     why.RegistryMasked: f"{NOT_MOUNTED} at boot: {REGISTRY_UNIT}.mount is masked",
@@ -46,8 +51,15 @@ def lost(problem: Lost) -> str:
     return _LOST[type(problem)].format(**vars(problem))
 
 
-def by_hand(problem: Lost) -> str:
+def taken_out(path: str, line: int) -> str:
+    """What to do with a line, or with a file that is one entry and has no lines."""
+    return f"remove line {line} of {path}" if line else f"remove {path}"
+
+
+def by_hand(problem: Lost | None) -> str:
     """What the administrator does where this tool cannot; empty where a command does it."""
+    if isinstance(problem, why.SwitchedOff):
+        return taken_out(problem.path, problem.line)
     if not isinstance(problem, why.NotByHand):
         return ""
     # Such a file has one command: another one that stands there is kept.

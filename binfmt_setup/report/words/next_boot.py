@@ -24,11 +24,6 @@ _NO_MOUNT = f"/proc/self/mountinfo has nothing at {BINFMT_MISC}"
 _AT_BOOT = "the files and units that the next boot reads"
 
 
-def _taken_out(path: str, line: int) -> str:
-    """What to do with a line, or with a file that is one entry and has no lines."""
-    return f"remove line {line} of {path}" if line else f"remove {path}"
-
-
 @tells(known.NotPersistent)
 def _(fact: known.NotPersistent) -> Words:
     advice = boot.by_hand(fact.problem)
@@ -117,7 +112,7 @@ def _(fact: known.ConfigInvalid) -> Words:
 def _(fact: known.LineWithoutInterpreter) -> Words:
     return Words(
         f"{fact.path}:{fact.line}: {fact.interpreter} is missing, so this registers nothing",
-        "" if fact.replaceable else f"bring it back, or {_taken_out(fact.path, fact.line)}",
+        "" if fact.replaceable else f"bring it back, or {boot.taken_out(fact.path, fact.line)}",
         _AT_BOOT,
     )
 
@@ -126,7 +121,7 @@ def _(fact: known.LineWithoutInterpreter) -> Words:
 def _(fact: known.NativeAtBoot) -> Words:
     return Words(
         f"{fact.path}:{fact.line}: after the next boot {fact.entry} takes this host's own programs",
-        _taken_out(fact.path, fact.line),
+        boot.taken_out(fact.path, fact.line),
         _AT_BOOT,
     )
 
@@ -135,7 +130,7 @@ def _(fact: known.NativeAtBoot) -> Words:
 def _(fact: known.SwitchedOffAtBoot) -> Words:
     return Words(
         f"{fact.path}:{fact.line} switches all entries off at every boot",
-        _taken_out(fact.path, fact.line),
+        boot.taken_out(fact.path, fact.line),
         _AT_BOOT,
     )
 
@@ -145,7 +140,7 @@ def _(fact: known.ShadowedAfterBoot) -> Words:
     where = f"{fact.path}:{fact.line}" if fact.line else fact.path
     return Words(
         f"after the next boot the entry {fact.entry} comes before {fact.behind} ({where})",
-        _taken_out(fact.path, fact.line),
+        boot.taken_out(fact.path, fact.line),
         _AT_BOOT,
     )
 

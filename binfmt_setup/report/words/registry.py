@@ -97,9 +97,11 @@ def _(fact: known.NoEntryFits) -> Words:
 
 @tells(known.NotPrepared)
 def _(fact: known.NotPrepared) -> Words:
+    why = f": {boot.lost(fact.problem)}" if fact.problem else ""
     return Words(
-        f"the first boot registers no entry that works for {fact.target} programs",
-        seen="the files and units that the next boot reads",
+        f"the first boot registers no entry that works for {fact.target} programs{why}",
+        boot.by_hand(fact.problem),
+        "the files and units that the next boot reads",
     )
 
 
