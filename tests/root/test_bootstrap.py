@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import ci_runner
 from tests.own_folder import own_folder
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 TOP = Path(__file__).resolve().parents[2]
 PARTS = (
     *("LICENSE", "README.md", "binfmt_setup", "pyproject.toml"),
-    *("man", "requirements", "scripts", "systemd"),
+    *("man", "requirements", "scripts", "systemd", "deploy/ci"),
 )
 
 
@@ -107,3 +108,17 @@ def test_a_file_with_another_sha256_is_not_installed(clone: Path) -> None:
     assert done.returncode == 6
     assert "DO NOT MATCH THE HASHES" in done.stderr
     assert "what to do" in done.stderr
+
+
+def test_the_action_installs_the_clone_that_it_is_part_of(clone: Path) -> None:
+    bootstrap(clone)
+    with ci_runner.runner() as host:
+        prefix = clone.parent / "prefix"
+        assert host.run("mount", "--bind", str(prefix), "/usr/local").returncode == 0
+        done = ci_runner.act(
+            host, {"platforms": "amd64"}, folder=clone / "deploy/ci", tool="", user="0",
+            python=sys.executable,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "::group::The tool\nbinfmt-setup " in done.stdout
+        assert ci_runner.said(host, "output").startswith("platforms=linux/amd64,")

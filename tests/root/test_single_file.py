@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -19,8 +20,10 @@ import pytest
 
 import testbed
 from binfmt_setup import __version__
+from tests import ci, ci_runner
 from tests.own_folder import own_folder
 from tests.own_namespace import PROBES, TOP, in_namespace, unmeasured
+from tests.packing import Item, deb, tar, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,3 +188,25 @@ def test_it_is_made_of_few_pieces_which_is_why_it_starts_fast(file: Path) -> Non
     files = [name for name in names if "/data/" not in name and "/systemd/" not in name]
     assert len(files) < 25
     assert not [name for name in names if name.endswith((".so", ".pyc")) or "/rich/" in name]
+
+
+def test_the_line_of_the_page_about_ci(file: Path, home: Path) -> None:
+    page = (TOP / "docs/ci.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^\$ sudo (\./binfmt-setup\.pyz .+)$", page, re.MULTILINE)
+    packed = tar(Item("./usr/bin/qemu-aarch64-static", QEMU.read_bytes()))
+    write(home / "qemu-user-static.deb", deb(packed))
+    shutil.copy(file, home)
+    with ci_runner.runner() as host:
+        done = host.run("sh", "-ec", f"cd {home}; {line}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "works: linux/arm64; changed" in done.stdout
+
+
+def test_the_action_takes_the_file_that_lies_beside_it(file: Path, home: Path) -> None:
+    shutil.copy(file, home)
+    shutil.copy(ci.FOLDER / "action.sh", home)
+    inputs = {"platforms": "amd64", "deep": "true", "check": "false"}
+    with ci_runner.runner() as host:
+        done = ci_runner.act(host, inputs, folder=home, tool="", user="0")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "::group::The tool\nbinfmt-setup " in done.stdout

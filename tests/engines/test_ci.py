@@ -1,0 +1,92 @@
+"""The CI recipes with a real daemon: each shell step, as its system runs it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import ci, image_tree
+from tests.engines.test_image import load
+from tests.engines.test_stories import project
+
+if TYPE_CHECKING:
+    from tests.engines.lab import Lab
+
+pytestmark = pytest.mark.skipif(bool(image_tree.why_not()), reason=image_tree.why_not() or "it can")
+NAME = "127.0.0.1:5000/binfmt"
+TAG = f"{NAME}:qemu-v7.2"
+FILES = {"GITHUB_OUTPUT": "/run/output", "GITHUB_STEP_SUMMARY": "/run/summary"}
+_PUSH = """
+docker tag example/binfmt:1 $0
+docker push --quiet $0
+docker image rm $0 example/binfmt:1
+"""
+
+
+@pytest.fixture(scope="module")
+def image(_docker_new: Lab) -> str:
+    """The image in a registry, by its digest; and a project in a folder."""
+    load(_docker_new)
+    _docker_new.registry()
+    pushed = _docker_new.ok("sh", "-ec", _PUSH, TAG)
+    project(_docker_new, "/run/project")
+    # The lab's daemon has no network for builds.
+    _docker_new.ok("sed", "-i", "s/^RUN/RUN --network=none/", "/run/project/Dockerfile")
+    _docker_new.ok("mkdir", "/run/temp")
+    found = re.search("sha256:[0-9a-f]{64}", pushed)
+    assert found
+    return f"{NAME}@{found[0]}"
+
+
+def act(lab: Lab, image: str, **inputs: str) -> str:
+    """Run the action's shell step, as a runner does: what it prints."""
+    given = {name.replace("_", "-"): value for name, value in inputs.items()}
+    (run,) = ci.action_runs({"image": image, "platforms": "arm64", **given}, {})
+    lab.ok("sh", "-c", "for file; do : >$file; done", "sh", *FILES.values())
+    known = {"GITHUB_ACTION_PATH": str(ci.FOLDER), "RUNNER_TEMP": "/run/temp", **FILES}
+    return lab.ok(*ci.GITHUB, run.script, **run.variables, **known)
+
+
+def test_the_action(new_docker: Lab, image: str) -> None:
+    lab = new_docker
+    told = act(lab, image)
+    assert re.findall("^::(group|endgroup|error|warning)", told, re.MULTILINE) == [
+        "group", "endgroup", "group", "endgroup",
+    ]  # fmt: skip
+    assert "works: linux/arm64; changed\n" in told
+    assert "| linux/arm64 | ✅ runs | emulated | qemu-aarch64 |" in lab.ok("cat", "/run/summary")
+    platforms = lab.ok("cat", "/run/output")
+    assert platforms.startswith("platforms=linux/amd64,")
+    assert platforms.endswith(",linux/arm64\n")
+    for run in ci.recipe_runs("github.yml"):
+        (name,) = run.variables
+        variables = {name: platforms.partition("=")[2]}
+        assert run.variables[name] == "${{ steps.emulation.outputs.platforms }}"
+        assert platforms[10:] in lab.ok(*ci.GITHUB, f"cd /run/project\n{run.script}", **variables)
+    # Nothing of it is left, but for what GitHub's cache is to keep.
+    assert lab.ok("sh", "-c", "docker ps -aq; docker volume ls -q") == ""
+    lab.ok("docker", "image", "rm", "--force", image, "binfmt-setup:cached")
+
+    told = act(lab, image, reset="true", check="false")
+    assert "Loaded image: binfmt-setup:cached\n" in told
+    assert "✓ remove entry qemu-aarch64\n" in told
+    lab.ok("docker", "image", "rm", "--force", "binfmt-setup:cached")
+
+    told = act(lab, NAME, qemu_version="7.2", check="false", platforms="all")
+    assert f"::notice title=binfmt-setup::a tag may change; now it is {image}\n" in told
+    assert lab.ok("cat", "/run/output").endswith(",linux/arm64,linux/riscv64\n")
+
+
+def test_every_step_of_the_recipes(new_docker: Lab, image: str) -> None:
+    """The same lines stand in several of them: each is run once."""
+    done: set[str] = set()
+    for name, shell in ci.SHELLS.items():
+        for script in (run.script for run in ci.recipe_runs(name)):
+            if script not in done:
+                ran = new_docker.run(*shell, f"cd /run/project\n{script}", BINFMT_IMAGE=image)
+                assert ran.returncode == 0, f"{name}: {script}: {ran.stdout}{ran.stderr}"
+            done.add(script)
+    answer = new_docker.ok("cat", "/run/project/results/emulation.xml")
+    assert '<testcase classname="binfmt-setup.check" name="linux/arm64" />' in answer
