@@ -365,6 +365,12 @@ def test_the_script_at_boot_pins_nothing_of_a_strangers(
         mkdir -p /mnt/ours/d /mnt/ours/theirs; cp {QEMU} {qemu}
         cp {QEMU} /mnt/ours/acl; {PYTHON} -c '{ACL}' /mnt/ours/acl
         cp {QEMU} /mnt/ours/set-id; chmod 4755 /mnt/ours/set-id
+        cp {QEMU} /mnt/ours/caps; {PYTHON} -c '{CAPABILITY}' /mnt/ours/caps
+        for directory in lets masked; do
+            mkdir /mnt/ours/$directory; cp {QEMU} /mnt/ours/$directory/qemu
+            {PYTHON} -c '{ACL}' /mnt/ours/$directory
+        done
+        chmod g-w /mnt/ours/masked
         cp {QEMU} /mnt/ours/chown; chown 1000 /mnt/ours/chown
         chown 1000 /mnt/ours/theirs; ln -s theirs/d /mnt/ours/link; ln -s {qemu} /mnt/ours/good
         ln -s {qemu} /mnt/ours/foreign; chown -h 1000 /mnt/ours/foreign
@@ -376,6 +382,9 @@ def test_the_script_at_boot_pins_nothing_of_a_strangers(
         qemu: "", "/mnt/ours/good": "", "/mnt/ours/d/../d/./qemu": "",
         "/mnt/ours/acl": "group can write to /mnt/ours/acl",
         "/mnt/ours/set-id": "/mnt/ours/set-id has rights of its own",
+        "/mnt/ours/caps": "/mnt/ours/caps has rights of its own (capabilities)",
+        "/mnt/ours/lets/qemu": "group can write to /mnt/ours/lets",
+        "/mnt/ours/masked/qemu": "",
         "/mnt/ours/chown": "/mnt/ours/chown belongs to user 1000",
         "/mnt/ours/theirs/d/qemu": "/mnt/ours/theirs belongs to user 1000",
         "/mnt/ours/link/qemu": "/mnt/ours/theirs belongs to user 1000",
