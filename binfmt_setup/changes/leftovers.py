@@ -20,7 +20,7 @@ from binfmt_setup.model.boot_facts import (
     UNIT_DIRECTORY,
     UNIT_STEM,
 )
-from binfmt_setup.system.locks import store_locked
+from binfmt_setup.system.locks import STORE_LOCK, store_locked
 from binfmt_setup.system.made_names import TEMPORARY, is_made_up
 
 TYPE_CHECKING = False  # typing is costly to import
@@ -45,10 +45,18 @@ def remove_leftovers(host: Host, *stores: str) -> None:
     for directory in sorted({UNIT_DIRECTORY, *above}):
         _remove_folders(host, directory, TEMPORARY)
     for store in sorted({STORE, *filter(None, stores)}):
-        if any(is_made_up(name, UNFINISHED) for name in host.names(store)):
-            with suppress(OSError), store_locked(host, store):
-                _remove_folders(host, store, UNFINISHED)
-            discard.remove_store(host, store)
+        _remove_from_store(host, store)
+
+
+def _remove_from_store(host: Host, store: str) -> None:
+    """Remove half-unpacked emulators, the lock of a killed run, and what that made for them."""
+    _remove_folders(host, store.rpartition("/")[0] or "/", TEMPORARY)
+    made: tuple[str, ...] = ()
+    names = host.names(store)
+    if STORE_LOCK in names or any(is_made_up(name, UNFINISHED) for name in names):
+        with suppress(OSError), store_locked(host, store) as made:
+            _remove_folders(host, store, UNFINISHED)
+    discard.remove_store(host, store, made)
 
 
 def _remove_folders(host: Host, directory: str, prefix: str) -> None:

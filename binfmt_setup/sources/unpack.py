@@ -22,7 +22,7 @@ from binfmt_setup.emulators.store import (
     refuse_untrusted,
 )
 from binfmt_setup.model.errors import NoEmulator
-from binfmt_setup.system.locks import store_locked
+from binfmt_setup.system.locks import STORE_LOCK, store_locked
 from binfmt_setup.system.made_names import is_made_up, made_up
 
 TYPE_CHECKING = False  # typing is costly to import
@@ -50,11 +50,15 @@ class Unpacking:
         self._host = host
         self._store = store
         self._name = made_up(UNFINISHED)
-        os.mkdir(self._name, 0o700, dir_fd=store)
-        self._folder = os.open(self._name, _DIRECTORY, dir_fd=store)
+        self._folder = -1
         self._names: dict[str, str] = {}
         self._numbers = count()
         self.made = made
+
+    def open(self) -> None:
+        """Make the directory; from here on `close` has something to do."""
+        os.mkdir(self._name, 0o700, dir_fd=self._store)
+        self._folder = os.open(self._name, _DIRECTORY, dir_fd=self._store)
 
     def sink(self, path: str, name: str, pieces: Iterator[bytes]) -> None:
         """Write one emulator under a name of its own, whatever the archive calls it."""
@@ -142,7 +146,8 @@ class Unpacking:
 
     def close(self) -> None:
         """Remove what did not get its place."""
-        os.close(self._folder)
+        if self._folder >= 0:
+            os.close(self._folder)
         remove_unfinished(self._store, self._name)
 
 
@@ -167,8 +172,11 @@ def unpacking(host: Host, store: str) -> Iterator[Unpacking]:
     made: tuple[str, ...] = ()
     try:
         with _explained(store):
-            made = host.make_directories(store)
-            with store_locked(host, store), host.directory(store) as directory:
+            made = _made_store(host, store)
+            with (
+                store_locked(host, store, made) as made,
+                host.directory(store) as directory,
+            ):
                 # Of a run that was killed: the lock is ours.
                 for name in os.listdir(directory):
                     if not is_made_up(name, UNFINISHED):
@@ -177,6 +185,7 @@ def unpacking(host: Host, store: str) -> Iterator[Unpacking]:
                         remove_unfinished(directory, name)
                 new = Unpacking(host, directory, made)
                 try:
+                    new.open()
                     yield new
                 finally:
                     host.show_progress("")
@@ -184,6 +193,20 @@ def unpacking(host: Host, store: str) -> Iterator[Unpacking]:
     except BaseException:
         remove_directories(host, made)
         raise
+
+
+def _made_store(host: Host, store: str) -> tuple[str, ...]:
+    """Make a store that is not there; the directories that were made, which its lock names.
+
+    So the run after one that was killed knows whose they are.
+    """
+    missing = host.missing_directories(store)
+    if missing:
+        try:
+            host.make_directory_with(store, STORE_LOCK, "\n".join(missing))
+        except FileExistsError:  # another run was faster, and knows what it made
+            return ()
+    return missing
 
 
 @contextmanager

@@ -29,6 +29,7 @@ STORE_LOCK = ".lock"
 LOCK_SECONDS = 60.0
 """How long a run waits for another one: longer than any but a package installation takes."""
 _LOCK_POLL = 0.1
+_NOTED_BYTES = 65536
 _AT_WORK, _CLEAN = b"w", b"-"
 _FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_PLACE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS)
@@ -98,8 +99,13 @@ def _tree_locked(host: Host) -> Iterator[None]:
 
 
 @contextmanager
-def store_locked(host: Host, directory: str) -> Iterator[None]:
+def store_locked(
+    host: Host, directory: str, made: tuple[str, ...] = ()
+) -> Iterator[tuple[str, ...]]:
     """One run at a time unpacks there; raises Busy as `locked` does.
+
+    Gives the directories that were made for it: by this run, and by one that was killed, which
+    left its lock and in it their names.
 
     `run` has no other lock, and runs in two namespaces share none. Some network file systems
     cannot lock: there it goes without.
@@ -113,7 +119,16 @@ def store_locked(host: Host, directory: str) -> Iterator[None]:
                 host.path(f"{directory}/{STORE_LOCK}"),
             )
         with held(lock, remove=STORE_LOCK, directory=store):
-            yield
+            yield made if lock is None else _noted(lock, directory, made)
+
+
+def _noted(lock: int, directory: str, made: tuple[str, ...]) -> tuple[str, ...]:
+    """Write down in a lock what was made, with what stands there already."""
+    noted = os.pread(lock, _NOTED_BYTES, 0).decode("utf-8", "surrogateescape").split("\n")
+    above = (path for path in noted if path.strip("/") and f"{directory}/".startswith(f"{path}/"))
+    found = tuple(dict.fromkeys((*made, *above)))
+    os.pwrite(lock, "\n".join(found).encode("utf-8", "surrogateescape"), 0)
+    return found
 
 
 @contextmanager

@@ -230,21 +230,24 @@ class Tree(Record):
         Raises OSError, and leaves nothing then. Links are followed, but one that leads to
         nothing stays: what it means to lead to is not made.
         """
-        parts = [part for part in inside.split("/") if part]
         made: list[str] = []
-        missing = len(parts)
-        while missing and not self.exists("/" + "/".join(parts[:missing])):
-            missing -= 1
         try:
-            for end in range(missing + 1, len(parts) + 1):
-                path = "/" + "/".join(parts[:end])
+            for path in self.missing_directories(inside):
                 if self._made_directory(path):
-                    made.append(path)
+                    made.append(path)  # noqa: PERF401 - what was made so far is undone
         except BaseException:
             for directory in reversed(made):
                 self.remove_empty(directory)
             raise
         return tuple(made)
+
+    def missing_directories(self, inside: str) -> tuple[str, ...]:
+        """What is not there of a directory and those above it."""
+        parts = [part for part in inside.split("/") if part]
+        there = len(parts)
+        while there and not self.exists("/" + "/".join(parts[:there])):
+            there -= 1
+        return tuple("/" + "/".join(parts[:end]) for end in range(there + 1, len(parts) + 1))
 
     def _made_directory(self, inside: str) -> bool:
         """Make one directory; False when another run was faster. Raises OSError."""
@@ -261,18 +264,14 @@ class Tree(Record):
 
     def write_file(self, inside: str, text: str, mode: int = 0o644) -> None:
         """Write a file whole or not at all, its directories made; raises OSError."""
-        data = text.encode("utf-8", "surrogateescape")
+        self._put(inside, _writer(text, mode))
 
-        def write(name: str, directory: int) -> None:
-            descriptor = os.open(name, _NEW, 0o600, dir_fd=directory)
-            try:
-                _write_all(descriptor, data)
-                os.fchmod(descriptor, mode)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    def make_directory_with(self, inside: str, name: str, text: str) -> None:
+        """Make a directory that has a file, its owner's alone, from its first moment on.
 
-        self._put(inside, write)
+        Raises FileExistsError where it is there already, OSError for anything else.
+        """
+        self._put_with_directory(inside, name, _writer(text, 0o600))
 
     def link(self, inside: str, target: str) -> None:
         """Make a symbolic link, replacing an older one; raises OSError."""
@@ -387,6 +386,22 @@ def _only_if(descriptor: int, fits: bool) -> int:  # noqa: FBT001 - what was ask
 
 def _not_regular() -> OSError:
     return OSError(errno.EINVAL, "not a regular file")
+
+
+def _writer(text: str, mode: int) -> Callable[[str, int], None]:
+    """What writes a new file of a name, in a directory."""
+    data = text.encode("utf-8", "surrogateescape")
+
+    def write(name: str, directory: int) -> None:
+        descriptor = os.open(name, _NEW, 0o600, dir_fd=directory)
+        try:
+            _write_all(descriptor, data)
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    return write
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

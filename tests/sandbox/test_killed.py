@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import fault_points
+from tests.emulator_sources import made_archive
 from tests.fault_points import Lab, Point, Scenario
 
 if TYPE_CHECKING:
@@ -66,6 +67,24 @@ def test_no_directory_is_left_half_made(lab: Lab, emulators: Path, name: str, ca
     found = lab.disturb(scenario, point, "signal=KILL")
     assert found.hit, found
     assert found.fine, found
+
+
+IN_THE_STORE = (
+    ("fchmod", "/.lock>, 0600", "signal=KILL"),  # it is not there yet
+    ("mkdirat", ".new-", "signal=TERM"),
+    ("unlinkat", '".lock"', "signal=KILL"),
+)
+
+
+def test_of_a_store_that_a_killed_run_made_nothing_is_left(lab: Lab, emulators: Path) -> None:
+    scenarios = fault_points.scenarios(emulators, made_archive(emulators))
+    scenario = next(s for s in scenarios if s.name == "install --qemu ARCHIVE")
+    points = lab.points(scenario)
+    for call, about, fault in IN_THE_STORE:
+        point = next(p for p in points if p.call == call and about in p.about)
+        found = lab.disturb(scenario, point, fault)
+        assert found.hit, found
+        assert found.fine, found
 
 
 @pytest.mark.parametrize("error", ["ENOSPC", "EROFS"])
