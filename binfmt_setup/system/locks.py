@@ -138,9 +138,10 @@ def held(lock: int | None, *, remove: str = "", directory: int | None = None) ->
         yield
     finally:
         if lock is not None:
-            if remove:
+            for _ in range(2 if remove else 0):  # what is refused once may pass
                 with suppress(OSError):
                     os.unlink(remove, dir_fd=directory)
+                    break
             os.close(lock)
 
 

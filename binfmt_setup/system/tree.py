@@ -349,6 +349,7 @@ class Tree(Record):
         above, _, last = where.rpartition("/")
         if self.names(where) != (name,) or self.link_target(where):
             self.remove(inside)
+            self.remove_empty(where)  # there is more in it, or it could not be read
             return
         temporary = made_up()
         with self.directory(where) as folder, self.directory(above or "/") as directory:

@@ -23,7 +23,7 @@ from binfmt_setup.sources.unpack import unpacking
 from binfmt_setup.system import beneath
 from binfmt_setup.system.host import Host
 from binfmt_setup.system.tree import Tree
-from tests.own_namespace import PROBES
+from tests.own_namespace import PROBES, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -320,3 +320,26 @@ def _tool(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "binfmt_setup", command, "--root", root, *rest],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
+
+
+LAST_FILE = """
+import os, sys
+from pathlib import Path
+from binfmt_setup.system.tree import Tree
+top = Path(sys.argv[1])
+(top / "d").mkdir()
+(top / "d" / "file").touch()
+Tree(top).remove_with_directory("/d/file")
+print(os.listdir(top))
+"""
+
+
+def test_a_directory_that_cannot_be_listed_goes_with_its_last_file(tmp_path: Path) -> None:
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    top, trace = tmp_path / "top", tmp_path / "trace"
+    top.mkdir()
+    refused = ("-e", "inject=getdents64:error=EIO", "-P", top / "d", "-o", trace)
+    done = run(["strace", "-qq", *refused, sys.executable, "-c", LAST_FILE, top])
+    assert done.stdout == "[]\n", done.stderr
+    assert "INJECTED" in trace.read_text()
