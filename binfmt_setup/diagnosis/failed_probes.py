@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from binfmt_setup.diagnosis.finding import Fact
     from binfmt_setup.model.culprit import Culprit
     from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.interpreter import Interpreter
     from binfmt_setup.model.registration import Entry
     from binfmt_setup.model.targets import Platform
     from binfmt_setup.system.probes import ProbeResult
@@ -85,6 +86,12 @@ def removal(entry: Entry) -> Remedy:
 def mending(culprit: Culprit) -> Remedy | None:
     """The command that makes a path root's alone; None when another file is needed."""
     return Remedy(culprit.command) if culprit.command else None
+
+
+def without_rights(file: Interpreter) -> tuple[str, ...]:
+    """The command that takes away what gives a program rights of its own."""
+    command = ("setcap", "-r") if file.rights == "capabilities" else ("chmod", "ug-s")
+    return (*command, file.real_path)
 
 
 def entry_path(name: str) -> str:
@@ -191,6 +198,7 @@ def no_emulator(facts: HostFacts, platform: Platform) -> Finding:
     names = tuple(manager.packages(facts.distribution, [target])) if manager else ()
     distribution = facts.distribution.name
     fact: Fact = known.NoEmulatorFor(distribution, names, first)
+    remedy = install_command(facts, platform)
     if isinstance(first, Dynamic):
         fact = known.NoEmulatorButDynamic(first, distribution, names)
     elif isinstance(first, NotElf | WrongArchitecture):
@@ -199,7 +207,21 @@ def no_emulator(facts: HostFacts, platform: Platform) -> Finding:
         fact = known.EmulatorUnreadable(first, distribution, names)
     elif isinstance(first, Writable | OwnRights):
         fact = known.OnlyUntrustedEmulator(first, distribution, names)
-    return Finding(fact, platform.name, install_command(facts, platform))
+        remedy = _trusted_again(facts, platform, first) or remedy
+    return Finding(fact, platform.name, remedy)
+
+
+def _trusted_again(
+    facts: HostFacts, platform: Platform, refused: Writable | OwnRights
+) -> Remedy | None:
+    """What makes an emulator root's alone, and takes it; None where another file is needed."""
+    file = facts.emulators.file_at(refused.path)
+    command = refused.culprit.command if isinstance(refused, Writable) else ()
+    if file is not None and isinstance(refused, OwnRights):
+        command = without_rights(file)
+    return (
+        shell(f"{typed(command)} && {typed((*install(facts), platform.name))}") if command else None
+    )
 
 
 def _bad_handler(

@@ -28,6 +28,7 @@ from binfmt_setup.model.binfmt_d import PROBLEMS_KEPT
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.reading import Absent, Unreadable
 from binfmt_setup.model.records import replace
+from binfmt_setup.model.shell import typed
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -147,8 +148,10 @@ def not_read(facts: HostFacts) -> Iterator[Finding]:
 def _boot_trouble(facts: HostFacts, trouble: NotMounted | NotRegistered) -> Finding:
     """What the last boot failed to do; only a mount's absence is a matter of one command."""
     if isinstance(trouble, NotMounted):
-        command = init_of(facts.boot).cure(RegistryMasked()) or install(facts)
-        return Finding(known.NotThereAfterBoot(trouble), remedy=Remedy(command))
+        remedy, unmask = Remedy(install(facts)), init_of(facts.boot).cure(RegistryMasked())
+        if unmask:  # which mounts nothing by itself
+            remedy = shell(f"{typed(unmask)} && {typed(install(facts))}")
+        return Finding(known.NotThereAfterBoot(trouble), remedy=remedy)
     if trouble.mount:
         return Finding(known.NotRegisteredInOrder(trouble))
     return Finding(known.NotThereAfterBoot(trouble))

@@ -7,7 +7,7 @@ all entries, not only at those of platforms, and at nothing but facts.
 from __future__ import annotations
 
 from binfmt_setup.diagnosis import catalogue as known
-from binfmt_setup.diagnosis.failed_probes import mending, removal
+from binfmt_setup.diagnosis.failed_probes import mending, removal, without_rights
 from binfmt_setup.diagnosis.finding import Finding, Remedy, for_user
 from binfmt_setup.diagnosis.judge import not_read
 from binfmt_setup.diagnosis.ownership import owner_of
@@ -201,9 +201,8 @@ def _file_findings(entry: Entry, found: Interpreter) -> Iterator[Finding]:
         others = known.InterpreterOfOthers(name, path, found.culprit)
         yield Finding(others, remedy=mending(found.culprit), seen=(entry,))
     if found.rights:
-        without = ("setcap", "-r") if found.rights == "capabilities" else ("chmod", "ug-s")
         fact = known.InterpreterWithRights(name, path, found.rights)
-        yield Finding(fact, remedy=Remedy((*without, found.real_path)), seen=(entry,))
+        yield Finding(fact, remedy=Remedy(without_rights(found)), seen=(entry,))
     if found.digest and found.sha256 and found.digest != found.sha256:
         again = Remedy(("binfmt-setup", "install", "--qemu", found.source))
         altered = known.EntryInterpreterAltered(

@@ -190,7 +190,8 @@ def _hints(facts: HostFacts, seen: Explanation) -> list[str]:
     if failure is not None or not emulate or handler is None:
         return hints
     if seen.container not in ("", "runs"):
-        hints.append(f"{emulate}   (registers it with the F flag)")
+        why = "registers QEMU itself" if "F" in handler.flags else "registers it with the F flag"
+        hints.append(f"{emulate}   ({why})")
     elif isinstance(facts.emulators.at(handler.interpreter), Absent):
         lasts = facts.process.own_files or not facts.registry.own
         hints.append(f"{emulate}   (to keep it over a reboot)" if lasts else emulate)

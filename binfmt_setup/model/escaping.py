@@ -26,7 +26,14 @@ def visible(text: str) -> str:
     """Text in one line: what cannot be printed is shown by its number."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return "".join(c if c.isprintable() else _numbered(c) for c in text)
+
+
+def _numbered(character: str) -> str:
+    """A byte that is no UTF-8 is shown as that byte, and not as what Python keeps it in."""
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return ascii(character)[1:-1]
 
 
 def safe(text: str, *, commands: bool = False) -> str:

@@ -168,9 +168,11 @@ def _by_magic(
     name: str, offset: str, window: tuple[str, str], interpreter: str, flags: str
 ) -> Registration:
     magic, mask = (_unescaped(text) for text in window)
-    if offset and not (offset.isascii() and offset.isdecimal()):
+    digits = offset[1:] if offset[:1] in ("+", "-") else offset  # the kernel takes -0, too
+    negative = offset.startswith("-") and digits.strip("0") != ""
+    if offset and (negative or not (digits.isascii() and digits.isdecimal())):
         raise BadRegistration(f"offset {offset!a} is not a number")
-    start = int(offset or 0)
+    start = int(digits or 0)
     if not magic:
         raise BadRegistration("no magic")
     if mask and len(mask) != len(magic):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binfmt_setup.model.reading import Unreadable
 from binfmt_setup.report.result import (
     ChangeResult,
     DeepResult,
@@ -111,4 +112,6 @@ def _status_verdict(result: StatusResult) -> str:
     if result.facts.registry.mount.state != "mounted":
         return "binfmt_misc is not visible here"
     entries = counted(len(result.facts.registry.entries), "entry")
+    if isinstance(result.facts.registry.listing, Unreadable):
+        entries = "entries not known"
     return f"{entries}, {counted(working, 'platform')} emulated"

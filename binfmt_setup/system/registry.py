@@ -380,8 +380,8 @@ def explained(error: OSError, what: str) -> BinfmtSetupError:
         if os.geteuid() != 0:
             return PrivilegesMissing(words, hint="run it as root: sudo binfmt-setup …")
         return EnvironmentUnfit(
-            words, hint="root lacks the rights here (a container?): try a privileged one",
-            code="access-denied",
+            words, hint="even root may not: look for denials (journalctl -k -g denied), and for a "
+            "file made immutable (lsattr)", code="access-denied",
         )  # fmt: skip
     if error.errno == errno.EROFS:
         return EnvironmentUnfit(

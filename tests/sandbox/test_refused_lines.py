@@ -23,6 +23,8 @@ REFUSED = {
 }
 TAKEN = {
     "two digits": r":x:M::\x4f::/bin/true:",
+    "an offset with a sign": r":x:M:+1:\x41::/bin/true:",
+    "a zero below zero": r":x:M:-0:\x41::/bin/true:",
     "letters": ":x:M::MZ::/bin/true:",
     "one newline": ":x:M::\\x41::/bin/true:\n",
 }

@@ -48,6 +48,9 @@ def test_check_lets_the_probe_decide(registry: Sandbox, qemu: Path) -> None:
     code, document, text = asked(registry, "check", "riscv64")
     assert (code, codes(document)) == (1, ["access-denied"])
     assert "no entry matches" not in text
+    _, _, text = asked(registry, "status")
+    assert "entries not known" in text
+    assert "0 entries" not in text
 
 
 def test_explain_lets_the_probe_decide(registry: Sandbox, qemu: Path) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from binfmt_setup.system.host import Host
 
 _HELPERS = ("/usr/lib/systemd/systemd-binfmt", "/lib/systemd/systemd-binfmt")
-UNMASK_REGISTRY = ("systemctl", "unmask", "--now", f"{REGISTRY_UNIT}.mount")
+UNMASK_REGISTRY = ("systemctl", "unmask", f"{REGISTRY_UNIT}.mount")
 
 
 class Systemd(InitSystem):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from binfmt_setup.boot.survival import Late, NotRegistered
 
 NOT_MOUNTED = "binfmt_misc is not mounted"
-UNMASK_REGISTRY = f"run: {printed(systemd.UNMASK_REGISTRY)}"
+UNMASK_REGISTRY = f"run: {printed(systemd.UNMASK_REGISTRY)} && binfmt-setup install"
 MISSING = "{} is missing"
 BRING_BACK = "bring it back (install QEMU, or mount its file system)"
 FIND_OUT = "find out by what, then run"
