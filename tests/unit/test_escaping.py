@@ -24,6 +24,8 @@ EVIL = {
     "bytes that are no UTF-8": os.fsdecode(b"\xff\xfe"),
     "backspaces": "x\x08\x08y",
 }
+OURS = "\x1b[31m\r\x1b[K"
+"""What this tool sends to a terminal itself, said by somebody else."""
 SPEAKERS = {"cli/streams.py", "system/host.py", "system/progress.py", "__main__.py"}
 """Who may write to standard output or error; each escapes."""
 
@@ -70,7 +72,7 @@ def test_only_the_door_and_the_border_speak() -> None:
 
 
 @pytest.mark.parametrize("format_", ["text", "json", "github", "junit"])
-@pytest.mark.parametrize("evil", EVIL.values(), ids=list(EVIL))
+@pytest.mark.parametrize("evil", [*EVIL.values(), OURS], ids=[*EVIL, "as this tool writes"])
 def test_a_mistake_is_told_without_obeying_it(evil: str, format_: str) -> None:
     words = ["check", f"--format={format_}", f"\n::error::{evil}"]
     done = subprocess.run(

@@ -139,7 +139,9 @@ def test_the_name_of_an_entry_cannot_break_out_of_a_report(name: str) -> None:
     result = hostile(name)
     suite = ET.fromstring(format_named("junit").report(result, Showing()))  # noqa: S314 - our own output
     assert suite.find("system-out") is not None
-    for line in format_named("github").summary(result).splitlines():
+    github = format_named("github")
+    assert "\x1b" not in github.report(result, Showing()) + github.summary(result)
+    for line in github.summary(result).splitlines():
         assert line.startswith("    ") or "<b>" not in line.replace("\\<b\\>", "")
         assert not line.startswith("::")
     text = text_report(result, Style())

@@ -84,8 +84,8 @@ def _error(error: BinfmtSetupError) -> str:
 
 
 def _command(level: str, code: str, text: str) -> str:
-    escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return f"::{level} title=binfmt-setup {code}::{escaped}"
+    lines = text.replace("%", "%25").split("\n")
+    return f"::{level} title=binfmt-setup {code}::{'%0A'.join(map(visible, lines))}"
 
 
 def _one_line(text: str) -> str:
@@ -102,7 +102,8 @@ def _row(state: PlatformState) -> str:
 
 def _cell(text: str) -> str:
     """Text that stays one table cell, and plain, whatever an entry was named."""
-    return "".join(f"\\{c}" if c in "\\|*_`<>[]" else c for c in " ".join(text.split()))
+    words_of_it = visible(" ".join(text.split()))
+    return "".join(f"\\{c}" if c in "\\|*_`<>[]" else c for c in words_of_it)
 
 
 FORMAT = GitHub()
