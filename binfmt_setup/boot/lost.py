@@ -9,6 +9,10 @@ class Lost(Record):
     """Why an entry will not be there after a reboot."""
 
 
+class Unseen(Lost):
+    """Nobody can tell: the files are a container's, the registry is its host's."""
+
+
 class NoConfig(Lost):
     """No binfmt.d file names it."""
 

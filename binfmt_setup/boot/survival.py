@@ -11,6 +11,7 @@ from binfmt_setup.boot.lost import (
     ShadowedAtBoot,
     SwitchedOff,
     UnitNotEnabled,
+    Unseen,
     Volatile,
 )
 from binfmt_setup.boot.next_registry import next_registry, volatile_mount
@@ -54,6 +55,8 @@ def nothing_lasts(facts: HostFacts) -> Lost | None:
 
 def why_lost(facts: HostFacts, entry_name: str) -> Lost | None:
     """Why an entry will not do its work after a reboot; None when it will."""
+    if not facts.process.sees_files:
+        return Unseen()
     boot, after, now = facts.boot, next_registry(facts), facts.registry.entry(entry_name)
     line = after.line(entry_name)
     if line is None:

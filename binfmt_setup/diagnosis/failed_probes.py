@@ -233,7 +233,8 @@ def _bad_handler(
     own = facts.registry.entry(platform.target.entry_name)
     refused = choice.refusal(facts, path, facts.emulators.at(path))
     fact: Fact
-    gone = isinstance(facts.emulators.at(path), Absent) and not facts.process.container
+    visible = facts.process.sees_files and not facts.process.container
+    gone = visible and isinstance(facts.emulators.at(path), Absent)
     if handler.name != platform.target.entry_name and own is not None:
         fact = known.EntryShadowed(handler.name, own.name)
     elif "F" not in handler.flags and gone:

@@ -218,7 +218,8 @@ def _orphans(facts: HostFacts, wished: Sequence[Platform]) -> Iterator[Finding]:
     A container may see the entries of its host, and not the programs. A path that leads each
     process elsewhere says nothing.
     """
-    if facts.process.container or not facts.process.initial_namespace:
+    process = facts.process
+    if process.container or not (process.sees_files and process.initial_namespace):
         return
     judged = {facts.registry.handler(platform.header) for platform in wished}
     for entry in facts.registry.entries:
@@ -305,7 +306,7 @@ def _bare_state(
     persistent = None
     if how == "native":
         persistent = True
-    elif handler is not None:
+    elif handler is not None and facts.process.sees_files:
         persistent = not why_lost(facts, handler.name)
     version = disk.version if disk else ""
     pinned = version if same else probe.pinned_version if probe else ""

@@ -50,7 +50,7 @@ def _file_findings(
     name, path = platform.name, handler.interpreter
     disk = facts.emulators.at(path)
     install = install_command(facts, platform)
-    if isinstance(disk, Absent):
+    if isinstance(disk, Absent) and facts.process.sees_files:
         gone = known.PinnedInterpreterGone(path, owner_of(facts, handler).origin)
         yield Finding(gone, name, install, (handler,))
     if not isinstance(disk, Interpreter):
@@ -82,6 +82,8 @@ def _flag_findings(
 
 def _boot_findings(facts: HostFacts, platform: Platform, handler: Entry) -> Iterator[Finding]:
     """Where the kernel's state and the files that make the next one contradict each other."""
+    if not facts.process.sees_files:
+        return
     if not (facts.process.initial_namespace or facts.boot.running):
         return
     if facts.registry.own and not facts.process.own_files:

@@ -55,6 +55,7 @@ def standing_among(host: Host, mounts: tuple[Mount, ...]) -> HostFacts:
             initial_namespace=is_initial_namespace(uid_map),
             maps_outer_root=maps_outer_root(uid_map),
             own_files=_own_files(host, uid_map),
+            sees_files=host.shows_files,
         ),
         registry=RegistryFacts(mount, _switch(host, mount), _own_registry(host, mount)),
     )

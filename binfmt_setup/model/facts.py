@@ -81,13 +81,15 @@ class ProcessFacts(Record):
     """Where this process stands: whose rights it has, and in which namespace.
 
     `own_files` says whether the files below /etc belong to this user namespace: a container's
-    do, those of a bare `unshare` are the host's.
+    do, those of a bare `unshare` are the host's. `sees_files` says whether the files are of the
+    same host as the registry: those in a container that works for its host are not.
     """
 
     effective_uid: int = 0
     initial_namespace: bool = True
     maps_outer_root: bool = True
     own_files: bool = True
+    sees_files: bool = True
     container: str = ""
 
     @property

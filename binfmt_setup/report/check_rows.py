@@ -145,7 +145,8 @@ def _entry_rows(facts: HostFacts, handler: Entry | None) -> Iterator[Row]:
     yield Row("bad" if missing else "good", "flags", f"{handler.flags or 'none'}{missing}")
     problem, line = why_lost(facts, handler.name), next_registry(facts).line(handler.name)
     by = f"registered at boot by {line.path if line and line.line else 'update-binfmts'}"
-    yield Row("warn", "reboot", _lost(problem)) if problem else Row("good", "reboot", by)
+    bad: Mark = "warn" if facts.process.sees_files else "note"
+    yield Row(bad, "reboot", _lost(problem)) if problem else Row("good", "reboot", by)
 
 
 def _boot_rows(facts: HostFacts, state: PlatformState) -> Iterator[Row]:

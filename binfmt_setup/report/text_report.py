@@ -246,7 +246,7 @@ def _status_lines(result: StatusResult, style: Style) -> Iterator[str]:
             visible(entry.name) + ("" if entry.enabled else " (disabled)"),
             entry.flags or "-",
             _versions(state, version) if stale and state else version or "-",
-            "lost" if why_lost(facts, entry.name) else "stays",
+            _after_reboot(facts, entry.name),
             owner_of(facts, entry).shown,
             _probe_word(state, unprobed=unprobed),
         ))  # fmt: skip
@@ -270,6 +270,12 @@ def _interpreter_lines(facts: HostFacts) -> Iterator[str]:
     for pattern, paths in alike.items():
         many = len(paths) > 1
         yield visible(f"{len(paths)} x {pattern}" if many else f"interpreter {paths[0]}")
+
+
+def _after_reboot(facts: HostFacts, name: str) -> str:
+    if not facts.process.sees_files:
+        return "unknown"
+    return "lost" if why_lost(facts, name) else "stays"
 
 
 def _versions(state: PlatformState, disk: str) -> str:

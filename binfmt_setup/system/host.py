@@ -36,11 +36,15 @@ if TYPE_CHECKING:
 
 
 class Host(Tree):
-    """A host's file tree and its programs; a container may have the registry at another place."""
+    """A host's file tree and its programs; a container may have the registry at another place.
+
+    Without `shows_files` the registry alone is the host's: the tree is that of a container.
+    """
 
     run: Runner = run_program
     verbose: bool = False
     registry: str = BINFMT_MISC
+    shows_files: bool = True
     prove: Prober = running_probes
     ask_pinned: Callable[[Mapping[str, ProbeResult], Sequence[str]], Mapping[str, ProbeResult]] = (
         with_pinned_versions

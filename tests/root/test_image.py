@@ -77,10 +77,24 @@ def test_least_privileges_and_a_registry_that_is_bound_elsewhere(host: ImageHost
     answer = json.loads(again.stdout)
     assert_fits(answer)
     assert (again.returncode, answer["changed"], answer["actions"]) == (0, False, [])
+    # Its own files are not those that the host's next boot reads: nothing is said of that.
+    assert [platform["persistent"] for platform in answer["platforms"]] == [None]
+    assert answer["findings"] == []
     privileged = host.container("install", "arm64", "--format=json")
     assert json.loads(privileged.stdout)["changed"] is False
     named = ("--registry", "/run/binfmt_misc")
-    assert host.container(*named, "check", "arm64", least=True, binds=BOUND).returncode == 0
+    seen = host.container(*named, "check", "arm64", "--strict", least=True, binds=BOUND)
+    assert seen.returncode == 0
+    assert (
+        "reboot    not known, as this container does not see the files of its host" in seen.stdout
+    )
+    assert "  unknown  " in host.container(*named, "status", least=True, binds=BOUND).stdout
+    # So it is with an entry of the host's distribution, whose program is not in the image.
+    line = BROKEN.replace("aarch64", "riscv64").replace(r"\xb7", r"\xf3")
+    host.register(line.replace(":/gone/qemu:", ":/usr/bin/qemu-riscv64-static:POF"))
+    theirs = host.container(*named, "check", "riscv64", "--strict", least=True, binds=BOUND)
+    assert theirs.returncode == 0, theirs.stdout
+    host.run("sh", "-c", f"echo -1 >{REGISTRY}/qemu-riscv64")
     wrong = host.container("--registry=/run", "check", "arm64", least=True, binds=BOUND)
     assert wrong.returncode == 4
     assert "rslave" in wrong.stderr

@@ -36,6 +36,7 @@ _LOST: dict[type[Lost], str] = {
     ),
     why.StartupNotRun: "{startup} is not executable, so it is not run at boot",
     why.NoConfig: "no binfmt.d file registers it",
+    why.Unseen: "not known, as this container does not see the files of its host",
     why.RegistryMasked: f"{NOT_MOUNTED} at boot: {REGISTRY_UNIT}.mount is masked",
     why.NoSystemdBinfmt: "this systemd comes without systemd-binfmt",
     why.SystemdBinfmtMasked: "systemd-binfmt.service is masked",

@@ -98,7 +98,9 @@ def answer(words: Sequence[str], place: Place, around: Host) -> int:
     if wish.version:
         _tell(_version())
         return 0
-    host = _Quiet(registry=wish.mount or around.registry, prove=around.prove)
+    host = _Quiet(
+        registry=wish.mount or around.registry, prove=around.prove, shows_files=around.shows_files
+    )
     if os.environ.get("QEMU_BINARY_PREFIX"):
         raise UsageProblem(
             "QEMU_BINARY_PREFIX is for other builds of QEMU, and this image has none",

@@ -42,7 +42,7 @@ def host_seen_from(registry: str, emulators: str) -> Host:
         with running_probes(probes, known=known) as results:
             yield lambda: as_seen_here(results(), _files(emulators))
 
-    return Host(registry=registry, prove=prove)
+    return Host(registry=registry, prove=prove, shows_files=False)
 
 
 def as_seen_here(
