@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 PACKAGES = (
     "systemd-sysv,openssh-server,python3,procps,dbus,kmod,python3-apt,python3-jinja2,python3-venv"
 )
+# A host on which users work, with sudo and podman; one tree for all that needs such a host.
+WITH_USERS = (
+    "systemd-sysv,dbus,dbus-user-session,libpam-systemd,procps,kmod,python3,podman,uidmap,crun,"
+    "slirp4netns,sudo,openssh-server"
+)
 FIRST_PORT = 2201
 BOOT_SECONDS = 60
 MOUNT = "etc/systemd/system/sysinit.target.wants/proc-sys-fs-binfmt_misc.mount"
@@ -116,16 +121,17 @@ class Guest:
                     Path(folder).rmdir()
 
 
-def base_tree() -> Path:
+def base_tree(packages: str = PACKAGES) -> Path:
     """What every tree is made of; it is fetched, so make it where there is a network."""
-    return bootlab.base_tree("bookworm", PACKAGES)
+    return bootlab.base_tree("bookworm", packages)
 
 
 def make(
-    folder: Path, names: list[str], zipapp: Path | None, without_qemu: str = ""
-) -> list[Guest]:
+    folder: Path, names: list[str], zipapp: Path | None, without_qemu: str = "",
+    packages: str = PACKAGES,
+) -> list[Guest]:  # fmt: skip
     """Trees made of one, with QEMU but for the one that shall have none."""
-    base = base_tree()
+    base = base_tree(packages)
     key = folder / "key"
     if not key.exists():
         bootlab.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)

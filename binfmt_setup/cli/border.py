@@ -60,7 +60,10 @@ def answered(reading: Callable[[], Call | Answer], arguments: Sequence[str]) -> 
         from binfmt_setup.cli.holding import hold
 
         known = answer.facts.registry.entries if answer.facts else ()
-        hold(host.registry, [entry.name for entry in known])
+        try:
+            hold(host.registry, [entry.name for entry in known])
+        except BinfmtSetupError as error:
+            return _failure(error, wanted).status
     return answer.status
 
 

@@ -1,7 +1,8 @@
 """What `install --hold` does once it is done: it stays, and what others drop it registers again.
 
 With the process its mounts stay. Nothing tells when an entry goes, so the names are looked at,
-which takes some 20 µs; that an entry was disabled is left as it is.
+which takes some 20 µs; that an entry was disabled is left as it is. What is dropped again and again
+stays away: the same limits as in systemd/register, for `install --keep`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from contextlib import suppress
 
 from binfmt_setup.cli.signals import Ended
 from binfmt_setup.cli.streams import say
+from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.model.targets import ENTRY_PREFIX
 
 TYPE_CHECKING = False  # typing is costly to import
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 PAUSE = 2.0  # seconds
+MOST, WITHIN = 5, 600  # times, seconds
+_RETURNED = "BINFMT_SETUP_RETURNED"
 
 
 def hold(registry: str, entries: Iterable[str]) -> None:
@@ -32,9 +36,24 @@ def hold(registry: str, entries: Iterable[str]) -> None:
     with suppress(Ended):
         while not (gone := there - _names(registry)):
             time.sleep(PAUSE)
-        say(f"gone: {', '.join(sorted(gone))}; installing again")
+        names = ", ".join(sorted(gone))
+        _count(names)
+        say(f"gone: {names}; installing again")
         # The same command from its start: it looks at the host anew, and does what is lacking.
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - the words of our own command line
+
+
+def _count(names: str) -> None:
+    """Write down that they went, for the command that comes; raises EnvironmentUnfit at the end."""
+    now = int(time.time())
+    before = [int(word) for word in os.environ.get(_RETURNED, "").split() if word.isdecimal()]
+    lately = [moment for moment in before if now - moment < WITHIN]
+    if len(lately) >= MOST:
+        raise EnvironmentUnfit(
+            f"{names}: dropped again and again, and not brought back any more",
+            hint="find out by what, and start this command again", code="dropped-again",
+        )  # fmt: skip
+    os.environ[_RETURNED] = " ".join(map(str, (*lately, now)))
 
 
 def _names(registry: str) -> frozenset[str]:

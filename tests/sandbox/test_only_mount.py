@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +20,7 @@ REGISTRY = "/proc/sys/fs/binfmt_misc"
 # A user namespace has a registry of its own, so that what is done to it reaches no host.
 MAKE = f"""
 import sys
+import time
 from binfmt_setup.changes import preparation
 from binfmt_setup.changes.steps import Prepare
 from binfmt_setup.model.errors import EnvironmentUnfit
@@ -91,6 +94,22 @@ def test_hold_registers_again_what_others_drop(registry: Sandbox) -> None:
         held.send_signal(signal.SIGTERM)
         assert held.wait(20) == 0
     assert registry.tool("check", "arm64").returncode == 0
+
+
+def test_hold_does_not_fight_for_ever(registry: Sandbox) -> None:
+    words = ("install", "arm64", "--private", "--no-persist", "--hold")
+    returned = " ".join([str(int(time.time()))] * 5)
+    with subprocess.Popen(
+        [*registry.inside, sys.executable, "-m", "binfmt_setup", *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"BINFMT_SETUP_RETURNED": returned},
+    ) as held:  # fmt: skip
+        assert held.stdout is not None
+        assert any(line.startswith("works: ") for line in held.stdout)
+        registry.sh(f"echo -1 >{REGISTRY}/qemu-aarch64")
+        said = held.communicate(timeout=20)[1]
+    assert (held.returncode, "dropped again and again" in said) == (4, True)
+    assert registry.entries() == {}
 
 
 def test_hold_does_not_stay_when_nothing_was_installed(registry: Sandbox) -> None:

@@ -18,7 +18,7 @@ from binfmt_setup.cli.table import COMMANDS
 from binfmt_setup.model.wish_list import parse_wish_list
 
 TOP = Path(__file__).resolve().parents[2]
-RECIPES = sorted((TOP / "deploy/images").iterdir())
+RECIPES = sorted(p for p in (TOP / "deploy/images").iterdir() if p.suffix != ".py")
 PAGE = (TOP / "docs/images.md").read_text(encoding="utf-8")
 
 

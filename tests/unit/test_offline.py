@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from binfmt_setup.model.binfmt_d import BY_UNIT, MARKER
 from tests.own_namespace import PROBES
 from tests.report_schema import assert_fits
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 UNIT = "etc/systemd/system/binfmt-setup.service"
 NATIVE = {"x86_64": "x86_64", "aarch64": "aarch64"}.get(os.uname().machine, "x86_64")
@@ -92,6 +91,27 @@ def test_install_writes_uninstall_removes_exactly_that(tree: Path) -> None:
     assert "nothing changed" in again.stdout
     assert tool(tree, "uninstall").returncode == 0
     assert contents(tree) == before
+
+
+def test_stages_for_osbuild_make_the_files_that_install_writes(tree: Path) -> None:
+    foreseen = tool(tree, "install", "s390x", "--check", "--format", "json").stdout
+    recipe = Path(__file__).parents[2] / "deploy/images/osbuild.py"
+    done = subprocess.run([sys.executable, recipe], input=foreseen, text=True,
+                          capture_output=True, check=True)  # fmt: skip
+    made = json.loads(done.stdout)
+    assert tool(tree, "install", "s390x").returncode == 0
+    items = made["sources"]["org.osbuild.inline"]["items"]
+    folders, copies, modes, units = (stage["options"] for stage in made["stages"])
+    assert made["stages"][1]["inputs"]["files"]["references"] == sorted(items)
+    for copy in copies["paths"]:
+        name, path = copy["from"].rpartition("/")[2], copy["to"].removeprefix("tree://")
+        data = base64.b64decode(items[name]["data"])
+        file = tree / path[1:]
+        assert (data, name) == (file.read_bytes(), f"sha256:{hashlib.sha256(data).hexdigest()}")
+        assert modes["items"][path]["mode"] == f"{file.stat().st_mode & 0o7777:04o}"
+        assert path.rpartition("/")[0] in [folder["path"] for folder in folders["paths"]]
+    links = [path for path in tree.rglob("*.wants/binfmt-setup*") if path.is_symlink()]
+    assert units == {"enabled_services": sorted({link.name for link in links})}
 
 
 def test_what_is_prepared_is_told_and_what_is_not(tree: Path) -> None:
