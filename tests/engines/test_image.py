@@ -24,6 +24,8 @@ RUN = ("run", "--rm", "--privileged", IMAGE)
 
 def load(lab: Lab) -> None:
     """Have the image there. The lab is a user namespace: its registry is the one that is meant."""
+    if not lab.run("docker", *INSPECT).returncode:
+        return
     changes = ('ENTRYPOINT ["/usr/bin/binfmt"]', 'VOLUME ["/run"]', "ENV BINFMT_PRIVATE=1")
     words = [word for change in changes for word in ("--change", change)]
     tree = str(image_tree.image_tree())
