@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -34,3 +35,11 @@ def test_every_code_is_explained(code: str) -> None:
 @pytest.mark.parametrize("name", PASSED_VARIABLES)
 def test_every_variable_that_is_passed_is_named(name: str) -> None:
     assert f"`{name}`" in TEXT
+
+
+def test_every_command_is_run_by_a_test() -> None:
+    """As it stands on the page, with a real engine."""
+    lines = set(re.findall(r"^    (?:\$ )?binfmt-setup check (.+)$", TEXT, re.MULTILINE))
+    run = "".join(path.read_text() for path in (TOP / "tests/engines").glob("test_*.py"))
+    assert len(lines) == 4
+    assert [line for line in lines if json.dumps(line.split())[1:-1] not in run] == []
