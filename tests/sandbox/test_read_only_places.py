@@ -62,7 +62,7 @@ def test_what_cannot_last_is_told_once_and_before(system: Sandbox, place: str) -
     assert system.json(*ASKED, "--no-persist")["changed"] is True
 
 
-@pytest.mark.parametrize("place", [UNITS, SCRIPT, FILES, "/etc"])
+@pytest.mark.parametrize("place", [UNITS, "/etc"])
 def test_what_cannot_be_removed_is_told_once_and_before(system: Sandbox, place: str) -> None:
     assert system.json(*ASKED)["changed"] is True
     before = system.entries()

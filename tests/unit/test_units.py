@@ -57,10 +57,7 @@ CASES = {
     "late": (host(NOFAIL), [rule(ODD)]),
     "late and usual": (host(NOFAIL), [rule(USUAL), rule("/opt/qemu", "riscv64")]),
     "at home": (host(), [rule(HOME)]),
-    "mounts called as units of ours": (
-        host("".join(f"UUID=1 {mount} ext4 nofail 0 2\n" for mount in CALLED_AS_OURS.values())),
-        [rule(f"{mount}/qemu", target) for target, mount in CALLED_AS_OURS.items()],
-    ),
+    "at a mount called as a helper": (host("UUID=3 /keep ext4 nofail 0 2\n"), [rule("/keep/qemu")]),
 }
 
 
@@ -141,12 +138,14 @@ def test_what_the_boot_does_not_wait_for_has_units_of_its_own() -> None:
 
 
 def test_no_mount_gets_the_name_of_anothers_helper() -> None:
-    groups = boot_units.unit_groups(*CASES["mounts called as units of ours"], keep=True)
+    facts = host("".join(f"UUID=1 {mount} ext4 nofail 0 2\n" for mount in CALLED_AS_OURS.values()))
+    rules = [rule(f"{mount}/qemu", target) for target, mount in CALLED_AS_OURS.items()]
+    groups = boot_units.unit_groups(facts, rules, keep=True)
     paths = [path for group in groups for path in group.unit_paths]
     assert len(groups) == len(CALLED_AS_OURS)
     assert len(set(paths)) == len(paths) == 6 * len(groups)
-    facts = host("UUID=3 /keep ext4 nofail 0 2\n")
-    (alone,) = boot_units.unit_groups(facts, [rule("/keep/qemu")])
+    facts, rules = CASES["at a mount called as a helper"]
+    (alone,) = boot_units.unit_groups(facts, rules)
     facts = replace(facts, boot=replace(facts.boot, unit_links=tuple(alone.links)))
     assert not boot_units.is_kept(facts, Request())
 
@@ -238,7 +237,7 @@ def test_a_moved_emulator_leaves_no_unit_of_its_old_place() -> None:
     names = {Path(path).name for path in after.boot.files}
     assert names == {
         "register", "binfmt-setup.conf", "binfmt-setup.service", "binfmt-setup.path",
-        "binfmt-setup-changed.service",
+        "binfmt-setup-changed.service", "50-binfmt-setup.preset",
     }  # fmt: skip
     assert not any("opt" in link for link in after.boot.unit_links)
 
