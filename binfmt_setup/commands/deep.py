@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 _SECONDS = 600.0  # for all candidates of one source; each exercise has a limit of its own
 _REFUSED = "the kernel did not register it"
-_NO_REGISTRY = "this kernel has no registry of one's own, which came with Linux 6.7"
+_NO_REGISTRY = (
+    "no registry of one's own is to be had here: it takes Linux 6.7, and root or user namespaces"
+)
+_NO_PROBE = "not even its probe was run"
 
 
 class Emulator(Record):
@@ -64,6 +67,12 @@ def deep_check(host: Host, shallow: CheckResult) -> DeepResult:
                 for s in states
             ]  # fmt: skip
             errors = (*errors, *_nothing_ran(reports))
+    reports += [
+        WorkoutReport(s.platform.name, s.platform.target.name, s.handler.interpreter,
+                      s.pinned_version or s.disk_version, not_run=_NO_PROBE)
+        for s in shallow.verdict.platforms
+        if s.handler and not s.ran
+    ]  # fmt: skip
     return DeepResult(
         shallow.facts, shallow.verdict, errors, strict=shallow.strict, engines=shallow.engines,
         workouts=tuple(reports),

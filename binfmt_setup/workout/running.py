@@ -76,6 +76,8 @@ def _session(name: str, job: Job, progress: Callable[[str], None]) -> Session:
         if isinstance(said, tuple):
             isolation = said
             continue
+        if not said:  # a word of life
+            continue
         exercise, answer, detail = said
         done.append(Done(exercise, ANSWERS[answer], detail))
         progress(f"{name}: {len(done)} of {number} exercises, {exercise}")

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SECONDS = 10.0
 """What one exercise may take; most take milliseconds."""
+LIST = "--list"
+"""What a program is asked for first: the names of its exercises."""
 _TRIES = 3
 _AT_ONCE = 4
 _SLICE = 20.0  # milliseconds
@@ -123,9 +125,12 @@ class _Task:
         self.hung = 0
 
     @property
-    def late(self) -> bool:
-        """Whether it had no end twice: it will not have one."""
-        return self.hung > 1
+    def sure(self) -> bool:
+        """Whether a failure counts at once.
+
+        What had no end twice will not have one; what chance decides has failed if it does once.
+        """
+        return self.hung > 1 or (self.exercise in PIE and not self.hung)
 
 
 class _Runner:
@@ -140,16 +145,31 @@ class _Runner:
 
     def run(self) -> None:
         """Run all, and tell of each what became of it."""
-        tasks = [_Task(p, e) for p in self._job.programs for e in self._job.exercises(p)]
+        tasks = [_Task(p, e) for p in self._job.programs if self._starts(p)
+                 for e in self._job.exercises(p)]  # fmt: skip
         failed: list[_Task] = []
         self._all(tasks, min(_AT_ONCE, len(os.sched_getaffinity(0))), failed)
         while failed:
             again, failed = failed, []
             self._all(again, 1, failed)
-        if self._job.measure:
+        if tasks and self._job.measure:
             speeds = [_Task(p, f"speed-{s}") for p in self._job.programs for s in SPEEDS]
             self._all(speeds, 1, [])
         _tell(self._writer, None)
+
+    def _starts(self, program: str) -> bool:
+        """Whether a program gets as far as to name its exercises.
+
+        Where it does not, each of them would take all of its time to say nothing: all have failed.
+        """
+        self._start(_Task(program, LIST))
+        while not (ended := self._ended()):
+            pass
+        _, answer, detail = ended[0]
+        if answer != "ok":
+            for exercise in self._job.exercises(program):
+                _tell(self._writer, [exercise, answer, f"the program does not start: {detail}"])
+        return answer == "ok"
 
     def _all(self, tasks: Sequence[_Task], at_once: int, failed: list[_Task]) -> None:
         waiting = list(reversed(tasks))
@@ -161,8 +181,9 @@ class _Runner:
                 task.left -= answer == "ok"
                 if answer == "ok" and task.left > 0:
                     waiting.append(task)
-                elif answer == "fail" and task.tries < _TRIES and not task.late:
+                elif answer == "fail" and task.tries < _TRIES and not task.sure:
                     failed.append(task)
+                    _tell(self._writer, [])  # a word of life: what hangs takes long
                 else:
                     _tell(self._writer, [task.exercise, answer, detail])
 
@@ -250,6 +271,8 @@ class _NotStarted(OSError):
 
 def answer_of(exercise: str, text: str, status: int | None) -> tuple[str, str]:
     """What an exercise said, or how it ended without a word."""
+    if exercise == LIST and status == 0:
+        return "ok", ""
     for line in reversed(text.splitlines()):
         name, _, rest = line.partition(" ")
         answer, _, detail = rest.partition(" ")

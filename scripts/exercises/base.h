@@ -5,6 +5,7 @@
 #ifndef BASE_H
 #define BASE_H
 
+#include <asm/bitsperlong.h>	/* first: fcntl.h of MIPS looks at it */
 #include <asm/unistd.h>
 #include <linux/errno.h>
 #include <linux/fcntl.h>

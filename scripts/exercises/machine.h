@@ -42,8 +42,10 @@
 #define PARENT		"cmp	r0, #0\n	bne	9f"
 
 #elif defined(__hppa__)
-/* The stack grows upwards; a thread's word lies at its start. */
+/* The stack grows upwards; a thread's word lies at its start. What is stored lies by %r27. */
 #define START(f)	"ldo	64(%r30), %r30\n"			\
+			"	ldil	L%$global$, %r27\n"		\
+			"	ldo	R%$global$(%r27), %r27\n"	\
 			"	b	" f "\n"			\
 			"	ldo	-4(%r24), %r26"
 #define TRAP		"ble	0x100(%%sr2, %%r0)\n	nop\n	copy	%%r28, %%r26"
@@ -96,8 +98,8 @@
 #define TRAP		".set	noreorder\n	addiu	$29, $29, -32\n"	\
 			"	sw	$8, 16($29)\n	sw	$9, 20($29)\n"	\
 			"	syscall\n	addiu	$29, $29, 32\n" NEGATE
-/* A new thread has its own stack pointer: it starts 32 bytes lower, hence. */
-#define STACK_BIAS	(-32)
+/* A new thread has its own stack pointer: it starts 32 bytes lower. */
+#define STACK_BIAS	32
 #else
 #define TRAP		".set	noreorder\n	syscall\n" NEGATE
 #endif

@@ -50,9 +50,10 @@ NORETURN __attribute__((used)) void workout_main(long *stack)
 		scratch = arguments[2];
 	if (count > 1 && arguments[1][0] == ':')
 		be_helper(arguments[1], count > 2 ? arguments[2] : "");
-	else if (count > 1 && equal(arguments[1], "--list"))
+	else if (count > 1 && equal(arguments[1], "--list")) {
 		list();
-	else if (count > 1)
+		leave(0);
+	} else if (count > 1)
 		run(arguments[1]);
 	leave(2);
 }

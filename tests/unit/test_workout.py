@@ -16,7 +16,7 @@ from binfmt_setup.report.words import exercises as words
 from binfmt_setup.workout import exercises, programs
 from binfmt_setup.workout.judging import best, judged, speed_factors, unfit
 from binfmt_setup.workout.results import Done, Judged, Session, WorkoutReport
-from binfmt_setup.workout.stage import answer_of
+from binfmt_setup.workout.stage import LIST, answer_of
 from tests.own_namespace import TOP
 
 FOLDER = TOP / "binfmt_setup" / "data" / "workout"
@@ -50,7 +50,7 @@ def test_the_catalogue_names_what_the_program_has(tmp_path: Path) -> None:
     program = tmp_path / "workout"
     program.write_bytes(lzma.decompress((FOLDER / f"{name}.xz").read_bytes()))
     program.chmod(0o755)
-    said = subprocess.run([program, "--list"], capture_output=True, text=True, check=False).stdout
+    said = subprocess.run([program, "--list"], capture_output=True, text=True, check=True).stdout
     known = {*exercises.exercises_of(name), *(f"speed-{kind}" for kind in exercises.SPEEDS)}
     assert set(said.split()) == known - set(exercises.PIE)
 
@@ -79,6 +79,13 @@ def test_every_exercise_says_who_meets_it() -> None:
 )
 def test_what_an_exercise_said(text: str, status: int | None, answer: tuple[str, str]) -> None:
     assert answer_of("heap", text, status) == answer
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"), [(0, "ok"), (256, "fail"), (11, "fail"), (None, "fail")]
+)
+def test_a_program_that_names_its_exercises_works(status: int | None, answer: str) -> None:
+    assert answer_of(LIST, "heap\nthreads\n", status)[0] == answer
 
 
 CONTROL = Session(
