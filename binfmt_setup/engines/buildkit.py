@@ -187,8 +187,8 @@ class _BuildkitBuild:
     def _records(self) -> tuple[CacheRecord, ...] | None:
         return parse_du(self.caller.ask(("buildctl", "du", "--verbose")))
 
-    def _prune(self, record: str) -> None:
-        self.caller.ask(("buildctl", "prune", "--all", "--filter", f"id=={record}"))
+    def _prune(self, ids: str) -> None:
+        self.caller.ask(("buildctl", "prune", "--all", "--filter", f"id~={ids}"))
 
     def _forget(self) -> None:
         """Remove our builds from the history, where this buildkitd keeps one."""

@@ -133,7 +133,7 @@ class DockerBuild:
         builder = "buildx" if self.buildx else "builder"
         prune = ("docker", builder, "prune", "--all", "--force", "--filter")
         remove_left(
-            before, self._records, lambda record: self.caller.ask((*prune, f"id={record}")),
+            before, self._records, lambda ids: self.caller.ask((*prune, f"id={ids}")),
             self.tokens, self.sizes,
         )  # fmt: skip
         # buildx notes each build under its id; BuildKit's history has the same one.

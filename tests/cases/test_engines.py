@@ -200,8 +200,10 @@ class Forgetful(Talk):
     @property
     def removed(self) -> list[str]:
         """The records that it was told to remove at first, in that order."""
-        words = [word for argv, _ in self.calls if "prune" in argv for word in argv]
-        return list(dict.fromkeys(re.findall(r"\bid==?(\w+)", " ".join(words))))
+        argv = next(argv for argv, _ in self.calls if "prune" in argv)
+        found = re.fullmatch(r"id~?=/\^\((\w+(?:\|\w+)*)\)\$/", argv[-1])
+        assert found is not None
+        return found[1].split("|")
 
 
 OURS = ("jsaobjxa1sbbwykk94ibpaktp", "w4x3tq4ov04mztxh2cumd278o", "1irf79d7csi55wnx9u166yul5",
