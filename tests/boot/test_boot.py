@@ -81,6 +81,10 @@ def first_boot(box: Machine) -> None:
         + "cp -a /etc/systemd/system /srv/lab/links\n"
         + "try disable systemctl disable binfmt-setup.service binfmt-setup.path\n"
         + "try enable systemctl enable binfmt-setup.service binfmt-setup.path\n"
+        # Where what no preset names is disabled, as at a first boot of Fedora's.
+        + "echo 'disable *' >/etc/systemd/system-preset/99-lab.preset\n"
+        + "try preset systemctl preset binfmt-setup.service binfmt-setup.path\n"
+        + "rm /etc/systemd/system-preset/99-lab.preset\n"
         + "try same diff -r --no-dereference /srv/lab/links /etc/systemd/system\n"
     )
     assert "status 127" in box.answer("before"), "the host's own handler shows through"
@@ -93,6 +97,7 @@ def first_boot(box: Machine) -> None:
     assert isinstance(states, list)
     assert "interpreter-stale" not in {finding["code"] for finding in states}
     assert box.answer("enabled") == "enabled\nenabled\nstatus 0\n"
+    assert box.answer("preset").endswith("status 0\n"), box.answer("preset")
     assert box.answer("same") == "status 0\n", "links differ from what systemctl makes"
 
 
