@@ -12,7 +12,7 @@ from binfmt_setup.model.binfmt_d import VOLATILE_DIRECTORY, effective_configs
 from binfmt_setup.model.mount_order import mount_point_of
 from binfmt_setup.model.reading import Absent
 from binfmt_setup.model.records import Record
-from binfmt_setup.model.registration import Entry
+from binfmt_setup.model.registration import Entry, Registration
 from binfmt_setup.model.registry_facts import RegistryFacts
 
 TYPE_CHECKING = False  # typing is costly to import
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from binfmt_setup.model.binfmt_d import ConfigFile
     from binfmt_setup.model.facts import HostFacts
-    from binfmt_setup.model.registration import Registration
 
 _UPDATE_BINFMTS = "/var/lib/binfmts"
 
@@ -74,8 +73,9 @@ def _played(facts: HostFacts) -> NextRegistry:
         return True
 
     for line in _by_init(facts):
-        if not register(line):
-            made.pop(line.registration.name, None)  # it went before the new one was tried
+        # What had the name before is gone when the new one is tried (systemd's apply_rule).
+        if not line.registration.interpreter or not register(line):
+            made.pop(line.registration.name, None)
     for name, rule in facts.boot.imported.items():
         if name not in made:  # update-binfmts leaves alone what is there
             register(BootLine(f"{_UPDATE_BINFMTS}/{name}", 0, rule))
@@ -99,7 +99,10 @@ def _by_init(facts: HostFacts) -> Iterator[BootLine]:
         there = [c for c in _lasting(facts) if c.path.rpartition("/")[0] in init.folders]
         for config in effective_configs(tuple(there)):
             if not config.by_unit:
-                yield from _lines(config)
+                ended = (
+                    BootLine(config.path, n, Registration(name, "")) for n, name in config.ended
+                )
+                yield from sorted((*_lines(config), *ended), key=lambda line: line.line)
 
 
 def _by_us(facts: HostFacts) -> Iterator[BootLine]:

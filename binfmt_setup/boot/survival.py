@@ -84,7 +84,9 @@ def _why_absent(facts: HostFacts, entry_name: str) -> Lost | None:
         return InMemory(rule.interpreter, mount)
     if any(line.path == config.path for line in next_registry(facts).refused):
         return InterpreterGone(rule.interpreter)
-    return UnitNotEnabled(config.path) if config.by_unit else init_of(facts.boot).obstacle(facts)
+    if config.by_unit:
+        return UnitNotEnabled(config.path)
+    return init_of(facts.boot).obstacle(facts) or NoConfig()
 
 
 def _shadowed(facts: HostFacts, rule: Registration) -> Lost | None:

@@ -45,7 +45,8 @@ class ConfigFile(Record):
     `replaced` is the registration that stood in the kernel when this tool wrote the file;
     `chosen` tells that its interpreter was named with --emulator, `by_unit` says that only this
     tool's unit reads them.
-    `lines` are the numbers of the lines of `registrations`.
+    `lines` are the numbers of the lines of `registrations`. `ended` are (line number, name) of
+    lines that the kernel refuses: what had that name before is gone when it is asked.
     `problems` are (line number, what is wrong) pairs, of which the first are kept, and
     `more_problems` counts the rest. `unread` tells why nothing of it is known.
     """
@@ -61,6 +62,7 @@ class ConfigFile(Record):
     by_unit: bool = False
     lines: tuple[int, ...] = ()
     chosen: bool = False
+    ended: tuple[tuple[int, str], ...] = ()
 
     @property
     def file_name(self) -> str:
@@ -81,7 +83,7 @@ def effective_configs(configs: tuple[ConfigFile, ...]) -> tuple[ConfigFile, ...]
 @cache  # an install reads the files twice, and has changed few of them
 def parse_config(path: str, text: str) -> ConfigFile:
     """Read a binfmt.d file; bad lines become problems, as systemd-binfmt reports them."""
-    registrations, problems, numbers = [], [], []
+    registrations, problems, numbers, ended = [], [], [], []
     replaced: Registration | None = None
     by_unit = False
     lines = text.split("\n")  # as systemd does: no other character ends a line
@@ -98,12 +100,14 @@ def parse_config(path: str, text: str) -> ConfigFile:
             numbers.append(number)
         except BadRegistration as error:
             problems.append((number, str(error)))
+            ended.append((number, stripped[1:].partition(stripped[0])[0]))
     kept = tuple(problems[:PROBLEMS_KEPT])
     more = len(problems) - len(kept)
     owned = lines[0] == MARKER
     return ConfigFile(
         path, owned, tuple(registrations), kept, replaced, text, more,
         by_unit=by_unit, lines=tuple(numbers), chosen=owned and CHOSEN in lines,
+        ended=tuple(ended),
     )  # fmt: skip
 
 

@@ -132,6 +132,9 @@ LOST = {
     "a second line for it that will be refused": (
         {**SYSTEMD, **STOCK, "/etc/binfmt.d/zz.conf": rule("/usr/bin/gone").line + "\n"},
         "/usr/bin/gone is missing"),
+    "a second line for it that is invalid": (
+        {**SYSTEMD, **STOCK, "/etc/binfmt.d/zz.conf": f":{NAME}:M::\\x4::/bin/sh:\n"},
+        "no binfmt.d file registers it"),
     "a second line that another one refuses, and our unit": (
         {**SYSTEMD, **config(QEMU), **UNITS,
          "/etc/binfmt.d/zz.conf": rule("/usr/bin/gone").line + "\n"}, ""),
