@@ -1,8 +1,8 @@
 """The way into binfmt-setup.pyz, where it is `__main__.py`: gives Python the modules there.
 
-They are compiled for several Pythons, in one piece for each: a directory of the archive with all
-of them would take longer to read than most commands run. A Python that none was compiled for gets
-the sources.
+They are compiled for several Pythons, in two pieces for each: a directory of the archive with all
+of them would take longer to read than most commands run. The second piece has the libraries, which
+most commands need none of. A Python that nothing was compiled for gets the sources.
 """
 
 import sys
@@ -30,31 +30,40 @@ else:
     Loader = object
 
 ARCHIVE = os.path.abspath(__loader__.archive)
+LIBRARIES = (
+    *("annotated_doc", "elftools", "jinja2", "markupsafe"),
+    *("shellingham", "tomli", "typer", "urllib3"),
+)
+SOURCES, OF_LIBRARIES = "code/sources", ".libraries"
 PLACES = ("/run", "/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - each is looked at
 
 
 class SingleFile(Loader):
     """Finds and loads what lies in the archive."""
 
-    def __init__(self, member: str) -> None:
+    def __init__(self, tag: str) -> None:
         # By its full name: this process may go to another directory.
         self.read = __loader__.get_data
         if __loader__.archive != ARCHIVE:
             self.read = type(__loader__)(ARCHIVE).get_data
         self.unpacked_at = ""
-        self.compiled = True
+        self.member = "code/" + tag
+        self.with_libraries = False
         try:
-            self.modules: Modules = marshal.loads(self.read(member))
+            self.modules = self._piece(self.member)
         except OSError:
-            self.modules = self._sources()
-            self.compiled = False
+            self.member = SOURCES
+            self.modules = self._piece(SOURCES)
 
-    def _sources(self) -> "Modules":
-        found: Modules = marshal.loads(self.read("code/sources"))
+    def _piece(self, member: str) -> "Modules":
+        found: Modules = marshal.loads(self.read(member))
         return found
 
     def find_spec(self, name: str, _: object = None, __: object = None) -> "ModuleSpec | None":
         """What Python asks first for every module; most are not here."""
+        if not self.with_libraries and name.partition(".")[0] in LIBRARIES:
+            self.with_libraries = True
+            self.modules.update(self._piece(self.member + OF_LIBRARIES))
         row = self.modules.get(name)
         if row is None:
             return None
@@ -76,14 +85,15 @@ class SingleFile(Loader):
         """The code of a module, compiled now where it is not yet."""
         _, path, packed = self.modules[name]
         content = zlib.decompress(packed)
-        if self.compiled:
+        if self.member != SOURCES:
             code: CodeType = marshal.loads(content)
             return code
         return compile(content, path, "exec", dont_inherit=True)
 
     def get_source(self, name: str) -> str:
         """The lines that a traceback shows."""
-        return zlib.decompress(self._sources()[name][2]).decode()
+        end = OF_LIBRARIES if name.partition(".")[0] in LIBRARIES else ""
+        return zlib.decompress(self._piece(SOURCES + end)[name][2]).decode()
 
     def get_data(self, path: str) -> bytes:
         """A file of a package."""
@@ -125,7 +135,7 @@ def _new_directory() -> str:
     raise refused
 
 
-sys.meta_path.insert(0, SingleFile("code/" + sys.implementation.cache_tag))
+sys.meta_path.insert(0, SingleFile(sys.implementation.cache_tag))
 
 from binfmt_setup.__main__ import main
 

@@ -5,6 +5,8 @@ Making it needs a package index; running it needs nothing but a Python.
 
 from __future__ import annotations
 
+import ast
+import marshal
 import os
 import pwd
 import re
@@ -210,3 +212,19 @@ def test_the_action_takes_the_file_that_lies_beside_it(file: Path, home: Path) -
         done = ci_runner.act(host, inputs, folder=home, tool="", user="0")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "::group::The tool\nbinfmt-setup " in done.stdout
+
+
+def test_the_libraries_lie_apart_and_the_loader_knows_them(file: Path) -> None:
+    launcher = ast.parse((TOP / "scripts" / "single_file.py").read_text())
+    (named,) = (
+        eval(compile(ast.Expression(node.value), "", "eval"))  # noqa: S307 - a tuple of ours
+        for node in launcher.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LIBRARIES"
+    )
+    with zipfile.ZipFile(file) as archive:
+        for tag in ("sources", "cpython-310"):
+            own, libraries = (
+                {name.partition(".")[0] for name in marshal.loads(archive.read(f"code/{tag}{end}"))}  # noqa: S302
+                for end in ("", ".libraries")
+            )
+            assert (own, libraries) == ({"binfmt_setup"}, set(named))
