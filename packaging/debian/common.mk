@@ -16,6 +16,10 @@ execute_after_dh_auto_install:
 	rm $(PACKAGE)/data/probes/*
 	cp $(PROBES)/binfmt_setup/data/probes/* $(PACKAGE)/data/probes/
 	cp $(PROBES)/binfmt_setup/model/probe_headers.py $(PACKAGE)/model/
+# Debian's zsh does not look into site-functions below /usr/share.
+	rm -rf debian/binfmt-setup/usr/share/zsh
+	install -Dm 644 binfmt_setup/data/completion/zsh \
+		debian/binfmt-setup/usr/share/zsh/vendor-completions/_binfmt-setup
 	find debian/binfmt-setup -name __pycache__ -prune -exec rm -rf {} +
 
 # The probes have no section that could be stripped, and most are of another architecture.
