@@ -20,7 +20,7 @@ from binfmt_setup.system.pipes import say
 from binfmt_setup.system.probes import isolation
 from binfmt_setup.system.probes.started import SIGNALS
 from binfmt_setup.workout import sandbox
-from binfmt_setup.workout.exercises import PIE, REPEATS, SPEEDS, exercises_of
+from binfmt_setup.workout.exercises import BY_CHANCE, PIE, REPEATS, SPEEDS, exercises_of
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class _Task:
         self.program = program
         self.exercise = exercise
         self.tries = 0
-        self.left = REPEATS if exercise in PIE else 1
+        self.left = REPEATS if exercise == BY_CHANCE else 1
         self.hung = 0
 
     @property
@@ -130,7 +130,7 @@ class _Task:
 
         What had no end twice will not have one; what chance decides has failed if it does once.
         """
-        return self.hung > 1 or (self.exercise in PIE and not self.hung)
+        return self.hung > 1 or (self.exercise == BY_CHANCE and not self.hung)
 
 
 class _Runner:
