@@ -121,6 +121,15 @@ def by_update_binfmts(system: Sandbox, flags: str = "POCF") -> Registration:
     return theirs
 
 
+def let_openrc_run(system: Sandbox) -> None:
+    """Have OpenRC's traces: its folder in /run, its program, and its service in a runlevel."""
+    over = "lowerdir=/usr/sbin,upperdir=/run/over,workdir=/run/work"
+    system.sh(f"mkdir /run/openrc /run/over /run/work && touch /run/over/openrc && "
+              f"mount -t overlay -o {over} none /usr/sbin && "
+              "mkdir -p /etc/init.d /etc/runlevels/boot && "
+              "touch /etc/init.d/binfmt /etc/runlevels/boot/binfmt")  # fmt: skip
+
+
 def test_what_binfmt_support_keeps_is_left_alone(system: Sandbox) -> None:
     theirs = by_update_binfmts(system)
     system.register(theirs)
@@ -136,7 +145,7 @@ def test_what_binfmt_support_keeps_is_left_alone(system: Sandbox) -> None:
 def test_what_binfmt_support_did_to_our_entry_is_seen_and_cured(
     system: Sandbox, *, restarted: bool
 ) -> None:
-    system.sh("mkdir /run/openrc")
+    let_openrc_run(system)
     system.json("install", "arm64", "--private")
     theirs = by_update_binfmts(system)
     system.sh("echo -1 > /proc/sys/fs/binfmt_misc/qemu-aarch64")
@@ -155,7 +164,7 @@ def test_what_binfmt_support_did_to_our_entry_is_seen_and_cured(
 def test_what_is_called_otherwise_and_works_is_made_to_last_as_the_hint_says(
     system: Sandbox,
 ) -> None:
-    system.sh("mkdir /run/openrc")
+    let_openrc_run(system)
     system.register(Registration("foo-arm64", INTERPRETER, "OF", ARM64.magic, ARM64.mask))
     assert changes(system) == [False, False, False]
     checked = system.json("check", "arm64")
