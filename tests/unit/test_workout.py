@@ -114,6 +114,14 @@ def test_the_native_run_is_the_control() -> None:
     assert dict(speed_factors(session, CONTROL)) == {"integers": 4.2}
 
 
+def test_a_control_that_never_ran_excuses_nothing() -> None:
+    broken = Session(
+        "x86_64", tuple(Done(done.exercise, "fail", "no start") for done in CONTROL.done)
+    )
+    found = judged(Session("aarch64", (Done("terminal", "fail", "SIGSEGV"),)), broken)
+    assert [(each.outcome, each.native) for each in found] == [("fail", "")]
+
+
 def report(source: str, *failing: str, fine: str = "", not_run: str = "") -> WorkoutReport:
     bad = tuple(Judged(name, "fail") for name in failing)
     good = tuple(Judged(name, "ok") for name in fine.split())
