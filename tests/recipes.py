@@ -223,6 +223,13 @@ ENGINE = Recipe(
             "'dummy'",
         ),
         Step(
+            "`binfmt_setup/data/schema.json`",
+            lambda tree: tree.insert(
+                "binfmt_setup/data/schema.json", '"podman",\n', '"dummy",\n            '
+            ),
+            "'dummy'",
+        ),
+        Step(
             "`docs/engines.md`",
             lambda tree: tree.row("docs/engines.md", "| `podman` |", "podman"),
             "no row in docs/engines.md",
