@@ -14,8 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import tomli
-
 from tests import bootlab, virtual
 from tests.bootlab import LAB, Machine, run
 
@@ -170,6 +168,8 @@ def pip(kind: Kind, *words: str | Path) -> None:
 
 def for_tests(box: Machine, kind: Kind) -> None:
     """What the tests need, in an environment of the host's Python."""
+    import tomli  # scripts that anybody's python3 starts import this file before they have it
+
     wanted = tomli.loads((bootlab.TOP / "pyproject.toml").read_text())["project"]
     listed = [*wanted["dependencies"], *wanted["optional-dependencies"]["test"]]
     names = [name for name in listed if not name.startswith(("mypy", "ruff", "types-"))]
