@@ -224,7 +224,8 @@ def concluded(host: Host, done: Done) -> InstallResult:
         facts = looked_again(host, facts)
     verdict = judge(facts, done.reading.platforms, work.probes, named=named)
     errors = (*work.errors, *problems)
-    if done.request.persist and not errors and (why := nothing_lasts(facts)):
+    emulated = any(state.how == "emulated" for state in verdict.platforms)
+    if done.request.persist and emulated and not errors and (why := nothing_lasts(facts)):
         verdict = _lost_at_reboot(verdict, why)
     return InstallResult(facts, verdict, errors, outcomes)
 

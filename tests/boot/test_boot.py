@@ -369,6 +369,7 @@ def test_without_an_init_install_says_that_nothing_lasts() -> None:
     with bootlab.machine() as box:
         box.install_tool()
         box.boot(
+            "try native setup install --private amd64\n"
             "try lasting setup install --private arm64\n"
             "try check setup check arm64 --format json\n"
             "setup uninstall --private\n"
@@ -376,6 +377,7 @@ def test_without_an_init_install_says_that_nothing_lasts() -> None:
             f"try runs sh {LAB}/foreign\n",
             init=False,
         )
+        assert "reboot" not in box.answer("native")  # nothing was made that could be lost
         assert "nothing of this will survive a reboot: in this systemd-nspawn" in (
             box.answer("lasting")
         )
