@@ -104,5 +104,9 @@ class SystemdBinfmtDepends(SystemdBinfmtSkipped):
     """Whether it will do so no file tells."""
 
 
+class UpdateBinfmtsNotRun(Lost):
+    """update-binfmts keeps it, and nothing runs that at boot."""
+
+
 class OpenrcDisabled(Lost):
     """OpenRC's service is in no runlevel."""

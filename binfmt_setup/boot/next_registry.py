@@ -11,7 +11,7 @@ from binfmt_setup.boot.inits.interface import init_of
 from binfmt_setup.model.binfmt_d import VOLATILE_DIRECTORY, effective_configs
 from binfmt_setup.model.mount_order import mount_point_of
 from binfmt_setup.model.reading import Absent
-from binfmt_setup.model.records import Record
+from binfmt_setup.model.records import NOTHING, Record
 from binfmt_setup.model.registration import Entry, Registration
 from binfmt_setup.model.registry_facts import RegistryFacts
 
@@ -76,7 +76,8 @@ def _played(facts: HostFacts) -> NextRegistry:
         # What had the name before is gone when the new one is tried (systemd's apply_rule).
         if not line.registration.interpreter or not register(line):
             made.pop(line.registration.name, None)
-    for name, rule in facts.boot.imported.items():
+    imported = facts.boot.imported if facts.boot.update_binfmts_runs else NOTHING
+    for name, rule in imported.items():
         if name not in made:  # update-binfmts leaves alone what is there
             register(BootLine(f"{_UPDATE_BINFMTS}/{name}", 0, rule))
     for line in _by_us(facts):

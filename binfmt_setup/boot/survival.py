@@ -12,6 +12,7 @@ from binfmt_setup.boot.lost import (
     SwitchedOff,
     UnitNotEnabled,
     Unseen,
+    UpdateBinfmtsNotRun,
     Volatile,
 )
 from binfmt_setup.boot.next_registry import next_registry, volatile_mount
@@ -65,18 +66,18 @@ def why_lost(facts: HostFacts, entry_name: str) -> Lost | None:
         return SwitchedOff(*boot.switched_off)
     rule = line.registration
     if now and not line.line and not rule.says_the_same(now.registration):
-        return NoConfig()  # update-binfmts keeps another entry of this name
+        return _why_absent(facts, entry_name)  # update-binfmts keeps another of this name
     if mount := volatile_mount(facts, rule.interpreter):
         return InMemory(rule.interpreter, mount)
     return _shadowed(facts, rule)
 
 
 def _why_absent(facts: HostFacts, entry_name: str) -> Lost | None:
-    """Why nothing registers an entry at boot; None where update-binfmts does, by a detector."""
+    """Why nothing registers an entry at boot; None where something does all the same."""
     now, config = facts.registry.entry(entry_name), facts.boot.config_of(entry_name)
     if config is None:
-        by_detector = now is not None and facts.boot.update_binfmts_keeps(now.registration)
-        return None if by_detector else NoConfig()
+        kept = now is not None and facts.boot.update_binfmts_keeps(now.registration)
+        return _why_not_run(facts) if kept else NoConfig()
     if config.path.startswith(VOLATILE_DIRECTORY):
         return Volatile(config.path)
     rule = [r for r in config.registrations if r.name == entry_name][-1]
@@ -87,6 +88,13 @@ def _why_absent(facts: HostFacts, entry_name: str) -> Lost | None:
     if config.by_unit:
         return UnitNotEnabled(config.path)
     return init_of(facts.boot).obstacle(facts) or NoConfig()
+
+
+def _why_not_run(facts: HostFacts) -> Lost | None:
+    """Why update-binfmts does not register what it keeps; None where it does, by a detector."""
+    if facts.boot.update_binfmts_runs:
+        return None
+    return nothing_lasts(facts) or UpdateBinfmtsNotRun()
 
 
 def _shadowed(facts: HostFacts, rule: Registration) -> Lost | None:

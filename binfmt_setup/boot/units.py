@@ -1,7 +1,7 @@
 """What makes registrations survive a reboot: binfmt.d files, units, and a shell script.
 
-Pure: texts only; `plan` turns them into steps, `apply` writes them, and `persistence` tells
-whether they are enough. systemd/ holds the templates and the script.
+Pure: texts only; `changes/boot_steps.py` turns them into steps, `survival` tells whether they are
+enough. systemd/ holds the templates and the script.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from binfmt_setup.boot.inits.interface import init_of
-from binfmt_setup.boot.survival import why_lost
+from binfmt_setup.boot.survival import nothing_lasts, why_lost
 from binfmt_setup.diagnosis.ownership import owner_of
 from binfmt_setup.emulators import choice
 from binfmt_setup.model.errors import NoEmulator
@@ -96,7 +96,9 @@ def kept_by_others(facts: HostFacts, target: Target, request: Request) -> bool:
         # Debian's binfmt-support has its own files; what it registers is what is there now.
         entry = facts.registry.entry(target.entry_name)
         kept = entry is not None and facts.boot.update_binfmts_keeps(entry.registration)
-        return kept and _does(facts, entry, target, request)
+        # Where nothing registers at boot, a file of ours would bring nothing back either.
+        lasts = facts.boot.update_binfmts_runs or nothing_lasts(facts)
+        return bool(kept and lasts) and _does(facts, entry, target, request)
     units_help = init_of(facts.boot).writes == "units" and not config.owned
     if units_help and why_lost(facts, target.entry_name) is not None:
         return False  # its file is there, and does not bring the entry back; a unit of ours does

@@ -109,6 +109,8 @@ def boot_facts(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
         configs=configs,
         update_binfmts=frozenset(names_of_others),
         imported=_imported(read, names_of_others),
+        update_binfmts_runs=bool(names_of_others)
+        and init_named(facts.init).runs_update_binfmts(host),
         missing_directories=frozenset(d for d in _DIRECTORIES if not host.exists(d)),
         returned=_returned(host, read, files),
         unread=tuple(read.unread),

@@ -85,8 +85,8 @@ class BootFacts(Record):
     file and number, that switches the registry off.
     `configs` are all binfmt.d files, the masked ones too. `update_binfmts` names what Debian's
     update-binfmts(8) keeps in /var/lib/binfmts, `imported` what it registers of that as it
-    stands. `unread` is what of all this could not be read.
-    `returned` is what `install --keep` brought back since the boot.
+    stands, where the boot runs it (`update_binfmts_runs`). `unread` is what of all
+    this could not be read. `returned` is what `install --keep` brought back since the boot.
     `culprits` tells, by path, what of it others than root can change; the security view alone asks.
     """
 
@@ -110,6 +110,7 @@ class BootFacts(Record):
     configs: tuple[ConfigFile, ...] = ()
     update_binfmts: frozenset[str] = frozenset()
     imported: Mapping[str, Registration] = NOTHING
+    update_binfmts_runs: bool = False
     missing_directories: frozenset[str] = frozenset()
     unread: tuple[UnreadFile, ...] = ()
     returned: Returned = Returned()

@@ -161,7 +161,7 @@ def test_update_binfmts_keeps_its_entries_in_var_lib() -> None:
     facts = host_with(entry)
     kept = frozenset(("qemu-aarch64", "rosetta"))
     imported = {"qemu-aarch64": entry}
-    boot = replace(facts.boot, update_binfmts=kept, imported=imported)
+    boot = replace(facts.boot, update_binfmts=kept, imported=imported, update_binfmts_runs=True)
     facts = replace(facts, boot=boot)
     found = owner_of(facts, facts.registry.entries[0]).origin
     assert found is not None
@@ -247,7 +247,9 @@ def test_an_entry_that_nobody_keeps_becomes_ours_at_once_and_loses_c() -> None:
 def test_what_update_binfmts_keeps_is_left_alone() -> None:
     entry = arm64("/usr/bin/qemu-aarch64-static", "POCF")
     facts, names = host_with(entry), frozenset(("qemu-aarch64",))
-    kept = replace(facts.boot, update_binfmts=names, imported={"qemu-aarch64": entry})
+    kept = replace(
+        facts.boot, update_binfmts=names, imported={"qemu-aarch64": entry}, update_binfmts_runs=True
+    )
     plan = plan_install(
         replace(facts, boot=kept), [parse_platform("arm64")], ran((1, 7)), Request()
     )

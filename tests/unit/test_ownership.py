@@ -29,7 +29,12 @@ def keeping(rule: Registration | None) -> HostFacts:
     """A host where update-binfmts keeps a format of the entry's name."""
     imported = {} if rule is None else {ENTRY.name: rule}
     names = frozenset({ENTRY.name})
-    return HostFacts("/", boot=BootFacts("systemd", update_binfmts=names, imported=imported))
+    return HostFacts(
+        "/",
+        boot=BootFacts(
+            "systemd", update_binfmts=names, imported=imported, update_binfmts_runs=True
+        ),
+    )
 
 
 OURS = f"{MARKER}\n"

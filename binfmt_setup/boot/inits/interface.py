@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 REGISTER = f"sh {SCRIPT_PATH} {OWN_DIRECTORY}/qemu-*.conf"
 """The command that registers what this tool's files name."""
+UPDATE_BINFMTS_SERVICE = "binfmt-support"
+"""Debian's service that runs `update-binfmts --enable`, under whatever init."""
+_RUNLEVELS = ("/etc/rcS.d", "/etc/rc2.d")
+"""Debian's runlevels that each boot passes."""
 
 
 class Row(Record):
@@ -104,6 +108,10 @@ class InitSystem(ABC):
             return NotByHand(self.words, self.startup, self.line, self.section)
         return None if facts.boot.loader_enabled else StartupNotRun(self.startup)
 
+    def runs_update_binfmts(self, host: Host) -> bool:  # noqa: ARG002
+        """Whether the next boot starts the service that registers what update-binfmts keeps."""
+        return False
+
     def keeps(self, facts: HostFacts, registrations: Sequence[Registration]) -> bool:  # noqa: ARG002
         """Whether what this tool wrote registers these at boot, whatever reads binfmt.d."""
         return False
@@ -128,6 +136,12 @@ def init_named(name: str) -> InitSystem:
 def init_of(boot: BootFacts) -> InitSystem:
     """The init that the next boot starts."""
     return init_named(boot.init)
+
+
+def in_runlevel(host: Host) -> bool:
+    """Whether update-binfmts' service has a start link in the runlevels of System V."""
+    names = (name for folder in _RUNLEVELS for name in host.names(folder))
+    return any(n.startswith("S") and n[3:] == UPDATE_BINFMTS_SERVICE for n in names)
 
 
 class Found(Record):

@@ -6,7 +6,7 @@ name, flushes none, skips files named systemd*.conf, and does not look in /usr/l
 
 from __future__ import annotations
 
-from binfmt_setup.boot.inits.interface import InitSystem
+from binfmt_setup.boot.inits.interface import UPDATE_BINFMTS_SERVICE, InitSystem
 from binfmt_setup.boot.lost import OpenrcDisabled
 
 TYPE_CHECKING = False  # typing is costly to import
@@ -33,7 +33,11 @@ class Openrc(InitSystem):
 
     def enabled(self, host: Host) -> bool:
         """Whether the service is in a runlevel that every boot enters."""
-        return any(host.exists(f"/etc/runlevels/{level}/binfmt") for level in _LEVELS)
+        return _in_runlevel(host, "binfmt")
+
+    def runs_update_binfmts(self, host: Host) -> bool:
+        """Debian's service is one among others."""
+        return _in_runlevel(host, UPDATE_BINFMTS_SERVICE)
 
     def obstacle(self, facts: HostFacts) -> Lost | None:
         """The service is in no runlevel."""
@@ -42,6 +46,11 @@ class Openrc(InitSystem):
     def cure(self, lost: Lost) -> tuple[str, ...]:
         """The service can be put into one."""
         return ("rc-update", "add", "binfmt", "boot") if isinstance(lost, OpenrcDisabled) else ()
+
+
+def _in_runlevel(host: Host, service: str) -> bool:
+    """Whether a service is in a runlevel that every boot enters."""
+    return any(host.exists(f"/etc/runlevels/{level}/{service}") for level in _LEVELS)
 
 
 INIT = Openrc()

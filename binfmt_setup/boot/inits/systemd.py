@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from binfmt_setup.boot import units
-from binfmt_setup.boot.inits.interface import InitSystem
+from binfmt_setup.boot.inits.interface import UPDATE_BINFMTS_SERVICE, InitSystem, in_runlevel
 from binfmt_setup.boot.lost import (
     NoSystemdBinfmt,
     RegistryMasked,
@@ -12,7 +12,7 @@ from binfmt_setup.boot.lost import (
     SystemdBinfmtSkipped,
 )
 from binfmt_setup.model.binfmt_d import BINFMT_D
-from binfmt_setup.model.boot_facts import REGISTRY_UNIT, SYSTEMD_BINFMT
+from binfmt_setup.model.boot_facts import REGISTRY_UNIT, SYSTEMD_BINFMT, UNIT_DIRECTORY, UNIT_PLACES
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -58,6 +58,19 @@ class Systemd(InitSystem):
         kind = SystemdBinfmtSkipped if unmet.sure else SystemdBinfmtDepends
         return kind(unmet.path, unmet.text)
 
+    def runs_update_binfmts(self, host: Host) -> bool:
+        """Its unit is enabled, and not masked; without a unit the link of System V counts.
+
+        Source: systemd-sysv-generator(8), which leaves a service alone that has a unit.
+        """
+        unit = f"{UPDATE_BINFMTS_SERVICE}.service"
+        places = (f"{place}/{unit}" for place in UNIT_PLACES)
+        found = next((path for path in places if _is_there(host, path)), "")
+        if not found:
+            return in_runlevel(host)
+        enabled = _is_there(host, f"{UNIT_DIRECTORY}/multi-user.target.wants/{unit}")
+        return enabled and host.link_target(found) != "/dev/null"
+
     def keeps(self, facts: HostFacts, registrations: Sequence[Registration]) -> bool:
         """Whether a unit of ours names their files and is enabled, and the registry is mounted."""
         state = facts.boot
@@ -79,6 +92,11 @@ class Systemd(InitSystem):
     def load_command(self, facts: HostFacts, path: str) -> tuple[str, ...]:
         """It leaves all entries alone but those of this file."""
         return (facts.boot.loader, path) if facts.boot.loader else ()
+
+
+def _is_there(host: Host, path: str) -> bool:
+    """Whether a unit is, be it a link that leads nowhere in this tree."""
+    return bool(host.link_target(path)) or host.exists(path)
 
 
 INIT = Systemd()

@@ -6,7 +6,11 @@ binfmt-support, /etc/init.d/binfmt-support registers what update-binfmts(8) keep
 
 from __future__ import annotations
 
-from binfmt_setup.boot.inits.interface import InitSystem
+from binfmt_setup.boot.inits.interface import InitSystem, in_runlevel
+
+TYPE_CHECKING = False  # typing is costly to import
+if TYPE_CHECKING:
+    from binfmt_setup.system.host import Host
 
 
 class Sysvinit(InitSystem):
@@ -14,6 +18,10 @@ class Sysvinit(InitSystem):
 
     name, words = "sysvinit", "sysvinit"
     startup = "/etc/rc.local"
+
+    def runs_update_binfmts(self, host: Host) -> bool:
+        """Debian and Devuan start it by its link."""
+        return in_runlevel(host)
 
 
 INIT = Sysvinit()
