@@ -78,11 +78,12 @@ def test_interrupted_build_is_made_anew(installed: Clone) -> None:
     assert done.stdout == "answer mended\n"
 
 
-def test_lost_link_is_made_anew(installed: Clone) -> None:
-    installed.link.unlink()
+def test_lost_link_is_made_anew_and_its_folder(installed: Clone) -> None:
+    shutil.rmtree(installed.link.parent)
     done = installed.run("linked")
-    assert done.stdout == "answer linked\n"
+    assert done.stdout == "answer linked\n", done.stderr
     assert installed.link.is_symlink()
+    assert "installing" not in done.stderr
 
 
 def test_changed_sources_are_installed_and_a_failure_keeps_the_old(

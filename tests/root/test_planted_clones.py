@@ -5,6 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import subprocess
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +17,6 @@ from tests.stand_in_clone import make_clone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.stand_in_clone import Clone
 
@@ -126,15 +128,85 @@ def test_a_link_in_place_of_a_file_of_ours_is_not_followed(clone: Clone, name: s
     assert victim.read_text() == "precious\n"
 
 
-def test_programs_of_the_callers_path_are_not_run_as_root(clone: Clone) -> None:
-    evil = clone.top.parent / "evil"
-    evil.mkdir()
-    for name in ("env", "sed", "id", "dirname", "readlink", "mkdir", "rm", "python3", "flock"):
-        (evil / name).write_text(f"#!/bin/sh\necho {name} >> {evil}/ran\nexit 0\n")
-        (evil / name).chmod(0o755)
-    done = clone.run("x", PATH=f"{evil}:{os.environ['PATH']}")
-    assert done.stdout == "answer x\n", done.stderr
-    assert not (evil / "ran").exists()
+RACE = """
+import fcntl, os, stat, sys, zipfile
+top, ran = sys.argv[1:]
+with zipfile.ZipFile(top + "/theirs/evil", "w") as wheel:
+    wheel.writestr("pip/__init__.py", "")
+    wheel.writestr("pip/__main__.py", f"open({ran!r}, 'w')")
+evil = open(top + "/theirs/evil", "rb").read()
+held, prefix = {}, top + "/theirs/prefix"
+os.mkdir(prefix)
+os.symlink(top + "/victim", prefix + "-link")
+def tried(do, *words):
+    try:
+        do(*words)
+    except OSError:
+        pass
+def lock(path):
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    if path in held:
+        os.close(file)
+    else:
+        held[path] = file
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def replace(path):  # what root unpacks in a folder of his: the folder first, then what is in it
+    if stat.S_ISDIR(os.lstat(path).st_mode) and os.lstat(path).st_uid == 0:
+        os.rename(path, path + ".away")
+        os.mkdir(path)
+    for name in os.listdir(path) if path.find(".away") < 0 else ():
+        if os.lstat(path + "/" + name).st_uid == 0:
+            open(path + "/x", "wb").write(evil)
+            os.rename(path + "/x", path + "/" + name)
+print("ready", flush=True)
+while True:
+    for name in os.listdir(top + "/tmp"):
+        tried(replace, top + "/tmp/" + name)
+    for words in ((prefix, prefix + "-dir"), (prefix + "-link", prefix),
+                  (prefix, prefix + "-link"), (prefix + "-dir", prefix)):
+        tried(os.rename, *words)
+    if len(held) < 500:
+        for folder, folders, names in os.walk(top + "/prefix"):
+            for name in (".", *names):
+                tried(lock, folder + "/" + name)
+            tried(os.symlink, ran, folder + "/planted")
+"""
+
+
+def test_nothing_that_a_stranger_does_meanwhile_gets_in() -> None:
+    """A real other user locks, links and renames what he can, and lays out programs of his own."""
+    names = ("env", "sed", "id", "dirname", "readlink", "mkdir", "rm", "python3", "flock")
+    with tempfile.TemporaryDirectory(dir="/run") as folder:
+        top = Path(folder)
+        top.chmod(0o755)
+        clone, victim = make_clone(top), top / "victim"
+        for name in ("theirs", "tmp"):
+            (top / name).mkdir()
+            os.chown(top / name, NOBODY, NOBODY)
+        for place in ("lib/binfmt-setup/venv-0", "bin"):
+            (victim / place).mkdir(parents=True)
+        for name in names:
+            (top / "theirs" / name).write_text(f"#!/bin/sh\ntouch {top}/theirs/ran\n")
+            (top / "theirs" / name).chmod(0o755)
+        user = ("--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups")
+        race = ["/usr/bin/python3", "-Ic", RACE, folder, f"{folder}/theirs/ran"]
+        argv = ["setpriv", *user, "--", *race]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd="/") as attacker:
+            try:
+                assert attacker.stdout is not None
+                assert attacker.stdout.readline() == "ready\n"
+                path = f"{top}/theirs:{os.environ['PATH']}"
+                done = clone.run("x", PATH=path, TMPDIR=f"{top}/tmp")
+                theirs = ("--prefix", f"{top}/theirs/prefix")
+                refused = [clone.run(*theirs, *words) for words in (["x"], ["--uninstall-tool"]) * 5]
+                assert attacker.poll() is None
+            finally:
+                attacker.kill()
+        assert not (top / "theirs" / "ran").exists()
+        assert done.stdout == "answer x\n", done.stderr
+        assert {one.returncode for one in refused} == {3}, refused
+        assert sorted(p.name for p in victim.rglob("*")) == ["bin", "binfmt-setup", "lib", "venv-0"]
+        assert {p.lstat().st_uid for p in clone.prefix.rglob("*")} == {0}
 
 
 def test_a_lock_that_is_held_is_waited_for_up_to_a_limit(clone: Clone) -> None:
