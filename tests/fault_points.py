@@ -39,13 +39,25 @@ CHANGING = (
 CALLS = tuple(f"/^{name}(at|at2|dir)?$" for name in CHANGING)
 REGISTRY = "/proc/sys/fs/binfmt_misc"
 STORE = "/run/store"
-PLACES = (REGISTRY, "/etc/", "/run/", "/usr/local/")
+SCRATCH = "/run/scratch"
+WISHES = "/run/wishes.toml"
+PLACES = (REGISTRY, "/etc/", "</etc>", "/run/", "</run>", "/usr/local/")
 TOOL = (sys.executable, "-m", "binfmt_setup")
 ARM64 = (*TOOL, "install", "arm64", "--private")
 UNINSTALL = (*TOOL, "uninstall", "--private")
 SCRIPT = ("sh", "/etc/binfmt-setup/register", "/etc/binfmt.d/qemu-aarch64.conf")
-_OURS = f"/etc/binfmt.d /etc/systemd /etc/binfmt-setup /run/binfmt.d {STORE}"
-_LOOKED_AT = f"/etc /run/binfmt.d {STORE}"
+MISSING = (*SCRIPT[:2], "--missing", SCRIPT[2])
+_DROPPED = f"""(
+until [ -e {REGISTRY}/qemu-aarch64 ] || ! kill -0 $$; do sleep 0.1; done
+sleep 1; echo -1 >{REGISTRY}/qemu-aarch64
+until [ -e {REGISTRY}/qemu-aarch64 ] || ! kill -0 $$; do sleep 0.1; done
+sleep 1; kill $$
+) >/dev/null 2>&1 & exec "$@\""""
+HOLD = ("sh", "-c", _DROPPED, "sh", *ARM64, "--hold")
+"""It ends by the signal that whoever started it sends, after its entry was dropped once."""
+_VOLATILE = f"/run/binfmt.d /run/binfmt-setup-keep {STORE} {SCRATCH}"
+_OURS = f"/etc/binfmt.d /etc/systemd /etc/binfmt-setup {_VOLATILE}"
+_LOOKED_AT = f"/etc {_VOLATILE}"
 _SAVED = "/run/saved"
 _LOOK = f"""find {_LOOKED_AT} -printf '%p\\t%y %m %U %l\\n' 2>/dev/null; echo SUMS
 find {_OURS} -type f -exec sha256sum {{}} + 2>/dev/null; echo ENTRIES; cd {REGISTRY}
@@ -65,6 +77,8 @@ class Scenario:
     """A registration of somebody else's, made by hand before all."""
     lost: bool = False
     """Whether the entries are gone, as at boot, when the command comes."""
+    about: str = ""
+    """What a call must be about to be a point; the others are those of another scenario."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +159,13 @@ def scenarios(other: Path, archive: Path | None = None) -> tuple[Scenario, ...]:
     rights = (*ARM64, "--credentials")
     for_now = (*ARM64, "--no-persist")
     theirs = foreign_line(other)
+    keeping = (*ARM64, "--keep")
+    taken_back = (*ARM64, "--no-keep")
+    named = (*ARM64, "--emulator", str(other / "qemu-aarch64-static"))
+    wished = (*TOOL, "install", "--private", "--config", WISHES)
+    wish = ("sh", "-c", f"printf 'platforms = [\"arm64\"]\\nkeep = true\\n' >{WISHES}")
+    deep = ("env", f"TMPDIR={SCRATCH}", *qemu, "--deep")
+    place = ("mkdir", "-p", "-m", "755", SCRATCH)
     found = [
         Scenario("install", (), ARM64, ARM64),
         Scenario("install --no-persist", (), for_now, for_now),
@@ -156,6 +177,14 @@ def scenarios(other: Path, archive: Path | None = None) -> tuple[Scenario, ...]:
         Scenario("uninstall that puts back", (taking,), UNINSTALL, taking, theirs),
         Scenario("the boot script, at boot", (ARM64,), SCRIPT, ARM64, lost=True),
         Scenario("the boot script, after an upgrade", (ARM64,), SCRIPT, ARM64),
+        Scenario("install --keep", (ARM64,), keeping, keeping),
+        Scenario("install --no-keep", (keeping,), taken_back, taken_back),
+        Scenario("uninstall after --keep", (keeping,), UNINSTALL, keeping),
+        Scenario("the script of --keep", (keeping,), MISSING, keeping, lost=True),
+        Scenario("install by a wish list", (wish,), wished, wished),
+        Scenario("install --emulator FILE", (ARM64,), named, named),
+        Scenario("install --hold, and entries dropped", (ARM64,), HOLD, ARM64, lost=True),
+        Scenario("install --deep, its scratch", (ARM64, place), deep, deep, about=SCRATCH),
     ]
     if archive is not None:
         brought = (*ARM64, "--qemu", str(archive), "--qemu-store", STORE)
@@ -186,7 +215,8 @@ class Lab:
         with tempfile.NamedTemporaryFile("r") as trace:
             done = self._strace(trace.name, "-y", command=scenario.command)
             assert done.returncode == 0, done.stdout + done.stderr
-            found = list(_points(Path(trace.name).read_text().splitlines()))
+            seen = _points(Path(trace.name).read_text().splitlines())
+            found = [point for point in seen if scenario.about in point.about]
         self._reached = self._state()
         assert self._again(scenario.next)[0] == 0
         self._finished = self._state()

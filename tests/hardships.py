@@ -155,6 +155,9 @@ def limited(every: int = 1) -> Hardship:
     with held_system() as sandbox:
         sandbox.run(*ARM64)
         for limit, (name, command) in list(product(LIMITS, COMMANDS.items()))[::every]:
+            nothing = (sys.executable, "-c", "pass")
+            if sandbox.run("sh", "-c", f'ulimit {limit} && exec "$@"', "sh", *nothing).returncode:
+                continue  # Python itself falls
             done = sandbox.run("sh", "-c", f'ulimit {limit} && exec "$@"', "sh", *command)
             if not began(done.returncode, done.stderr):
                 continue

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING
 from binfmt_setup.boot import units
 from binfmt_setup.model.registration import Registration
 from binfmt_setup.model.targets import target_named
-from tests.foreign_starts import starting
+from tests.foreign_starts import Starts, starting
 from tests.own_namespace import TOP
 from tests.sandbox.conftest import REGISTRY, held_system
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from tests.foreign_starts import Starts
     from tests.sandbox.conftest import Sandbox
 
     Swap = Callable[[], None]
@@ -34,6 +33,8 @@ SCRIPT = TOP / "systemd" / "register"
 SYSTEMD_BINFMT = "/usr/lib/systemd/systemd-binfmt"
 PAUSE = 0.05
 """Between two swaps, for those that are done at once: so that starts fall in between."""
+ROUND = 50
+"""Swaps after which the starts are counted."""
 BAD = {
     "crashes": "__builtin_trap();",
     "exits 0 without doing anything": "return 0;",
@@ -148,16 +149,21 @@ class Contenders:
 
 
 def swapped(name: str, how: Callable[[Sandbox], Iterator[Swap]], swaps: int, least: int) -> Swapped:
-    """Swap so often, and until so many programs were started, in a namespace of its own."""
+    """Swap so often, and on until so many programs were started, in a namespace of its own."""
+    done, found = 0, Starts()
     with held_system() as sandbox:
         ways = how(sandbox)
         next(ways)()
-        with starting(sandbox, loops=os.cpu_count() or 1, least=least) as starts:
-            for _ in range(swaps):
-                next(ways)()
-                time.sleep(PAUSE)
+        while done < swaps or found.done < least:
+            with starting(sandbox, loops=os.cpu_count() or 1) as starts:
+                for _ in range(ROUND):
+                    next(ways)()
+                    time.sleep(PAUSE)
+            done += ROUND
+            found.done += starts.done
+            found.failed += starts.failed
         assert list(sandbox.entries()) == [ARM64.entry_name], sandbox.entries()
-        return Swapped(name, swaps, starts)
+        return Swapped(name, done, found)
 
 
 def tried(what: str, emulators: Path, attempts: int, least: int) -> Swapped:

@@ -1,7 +1,8 @@
-"""A directory for the time of one build, on a file system of choice, gone afterwards."""
+"""A directory for the time of one task, on a file system of choice, gone afterwards."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from binfmt_setup.model.mountinfo import parse_mountinfo
 from binfmt_setup.system import syscalls
+from binfmt_setup.system.made_names import TEMPORARY, is_made_up
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -32,6 +34,47 @@ def workspace(parent: Path, files: Mapping[str, bytes]) -> Iterator[Path]:
         yield where
     finally:
         _remove_tree(where)
+
+
+@contextmanager
+def locked_folder(parent: str) -> Iterator[str]:
+    """A new directory that is gone again afterwards, or with the next one if this run is killed.
+
+    Raises OSError when `parent` is not writable. Whoever works in one holds its lock.
+    """
+    _sweep(parent)
+    where, held = _locked(parent)
+    try:
+        yield where
+    finally:
+        shutil.rmtree(where, ignore_errors=True)
+        os.close(held)
+
+
+def _locked(parent: str) -> tuple[str, int]:
+    """A new directory, and its lock: another run may take it for a left one just before that."""
+    while True:
+        where = tempfile.mkdtemp(prefix=TEMPORARY, dir=parent)
+        with suppress(FileNotFoundError):
+            held = os.open(where, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(held, fcntl.LOCK_EX)
+            if Path(where).exists():
+                return where, held
+            os.close(held)
+
+
+def _sweep(parent: str) -> None:
+    """Remove what killed runs left there: our own, and locked by nobody."""
+    there = list(Path(parent).iterdir()) if os.access(parent, os.R_OK) else []
+    for where in (path for path in there if is_made_up(path.name)):
+        with suppress(OSError):
+            held = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if os.fstat(held).st_uid == os.geteuid():
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(where)
+            finally:
+                os.close(held)
 
 
 def _remove_tree(where: Path) -> None:

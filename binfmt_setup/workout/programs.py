@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from contextlib import contextmanager, suppress
 
 from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.system import packaged
 from binfmt_setup.system.path_trust import PathJudge
 from binfmt_setup.system.probes.isolation import NOBODY
+from binfmt_setup.system.scratch import locked_folder
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -43,16 +42,11 @@ def laid_out(programs: Sequence[str], environment: Mapping[str, str]) -> Iterato
     """
     place = _place(environment)
     try:
-        root = tempfile.mkdtemp(prefix="binfmt-setup-workout-", dir=place)
+        with locked_folder(place) as root:
+            _fill(root, programs)
+            yield root
     except OSError as error:
         raise _no_place(place, error.strerror or str(error)) from error
-    try:
-        _fill(root, programs)
-        yield root
-    except OSError as error:
-        raise _no_place(place, error.strerror or str(error)) from error
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
 
 
 def _place(environment: Mapping[str, str]) -> str:

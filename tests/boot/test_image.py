@@ -41,7 +41,7 @@ def test_what_a_container_persists_survives_without_its_image() -> None:
             CONTAINER
             + "try first contained --install arm64\n"
             + "try again contained install arm64 --format json\n"
-            + "try left ls /run\n"
+            + "try left ls -A /run\n"
             + f"try runs sh {LAB}/foreign\n"
             + f"rm -r {IMAGE}\n"
         )

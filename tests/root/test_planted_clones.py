@@ -198,7 +198,9 @@ def test_nothing_that_a_stranger_does_meanwhile_gets_in() -> None:
                 path = f"{top}/theirs:{os.environ['PATH']}"
                 done = clone.run("x", PATH=path, TMPDIR=f"{top}/tmp")
                 theirs = ("--prefix", f"{top}/theirs/prefix")
-                refused = [clone.run(*theirs, *words) for words in (["x"], ["--uninstall-tool"]) * 5]
+                refused = [
+                    clone.run(*theirs, *words) for words in (["x"], ["--uninstall-tool"]) * 5
+                ]
                 assert attacker.poll() is None
             finally:
                 attacker.kill()

@@ -6,6 +6,7 @@ import hashlib
 import lzma
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.model.targets import TARGETS
 from binfmt_setup.report.words import exercises as words
+from binfmt_setup.system import scratch
 from binfmt_setup.workout import exercises, programs
 from binfmt_setup.workout.judging import best, judged, speed_factors, unfit
 from binfmt_setup.workout.results import Done, Judged, Session, WorkoutReport
@@ -158,3 +160,34 @@ def test_what_was_laid_out_is_gone_afterwards(tmp_path: Path) -> None:
         names = {path.name for path in Path(root).iterdir()}
         assert names == {"aarch64", "aarch64-pie", "scratch", "proc", "dev"}
     assert not list(tmp_path.iterdir())
+
+
+LAYS_OUT = """
+import os, sys
+from binfmt_setup.system.scratch import locked_folder
+with locked_folder(sys.argv[1]) as where:
+    open(where + "/file", "w").close()
+    print(where, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_run_left_goes_with_the_next_one_and_nothing_else(tmp_path: Path) -> None:
+    theirs = tmp_path / ".binfmt-setup-notes"
+    theirs.mkdir()
+    argv = [sys.executable, "-c", LAYS_OUT, str(tmp_path)]
+    pipe = subprocess.PIPE
+    with (
+        subprocess.Popen(argv, stdin=pipe, stdout=pipe, text=True) as killed,
+        subprocess.Popen(argv, stdin=pipe, stdout=pipe, text=True) as running,
+    ):
+        left, used = (
+            Path(one.stdout.readline().strip()) for one in (killed, running) if one.stdout
+        )
+        killed.kill()
+        killed.wait()
+        assert left.is_dir()
+        with scratch.locked_folder(str(tmp_path)) as own:
+            assert set(tmp_path.iterdir()) == {theirs, used, Path(own)}
+        running.communicate()
+    assert list(tmp_path.iterdir()) == [theirs]

@@ -13,7 +13,6 @@ import os
 import shutil
 import signal
 import tarfile
-import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from binfmt_setup.emulators.choice import IN_OUR_IMAGE
 from binfmt_setup.model.errors import EnvironmentUnfit, PrivilegesMissing
 from binfmt_setup.system.programs import SAFE_PATH
 from binfmt_setup.system.registry import explained
+from binfmt_setup.system.scratch import locked_folder
 from binfmt_setup.system.signals import ENDING
 
 if TYPE_CHECKING:
@@ -51,15 +51,13 @@ def run_there(place: Place, words: Sequence[str]) -> int:
 @contextmanager
 def _runtime(place: Path) -> Iterator[Path]:
     """A folder with the image's Python and its emulators, for as long as the block lasts."""
-    where = Path(tempfile.mkdtemp(prefix="binfmt-setup-", dir=place))
-    try:
+    with locked_folder(str(place)) as name:
+        where = Path(name)
         where.chmod(0o755)
-        for name in _TAKEN:
-            shutil.copytree(f"/usr/{name}", where / "usr" / name, symlinks=True)
+        for part in _TAKEN:
+            shutil.copytree(f"/usr/{part}", where / "usr" / part, symlinks=True)
         _archive(where / "qemu.tar")
         yield where
-    finally:
-        shutil.rmtree(where, ignore_errors=True)
 
 
 def _refuse_unfit(top: Path) -> None:
