@@ -160,7 +160,8 @@ def _imports_of_what_judges() -> Iterator[None]:
 def _without_emulator(reading: Reading, request: Request) -> tuple[Platform, ...]:
     """The platforms that wait for a package: without names, all container platforms."""
     if not reading.platforms:
-        return request.platforms
+        targets = choice.foreign(reading.facts, targets_of(request.platforms))
+        return tuple(p for p in request.platforms if p.target in targets)
     problems = reading.plan.problems
     lacking = {target for target, error in problems if isinstance(error, NoEmulator)}
     return tuple(platform for platform in reading.platforms if platform.target in lacking)

@@ -234,11 +234,11 @@ def owner_of(facts: HostFacts, entry: Entry) -> Owner:
     found = _origin(facts, entry, config)
     if _made_by_us(facts, entry):
         return Owner("binfmt-setup", config.path if config else "", same=True, origin=found)
-    if config is None:
+    rules = config.registrations if config else ()
+    if config is None or not any(rule.says_the_same(entry.registration) for rule in rules):
         known = facts.boot.update_binfmts_keeps(entry.registration)
-        return Owner("update-binfmts" if known else "unknown", origin=found)
-    if not any(rule.says_the_same(entry.registration) for rule in config.registrations):
-        return Owner("unknown", config.path, same=False, origin=found)
+        owner: OwnerName = "update-binfmts" if known else "unknown"
+        return Owner(owner, config.path if config else "", origin=found)
     packaged = config.path.startswith(_OF_PACKAGES)
     return Owner(
         "distribution" if packaged else "administrator", config.path, same=True, origin=found

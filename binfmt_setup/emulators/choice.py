@@ -115,13 +115,22 @@ def is_refused(facts: HostFacts, target: Target) -> bool:
     return bool(found) and choose(facts, target) is None
 
 
+def foreign(facts: HostFacts, targets: Sequence[Target]) -> list[Target]:
+    """Those that this host does not run itself, nor perhaps does."""
+    native = facts.kernel.native
+    own = (native.name, *native.runs_also) if native else ()
+    return [target for target in targets if target.name not in own]
+
+
 def missing(facts: HostFacts, targets: Sequence[Target], source: str = "") -> NoEmulator:
     """The error for targets without a usable emulator, with the command that gets one.
 
-    Where a source was named (`source`), it is that which has none.
+    Where a source was named (`source`), it is that which has none. What this host may run itself is
+    left out, unless there is nothing else.
     """
     from binfmt_setup.emulators.package_managers.interface import install_hint
 
+    targets = foreign(facts, targets) or targets
     names = ", ".join(target.name for target in targets)
     refused = [
         (refused, target)
