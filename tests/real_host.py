@@ -35,14 +35,13 @@ class Kind(NamedTuple):
     """One kind of host: its release, its hardware, and where that release has its static QEMU.
 
     `wheels` is what pip calls the platform, for newer C libraries too. `kernel` is the release with
-    its kernel, where it is another one; `without` a processor that runs fewer programs itself.
+    its kernel, where it is another one.
     """
 
     suite: str
     hardware: virtual.Hardware
     wheels: tuple[str, ...]
     kernel: str = ""
-    without: str = ""
     qemu: str = "qemu-user-static"
     suffix: str = "-static"
 
@@ -74,8 +73,9 @@ RISCV64 = virtual.Hardware(
     "linux-image-riscv64",
 )  # fmt: skip
 KINDS = {
-    # That other processor has no 32-bit mode for programs.
-    "arm64": Kind("bookworm", ARM64, AARCH64, without="a64fx"),
+    "arm64": Kind("bookworm", ARM64, AARCH64),
+    # A processor that runs no 32-bit programs.
+    "arm64-a64fx": Kind("bookworm", replace(ARM64, processor="a64fx"), AARCH64),
     "arm64-16k": Kind("bookworm", replace(ARM64, kernel="linux-image-arm64-16k"),
                       AARCH64, kernel="trixie"),
     "s390x": Kind("bookworm", S390X, ("manylinux2014_s390x",)),
