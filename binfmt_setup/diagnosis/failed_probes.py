@@ -69,7 +69,8 @@ def install_command(facts: HostFacts, platform: Platform, *options: str) -> Reme
         else:
             command += ("--install-qemu",) if manager else ("--qemu", "DIR")
     path = config_path(platform.target)
-    if any(config.path == path and not config.owned for config in facts.boot.configs):
+    configs = facts.boot.configs if facts.process.own_files else ()
+    if any(config.path == path and not config.owned for config in configs):
         line = f"mv {path} {path}.old && {typed((*command, platform.name))}"
         return Remedy(("sh", "-c", line), complete=complete, first=first)
     return Remedy(command, platform.name, complete=complete, first=first)

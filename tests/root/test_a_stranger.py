@@ -6,6 +6,7 @@ One test for each kind of attack, with the ways that are the same in other cloth
 from __future__ import annotations
 
 import base64
+import json
 import shlex
 import struct
 import subprocess
@@ -346,6 +347,69 @@ def test_with_c_a_stranger_becomes_root_and_without_he_does_not(
     said = " ".join(users.tool("explain", "/mnt/victim").stdout.split())
     sentence = "bit counts: entry qemu-aarch64 has flag C" if bad else "bit is ignored: entry"
     assert f"its set-user-ID {sentence}" in said
+
+
+# -- what speaks against trusting a host ---------------------------------------------------
+
+SCRIPTS, EACH = "takes scripts of the host", "another file for each process"
+SUSPECTS = (
+    ("scripts", QEMU, b"#!", SCRIPTS),
+    ("comments", QEMU, b"#", SCRIPTS),
+    ("one-byte", QEMU, b"M", "takes every file that has one certain byte"),
+    ("sh", QEMU, "sh", "whose names end in .sh"),
+    ("py", QEMU, "py", "whose names end in .py"),
+    ("x32", QEMU, b"\x7fELF\1\1\1" + bytes(9) + b"\2\0\3\0", "takes 32-bit programs"),
+    ("missing", "/mnt/theirs/yet/to/come", b"1MISSING", "can put a file there"),
+    ("relative", "theirs", b"2RELATIVE", EACH),
+    ("of-each", "/proc/self/cwd/theirs", b"3PROCESS", EACH),
+    ("set-id", "/mnt/ours/set-id", b"4SET-ID", "is a set-user-ID or set-group-ID program"),
+    ("shared", "/mnt/ours/sticky/theirs", b"5SHARED", "every user can write to /mnt/ours/sticky"),
+    ("pinned", "/mnt/ours/pinned", ARM64, "it holds another one open"),
+)
+"""Entries of other tools: name, interpreter, what they take, and what is said of them."""
+
+
+def suspect(name: str, interpreter: str, taken: object) -> Registration:
+    """One of them; the kernel opens the interpreters that stay where they are."""
+    flags = "F" if interpreter.startswith("/mnt/ours") else ""
+    if isinstance(taken, bytes):
+        return Registration(name, interpreter, flags, taken)
+    if isinstance(taken, str):
+        return Registration(name, interpreter, flags, extension=taken)
+    return entry(interpreter, flags, name)
+
+
+def test_check_security_names_each_way_that_a_stranger_has(users: ManyUsers) -> None:
+    installed = ("install", "riscv64", "--private", "--qemu", "/mnt/ours/q.tar")
+    users.prepared(
+        root=f"""
+        mkdir -m 755 /mnt/ours; mkdir -m 1777 /mnt/ours/sticky; cd /mnt/ours
+        cp {QEMU} set-id; chmod 4755 set-id; cp {QEMU} pinned
+        cp /usr/bin/qemu-riscv64-static qemu-riscv64; tar cf q.tar qemu-riscv64
+        """,
+        stranger=f"cp {QEMU} /mnt/ours/sticky/theirs",
+    )
+    done = users.tool(*installed, "--qemu-store", "/mnt/ours/store")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name, interpreter, taken, _ in SUSPECTS:
+        register(users, suspect(name, interpreter, taken))
+    users.prepared(
+        root="cd /mnt/ours; cp pinned other; mv other pinned\n"
+        "cd store/*/; cp qemu-riscv64 x; printf x >>x; mv x qemu-riscv64\n"
+        "chmod g+w /etc/binfmt.d/qemu-riscv64.conf; chmod 777 /etc/systemd/system\n"
+        "chown 1000 /etc/binfmt-setup/register"
+    )
+    done = users.tool("check", "--security", "--format", "json")
+    assert done.returncode == 1
+    found = [one["message"] for one in json.loads(done.stdout)["findings"]]
+    said = {(f"entry {name}", words) for name, *_, words in SUSPECTS} | {
+        ("entry qemu-riscv64", "is not the file that --qemu /mnt/ours/q.tar brought"),
+        ("/etc/binfmt.d/qemu-riscv64.conf", "every member of its group can write"),
+        ("/etc/systemd/system", "every user can write"),
+        ("/etc/binfmt-setup/register", "belongs to user 1000"),
+    }
+    for who, words in said:
+        assert [one for one in found if who in one and words in one], (who, words, found)
 
 
 # -- the boot ----------------------------------------------------------------------------

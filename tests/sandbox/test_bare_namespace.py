@@ -96,6 +96,15 @@ def test_no_command_writes_the_hosts_files(host: Sandbox, emulators: Path) -> No
     assert host.sh(TREE).stdout == files
 
 
+def test_no_remedy_would_move_the_hosts_files_away(host: Sandbox) -> None:
+    """They are in nobody's way here, and whoever is root here may be root there."""
+    host.sh("printf ':qemu-aarch64:E::x::/bin/true:\n' >/etc/binfmt.d/qemu-aarch64.conf")
+    check = tool("check arm64").removesuffix(" --private")
+    said, _ = in_bare(host, f"{check} || echo $?")
+    assert said.endswith("1\n")
+    assert "→ run: binfmt-setup install --private --no-persist linux/arm64" in said
+
+
 @pytest.mark.parametrize("given", [False, True])
 def test_what_was_made_there_goes_and_nothing_else(
     host: Sandbox, emulators: Path, *, given: bool

@@ -23,11 +23,13 @@ def test_only_what_is_missing_comes_back_and_not_for_ever(system: Sandbox) -> No
     assert system.sh(f"{LOOK}; ls {RETURNED}").returncode != 0
     for number in range(5):
         system.sh(f"echo -1 >{REGISTRY}/qemu-riscv64; echo 0 >{REGISTRY}/qemu-aarch64")
-        done = system.sh(LOOK)
+        done = system.sh(f"umask 077; {LOOK}")
         assert (done.returncode, "to be brought back: qemu-riscv64" in done.stderr) == (0, True)
         assert system.entries()["qemu-riscv64"] == before["qemu-riscv64"]
         assert not system.entries()["qemu-aarch64"].enabled
         assert system.sh(f"grep -c '^[0-9]' {RETURNED}").stdout == f"{number + 1}\n"
+    modes = system.sh(f"stat -c %a {RETURNED} {RETURNED.rpartition('/')[0]}")
+    assert modes.stdout == "644\n755\n"
     for _ in range(2):
         system.sh(f"echo -1 >{REGISTRY}/qemu-riscv64")
         done = system.sh(LOOK)
