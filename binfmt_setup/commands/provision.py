@@ -67,14 +67,17 @@ def provide(
     around = [*ground.outcomes, *reading.recovered]
     lacking = _without_emulator(reading, request)
     if lacking and request.install_qemu:
-        around.append(_package_outcome(host, reading.facts, lacking, request))
+        step = _package_step(host, reading.facts, lacking, request)
         if request.check:
+            around.append(Outcome(step, "planned"))
             return Done(_without_no_emulator(reading), request, tuple(around), None)
         before, again = reading.facts, probe(host, request.platforms)
         reading = _read(host, request, lambda: again, ground)
-        if _same_emulators(before, reading.facts):
-            # To the manager all was there already, or its package has not what is lacking.
-            around[-1] = replace(around[-1], result="unchanged")
+        # To the manager all was there already, or its package has not what is lacking.
+        in_vain = before.emulators == reading.facts.emulators
+        around.append(Outcome(step, "unchanged" if in_vain else "done"))
+        if in_vain:
+            _not_once_more(reading, step.target)
     if not reading.platforms:
         raise choice.missing(reading.facts, targets_of(request.platforms), request.source)
     if request.check:
@@ -173,24 +176,26 @@ def _without_no_emulator(reading: Reading) -> Reading:
     return replace(reading, plan=replace(reading.plan, problems=problems))
 
 
-def _package_outcome(
+def _package_step(
     host: Host, facts: HostFacts, lacking: Sequence[Platform], request: Request
-) -> Outcome:
+) -> Prepare:
     """Install the package that brings what these platforms lack, or only name it."""
     from binfmt_setup.emulators.packages import install_packages, lost_emulators, package_command
 
     targets = targets_of(lacking)
     again = bool(lost_emulators(host, facts, targets))
-    step = Prepare("install-package", package_command(facts, targets, again=again))
-    if request.check:
-        return Outcome(step, "planned")
-    install_packages(host, facts, targets, again=again)
-    return Outcome(step, "done")
+    if not request.check:
+        install_packages(host, facts, targets, again=again)
+    return Prepare("install-package", package_command(facts, targets, again=again))
 
 
-def _same_emulators(before: HostFacts, after: HostFacts) -> bool:
-    """Whether the very same files are there to choose from."""
-    return before.emulators == after.emulators
+def _not_once_more(reading: Reading, command: str) -> None:
+    """Who had the package manager run in vain is not told to run it."""
+    from binfmt_setup.emulators.words import ran_in_vain
+
+    for _, error in reading.plan.problems:
+        if isinstance(error, NoEmulator):
+            error.hint = ran_in_vain(command)
 
 
 def _require_f(facts: HostFacts, found: Mapping[str, ProbeResult]) -> None:

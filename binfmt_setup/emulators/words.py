@@ -35,6 +35,11 @@ def installing(command: str) -> str:
     return f"installing QEMU: {command}"
 
 
+def ran_in_vain(command: str) -> str:
+    """A package manager ended well, and no emulator came."""
+    return f"`{command}` brought none: run it by hand to see why; or {GIVE_BINARIES}"
+
+
 def root_needed() -> PrivilegesMissing:
     """Packages are installed by root."""
     return PrivilegesMissing("installing packages needs root", hint="run it with sudo")

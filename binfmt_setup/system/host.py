@@ -118,8 +118,9 @@ class Host(Tree):
     def _successful(self, argv: Sequence[str], done: Completed, hint: str) -> str:
         if done.status:
             said = "\n".join((done.errors or done.output).strip().splitlines()[-5:])
+            why = f": {said}" if said else " and said nothing"
             raise OtherProgramFailed(
-                f"`{typed(argv)}` failed with status {done.status}: {said}", hint=hint
+                f"`{typed(argv)}` failed with status {done.status}{why}", hint=hint
             )
         return done.output
 

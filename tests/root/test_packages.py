@@ -158,3 +158,6 @@ def test_a_lost_file_is_brought_back_and_a_run_without_effect_changes_nothing(
     assert [(row["kind"], row["result"]) for row in document["actions"]] == [
         ("install-package", "unchanged")
     ]
+    (error,) = document["errors"]
+    assert error["hint"].startswith("`apt-get update -q && apt-get install -y")
+    assert "brought none: run it by hand" in error["hint"]
