@@ -227,7 +227,10 @@ def _pinned_findings(
         told.add(entry.name)
         if not probe.pinned:
             unseen = known.PinnedUnseen(path, "", entry.name, probe.why())
-            yield Finding(unseen, remedy=removal(entry), seen=(entry, probe))
+            look = Remedy(("binfmt-setup", "check"), platform.name)
+            if probe.not_run and facts.process.effective_uid:
+                look = Remedy(("binfmt-setup", "check", "--security"), sudo=True)
+            yield Finding(unseen, remedy=look, seen=(entry,))
         elif probe.pinned != disk.identity:
             stale = known.EntryInterpreterStale(path, disk.real_path, entry.name)
             yield Finding(stale, remedy=removal(entry), seen=(entry, probe))

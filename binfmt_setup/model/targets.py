@@ -368,9 +368,13 @@ def parse_platform(text: str) -> Platform:
         )
     import difflib
 
-    near = difflib.get_close_matches(wanted, known, n=1, cutoff=_CLOSE)
+    # Without what all names begin with: that much alike is nothing.
+    short = {alias.removeprefix("linux/"): alias for alias in known}
+    near = difflib.get_close_matches(wanted.removeprefix("linux/"), short, n=1, cutoff=_CLOSE)
     names = ", ".join(platform.name for platform in container_platforms())
-    hint = f"did you mean {known[near[0]].name}?" if near else f"container platforms are {names}"
+    hint = f"container platforms are {names}"
+    if near:
+        hint = f"did you mean {known[short[near[0]]].name}?"
     raise UsageProblem(
         f"unknown platform {text!r}", hint=f"{hint} (QEMU target names and 'all' work too)"
     )

@@ -237,6 +237,11 @@ def test_a_stock_host_gives_no_security_alarm(hosts: dict[str, Host], name: str)
     assert security.exit_code == 0
 
 
+def test_who_cannot_run_probes_is_asked_to_look_again_as_root(hosts: dict[str, Host]) -> None:
+    (finding,) = hosts["not-probed-user"].security.verdict.findings
+    assert words.hint(finding) == "look again: sudo binfmt-setup check --security"
+
+
 def test_a_healthy_host_with_ten_platforms_is_read_at_a_glance(hosts: dict[str, Host]) -> None:
     ten = "amd64,arm64,arm/v5,arm/v6,arm/v7,loong64,mips64le,ppc64le,riscv64,s390x"
     for name in ("debian-13", "ubuntu-24.04"):

@@ -269,6 +269,7 @@ def test_an_unknown_platform_suggests_the_nearest() -> None:
     [
         ("arm46", "did you mean linux/arm"), ("aarhc64", "did you mean linux/arm64?"),
         ("s390", "did you mean linux/s390x?"), ("WSLInterop", "container platforms are"),
+        ("linux/foo", "container platforms are"), ("linux/arn64", "did you mean linux/arm64?"),
         ("python3.11", "container platforms are"), ("rosetta", "container platforms are"),
         ("windows/amd64", "use Wine"), ("darwin/arm64", "on a Mac"),
         ("freebsd/amd64", "a virtual machine"),

@@ -210,7 +210,7 @@ def _(fact: known.PinnedUnseen) -> Words:
     return Words(
         f"which file the kernel holds open for entry {fact.entry} did not show, so whether it can "
         "be trusted is not known",
-        "look why its probe fails",
+        "look again",
         f"the probe: {fact.why}",
     )
 
