@@ -101,15 +101,18 @@ def _with_engines(result: CheckResult, calls: EngineCalls, *, named: bool) -> Ch
 
 def _nothing_to_emulate(facts: HostFacts) -> Finding:
     from binfmt_setup.diagnosis.catalogue import InterpreterMissing
-    from binfmt_setup.diagnosis.failed_probes import install_with
+    from binfmt_setup.diagnosis.failed_probes import install, install_with
     from binfmt_setup.diagnosis.finding import Finding, Remedy, for_user
-    from binfmt_setup.emulators.package_managers.interface import package_manager
+    from binfmt_setup.emulators.choice import foreign
+    from binfmt_setup.emulators.package_managers.interface import install_hint, package_manager
 
     manager = package_manager(facts.distribution)
+    targets = foreign(facts, targets_of(container_platforms()))
     source = ("--install-qemu",) if manager else ("--qemu", "DIR")
     remedy = Remedy(install_with(facts, *source), complete=manager is not None)
-    if manager is not None and not manager.runs:
-        targets = targets_of(container_platforms())
+    if not facts.live:
+        remedy = Remedy(install(facts), first=install_hint(facts, targets))
+    elif manager is not None and not manager.runs:
         remedy = Remedy(
             first=manager.remedy(facts.distribution, targets, sudo=not facts.process.is_root)
         )

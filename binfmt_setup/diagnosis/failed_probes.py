@@ -8,7 +8,7 @@ from binfmt_setup.boot.units import config_path
 from binfmt_setup.diagnosis import catalogue as known
 from binfmt_setup.diagnosis.finding import Finding, Remedy, shell
 from binfmt_setup.emulators import choice
-from binfmt_setup.emulators.package_managers.interface import package_manager
+from binfmt_setup.emulators.package_managers.interface import install_hint, package_manager
 from binfmt_setup.emulators.refusals import (
     Dynamic,
     NotElf,
@@ -37,7 +37,9 @@ _SIGILL = 4
 
 
 def install(facts: HostFacts) -> tuple[str, ...]:
-    """The install command without its platforms, as it works in this namespace."""
+    """The install command without its platforms, as it works in this namespace or tree."""
+    if not facts.live:
+        return ("binfmt-setup", "install", "--root", facts.root)
     private = () if facts.process.initial_namespace else ("--private",)
     persist = () if facts.process.own_files else ("--no-persist",)
     return ("binfmt-setup", "install", *private, *persist)
@@ -57,7 +59,9 @@ def install_command(facts: HostFacts, platform: Platform, *options: str) -> Reme
     if facts.out_of_reach:
         return Remedy(("binfmt-setup", "install"), platform.name, on_host=True)
     command, complete, first = install_with(facts, *options), True, ""
-    if not choice.choose(facts, platform.target):
+    if not choice.choose(facts, platform.target) and not facts.live:
+        first = install_hint(facts, [platform.target])
+    elif not choice.choose(facts, platform.target):
         manager = package_manager(facts.distribution)
         complete = manager is not None and manager.runs
         if manager is not None and not manager.runs:
@@ -186,7 +190,7 @@ def _no_handler(facts: HostFacts, platform: Platform, probe: ProbeResult) -> Fin
         return Finding(known.ProbeFailed(probe.why()), name, install, (probe,))
     if facts.registry.mount.state == "mounted" and not choice.choose(facts, target):
         return no_emulator(facts, platform)
-    return Finding(known.EntryMissing(target.name), name, install, (probe,))
+    return Finding(known.EntryMissing(), name, install, (probe,))
 
 
 def no_emulator(facts: HostFacts, platform: Platform) -> Finding:

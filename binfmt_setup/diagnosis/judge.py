@@ -266,16 +266,12 @@ def _platform_state(
 
 def _not_prepared(facts: HostFacts, platform: Platform) -> Finding:
     """What an offline tree lacks: its entry, or the emulator as well."""
-    from binfmt_setup.emulators.package_managers.interface import install_hint
+    from binfmt_setup.diagnosis.failed_probes import install_command
 
-    target = platform.target
-    fact = known.NotPrepared(target.name, why_lost(facts, target.entry_name))
+    fact = known.NotPrepared(why_lost(facts, platform.target.entry_name))
     if facts.boot.switched_off:
         return Finding(fact, platform.name)
-    again = Remedy(("binfmt-setup", "install", "--root", facts.root), platform.name)
-    if not choice.choose(facts, target):
-        again = replace(again, first=install_hint(facts, [target]))
-    return Finding(fact, platform.name, again)
+    return Finding(fact, platform.name, install_command(facts, platform))
 
 
 def _prepared(facts: HostFacts, platform: Platform) -> bool | None:
@@ -317,7 +313,7 @@ def _unproven(facts: HostFacts, platform: Platform, handler: Entry | None, not_r
     """What can be said of a platform without a probe, or whose probe could not be run."""
     complete = facts.registry.listing is None
     if facts.live and handler is None and facts.registry.mount.state == "mounted" and complete:
-        missing = known.NoEntryFits(platform.target.name)
+        missing = known.NoEntryFits()
         return Finding(missing, platform.name, install_command(facts, platform))
     if not_run:
         return Finding(known.ProbeNotRun(facts.live, not_run), platform.name)

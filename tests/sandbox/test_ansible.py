@@ -59,7 +59,7 @@ def test_a_failure_tells_each_cause_and_each_remedy_once(registry: Sandbox, tmp_
 def test_an_answer_that_is_no(registry: Sandbox) -> None:
     found = asked(registry, TOOL.check_words(NOTHING | {"platforms": ["linux/arm64"]}))
     assert found["exit_code"] == 1
-    assert TOOL.reason(found).startswith("linux/arm64: no entry for aarch64 programs -> run: ")
+    assert TOOL.reason(found).startswith("linux/arm64: no entry for its programs -> run: ")
 
 
 def test_a_mistake_is_an_answer_too(registry: Sandbox) -> None:

@@ -386,7 +386,7 @@ def test_the_planned_registration_is_what_the_kernel_reads_back(registry: Sandbo
 def test_variants_with_one_problem_are_one_line(registry: Sandbox) -> None:
     text = registry.tool("check", "arm/v5", "arm/v6", "arm/v7").stdout
     assert "✗ linux/arm/v5, v6, v7  does not run" in text
-    assert "✗ linux/arm/v5, v6, v7: no entry for arm programs" in " ".join(text.split())
+    assert "✗ linux/arm/v5, v6, v7: no entry for its programs" in " ".join(text.split())
     annotations = registry.tool("check", "arm/v5,arm/v6,arm/v7", "--format", "github").stdout
     assert annotations.count("::error ") == 1
     assert "install --private --no-persist linux/arm/v5 linux/arm/v6 linux/arm/v7" in annotations

@@ -340,7 +340,7 @@ def test_a_failure_that_is_not_the_probe_s_stops_with_everything_it_said() -> No
 
 
 def state(platform: Platform, *, ok: bool, missing: bool = False) -> PlatformState:
-    findings = (Finding(EntryMissing("aarch64"), platform.name),) if missing else ()
+    findings = (Finding(EntryMissing(), platform.name),) if missing else ()
     return PlatformState(platform, ok, "emulated" if ok else "none", findings=findings)
 
 

@@ -74,7 +74,7 @@ def finding(fact: Fact, platform: str = "") -> Finding:
     return Finding(fact, platform, seen=(ENTRY,))
 
 
-GONE = finding(known.EntryMissing(TARGET.name), ARM64.name)
+GONE = finding(known.EntryMissing(), ARM64.name)
 DISABLED = finding(known.EntryDisabled(f"x{EVIL}"), ARM64.name)
 RISK = finding(known.ConfigInvalid(f"/{EVIL}", 1, EVIL, EVIL))
 OFF = finding(known.GloballyDisabled(broken=True))

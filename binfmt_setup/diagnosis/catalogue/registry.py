@@ -82,7 +82,6 @@ class EntryMissing(Fact):
     """No entry for programs of a target."""
 
     code = "entry-missing"
-    target: str
 
 
 class NoEntryFits(EntryMissing):

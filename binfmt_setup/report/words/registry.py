@@ -84,22 +84,20 @@ def _(_fact: known.PrivateNamespace) -> Words:
 
 
 @tells(known.EntryMissing)
-def _(fact: known.EntryMissing) -> Words:
-    return Words(f"no entry for {fact.target} programs")
+def _(_fact: known.EntryMissing) -> Words:
+    return Words("no entry for its programs")
 
 
 @tells(known.NoEntryFits)
-def _(fact: known.NoEntryFits) -> Words:
-    return Words(
-        f"no entry for {fact.target} programs", seen="no entry's magic and mask fit its programs"
-    )
+def _(_fact: known.NoEntryFits) -> Words:
+    return Words("no entry for its programs", seen="no entry's magic and mask fit them")
 
 
 @tells(known.NotPrepared)
 def _(fact: known.NotPrepared) -> Words:
     why = f": {boot.lost(fact.problem)}" if fact.problem else ""
     return Words(
-        f"the first boot registers no entry that works for {fact.target} programs{why}",
+        f"the first boot registers no entry that works for it{why}",
         boot.by_hand(fact.problem),
         "the files and units that the next boot reads",
     )
