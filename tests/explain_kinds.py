@@ -242,7 +242,10 @@ class Maker:
             b"#!/bin/true\0\n", b"#!/bin/true\0x\n", b"#!/bin/true \0\n",
             b"#!\n", b"#! \t \n",
             b"#!", b"#!\0", b"#! ", b"#!\0\n", b"#", b"##!/bin/true\n", b" #!/bin/true\n",
-            b"\xef\xbb\xbf#!/bin/true\n", b"#!/bin/true\r\n", b"#!/bin/sh -e\r\n", b"#!/bin/sh\r",
+            b"\xef\xbb\xbf#!/bin/true\n", b"#!/bin/true\r\n", b"#!/bin/sh -e\r\n",
+            b"#!/usr/bin/python3 -u\r\n",
+            b"#!/usr/bin/awk -f\r\n", b"#!/bin/sed -f\r\n", b"#!/usr/bin/perl -w\r\n",
+            b"#!/bin/sh\r",
             b"#!/nowhere/sh\n", b"#!/usr\n", b"#!/bin/true/sh\n", b"#!/dev/null\n",
             b"#!/bin/sh\nexit 0\n", b"#!" + foreign.encode() + b"\n",
             b"#!" + plain.encode() + b"\n",
@@ -271,6 +274,14 @@ class Maker:
             "#!/usr/bin/env -S A=b true\n", "#!/usr/bin/env /bin/true\n",
             "#!/usr/bin/env /nowhere\n",
             "#! /usr/bin/env\ttrue\n", "#!/usr/bin/env -vS true x\n",
+            *(f"#!/usr/bin/env -S {words}\n" for words in (
+                "-u HOME true", "-uHOME true", "--unset HOME true", "--unset=PATH true",
+                "-u PATH true", "-iu HOME true", "-vi A=b true", "- true", "-- true", "true # x",
+                "PATH=/nowhere true", "PATH=/nowhere:/bin true", "-i PATH=/nowhere true",
+                "-C /usr true", "--chdir=/usr true", "-C /nowhere true", "-C /bin/true true",
+                "--default-signal=PIPE true", "A=b nowhere-at-all",
+            )),
+            "#!/usr/bin/env -S python3 -u\r\n",
         ):  # fmt: skip
             self.add(kind, repr(line), line.encode())
 

@@ -67,7 +67,8 @@ def judge(
     uid = facts.process.effective_uid
     found = (*_host_findings(facts, results, asked), *_orphans(facts, wished))
     host = tuple(for_user(finding, uid) for finding in found)
-    explained = frozenset(finding.code for finding in host if finding.severity == "error")
+    errors = (finding for finding in host if finding.severity == "error")
+    explained = frozenset(f.code for f in errors if not isinstance(f.fact, known.ReadOnly))
     states = (_platform_state(facts, p, probes.get(p.probe), explained) for p in wished)
     return Verdict(tuple(states), host, isolation)
 
@@ -96,9 +97,10 @@ def _host_findings(
         yield from _files_findings(facts)
         return
     broken = any(not probe.ok for probe in probes)
-    yield from _kernel_findings(facts, probes, asked, broken=broken)
     if facts.registry.mount.read_only and facts.registry.mount.state == "mounted":
-        yield Finding(known.ReadOnly(), remedy=Remedy(("mount", "-o", "remount,rw", BINFMT_MISC)))
+        writable = Remedy(("mount", "-o", "remount,rw", BINFMT_MISC))
+        yield Finding(known.ReadOnly(broken), remedy=writable)  # before those that write there
+    yield from _kernel_findings(facts, probes, asked, broken=broken)
     if not facts.process.initial_namespace:
         yield Finding(known.PrivateNamespace())
     yield from _unread_registry(facts, broken=broken)

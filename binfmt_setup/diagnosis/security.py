@@ -7,7 +7,7 @@ all entries, not only at those of platforms, and at nothing but facts.
 from __future__ import annotations
 
 from binfmt_setup.diagnosis import catalogue as known
-from binfmt_setup.diagnosis.failed_probes import mending, removal, without_rights
+from binfmt_setup.diagnosis.failed_probes import install_with, mending, removal, without_rights
 from binfmt_setup.diagnosis.finding import Finding, Remedy, for_user
 from binfmt_setup.diagnosis.judge import not_read
 from binfmt_setup.diagnosis.ownership import owner_of
@@ -87,9 +87,9 @@ def _credentials_finding(facts: HostFacts, entry: Entry) -> Finding:
     own = facts.boot.own_config(target) if target else None
     owner = owner_of(facts, entry)
     remedy = removal(entry)
-    if target and target.platforms:
+    if platform := of_entry(entry):
         option = "--no-credentials" if own else "--take-over"
-        remedy = Remedy(("binfmt-setup", "install", option), target.platforms[0].name)
+        remedy = Remedy(install_with(facts, option), platform)
     whose = owner.origin.words if owner.origin else owner.config
     fact = known.CredentialsHeld(owner.by_distribution, entry.name, own is not None, whose)
     return Finding(fact, remedy=remedy, seen=(entry,))
@@ -174,8 +174,8 @@ def _interpreter_findings(facts: HostFacts, entry: Entry) -> Iterator[Finding]:
     elif isinstance(found, Absent):
         yield from _absent_findings(facts, entry)
     elif isinstance(found, Interpreter):
-        yield from _file_findings(entry, found)
-        yield from _place_findings(entry, found)
+        yield from _file_findings(facts, entry, found)
+        yield from _place_findings(facts, entry, found)
     else:
         unread = known.InterpreterUnreadable(entry.name, path, found)
         as_root = Remedy(("binfmt-setup", "check", "--security"), sudo=True)
@@ -194,7 +194,7 @@ def _absent_findings(facts: HostFacts, entry: Entry) -> Iterator[Finding]:
         yield Finding(gone, remedy=removal(entry), seen=(entry,))
 
 
-def _file_findings(entry: Entry, found: Interpreter) -> Iterator[Finding]:
+def _file_findings(facts: HostFacts, entry: Entry, found: Interpreter) -> Iterator[Finding]:
     """Who can change the file, whose rights it has, and whether it is the one that was brought."""
     name, path = entry.name, entry.interpreter
     if found.culprit:
@@ -204,7 +204,7 @@ def _file_findings(entry: Entry, found: Interpreter) -> Iterator[Finding]:
         fact = known.InterpreterWithRights(name, path, found.rights)
         yield Finding(fact, remedy=Remedy(without_rights(found)), seen=(entry,))
     if found.digest and found.sha256 and found.digest != found.sha256:
-        again = Remedy(("binfmt-setup", "install", "--qemu", found.source))
+        again = Remedy(install_with(facts, "--qemu", found.source), of_entry(entry))
         altered = known.EntryInterpreterAltered(
             path, found.source, found.digest, found.sha256, name
         )
@@ -238,10 +238,10 @@ def _pinned_findings(
 
 def place_findings_of_files(culprits: Mapping[str, Culprit]) -> Iterator[Finding]:
     """What is read at boot, and that others than root can change."""
-    told: set[str] = set()
+    told: set[Culprit] = set()
     for path, culprit in culprits.items():
-        if culprit.path not in told:
-            told.add(culprit.path)
+        if culprit not in told:
+            told.add(culprit)
             yield Finding(known.BootFileOfOthers(path, culprit), remedy=mending(culprit))
 
 
@@ -255,11 +255,17 @@ def _unread_findings(facts: HostFacts) -> Iterator[Finding]:
     yield from not_read(facts)
 
 
-def _place_findings(entry: Entry, found: Interpreter) -> Iterator[Finding]:
+def of_entry(entry: Entry) -> str:
+    """A platform that an entry is for, as an install names it; empty where it has none."""
+    target = target_of_entry(entry.name)
+    return target.platforms[0].name if target and target.platforms else ""
+
+
+def _place_findings(facts: HostFacts, entry: Entry, found: Interpreter) -> Iterator[Finding]:
     """The file system and the package that an interpreter comes from."""
     name, path = entry.name, entry.interpreter
     if found.unfit_mount:
-        elsewhere = Remedy(("binfmt-setup", "install", "--install-qemu"))
+        elsewhere = Remedy(install_with(facts, "--install-qemu"), of_entry(entry))
         fact = known.InterpreterMount(name, path, found.unfit_mount)
         yield Finding(fact, remedy=elsewhere, seen=(entry,))
     # What --qemu brought never has a package; its SHA-256 vouches for it.

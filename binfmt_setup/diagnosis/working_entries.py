@@ -7,7 +7,13 @@ from binfmt_setup.boot.lost import NoInit, NotByHand, ShadowedAtBoot, SwitchedOf
 from binfmt_setup.boot.next_registry import next_registry
 from binfmt_setup.boot.survival import order_problem, why_lost
 from binfmt_setup.diagnosis import catalogue as known
-from binfmt_setup.diagnosis.failed_probes import catching, install_command, mending, removal
+from binfmt_setup.diagnosis.failed_probes import (
+    catching,
+    install_command,
+    install_with,
+    mending,
+    removal,
+)
 from binfmt_setup.diagnosis.finding import Finding, Remedy
 from binfmt_setup.diagnosis.ownership import owner_of
 from binfmt_setup.emulators import choice
@@ -58,7 +64,7 @@ def _file_findings(
     if probe.pinned and probe.pinned != disk.identity:
         yield Finding(known.InterpreterStale(path, disk.real_path), name, install)
     if disk.digest and disk.sha256 and disk.digest != disk.sha256:
-        again = Remedy(("binfmt-setup", "install", "--qemu", disk.source), name)
+        again = Remedy(install_with(facts, "--qemu", disk.source), name)
         altered = known.InterpreterAltered(path, disk.source, disk.digest, disk.sha256)
         yield Finding(altered, name, again)
     if disk.culprit:

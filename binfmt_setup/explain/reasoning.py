@@ -18,7 +18,7 @@ from binfmt_setup.explain.explanation import Cause, Explanation, Failure, Step
 from binfmt_setup.explain.loading import is_for, kernel_refusal, qemu_refusal
 from binfmt_setup.explain.matching import cut_off, next_file, no_start, step_of, unusable
 from binfmt_setup.explain.rights import rights_words
-from binfmt_setup.explain.scripts import program_of_env
+from binfmt_setup.explain.scripts import call_of_env
 from binfmt_setup.model.reading import Unreadable
 from binfmt_setup.model.targets import target_named
 
@@ -40,7 +40,7 @@ _MAX_STARTS = 5  # programs that start each other, as env(1) does
 Look = Callable[[str], "Specimen"]
 Prove = Callable[["Platform"], "ProbeResult | None"]
 Start = Callable[["Platform", str], "ProbeResult | None"]
-Find = Callable[[str], str]
+Find = Callable[[str, "str | None"], str]
 
 
 @dataclass
@@ -190,13 +190,25 @@ class _Walk:
         if script.stumbles:
             words = "its first line ends with CR LF, as on Windows: the CR counts as a part of"
             return Failure("carriage-return", f"{words} what {script.interpreter} is given")
-        name = program_of_env(script.argument) if script.is_env else None
-        if name is None:
+        return self._env_problem(script) if script.is_env else None
+
+    def _env_problem(self, script: Script) -> Failure | None:
+        """What becomes of the program that env(1) is to start."""
+        call, env = call_of_env(script.argument), script.interpreter
+        if call is None:
+            self.notes.append(f"what {env} does with its options is not known")
             return None
-        path = name if "/" in name else self.find(name)
+        if call.directory and self.look(call.directory).kind != "directory":
+            words = f"{env} cannot change to {call.directory}{self._where}"
+            return Failure("script-interpreter-missing", words)
+        if not call.program:
+            words = f"its first line names no program, so {env} starts it again, and again"
+            return Failure("loop", words)
+        name = call.program
+        path = name if "/" in name else self.find(name, call.path)
         if not path:
             split = "" if " " not in name else ", which is one name without env -S"
-            words = f"{script.interpreter} finds no {name} in PATH{self._where}{split}"
+            words = f"{env} finds no {name} in PATH{self._where}{split}"
             return Failure("script-interpreter-missing", words)
         self.starts += 1
         if self.starts > _MAX_STARTS:
@@ -319,7 +331,7 @@ def explain(  # noqa: PLR0913 - two trees, a judge and PATH are what it takes
     look_on_host: Look,
     prove: Prove,
     start: Start = lambda _, __: None,
-    find: Find = lambda _: "",
+    find: Find = lambda _name, _path: "",
     tree: str = "/",
 ) -> Explanation:
     """What becomes of the program at `path` when `tree` is the root directory.
@@ -327,7 +339,7 @@ def explain(  # noqa: PLR0913 - two trees, a judge and PATH are what it takes
     `look` reads a file of the tree, `look_on_host` one of the host, where interpreters
     with the F flag come from; `prove` runs a platform's probe, or gives None, and
     `start` an emulator on it directly; `find` looks a name
-    up in PATH, in the tree.
+    up in the tree: in a PATH, or where that is None in the caller's.
     """
     walk = _Walk(facts, look, look_on_host, prove, start, find, tree)
     failure = walk.follow(path)

@@ -191,11 +191,15 @@ def _boots(start: bytes) -> str:
     return "an EFI program" if subsystem in _EFI else ""
 
 
-def in_path(host: Host, name: str) -> str:
-    """The file that a shell starts for a name without a slash; empty when there is none."""
-    for folder in os.environ.get("PATH", os.defpath).split(":"):
-        path = f"{folder or '.'}/{name}"
-        found = host.status_of(path)
+def in_path(host: Host, name: str, where: str | None = None) -> str:
+    """The file that a shell starts for a name without a slash; empty when there is none.
+
+    It is looked for in PATH, or in the directories that are given.
+    """
+    path = os.environ.get("PATH", os.defpath) if where is None else where
+    for folder in path.split(":"):
+        there = f"{folder or '.'}/{name}"
+        found = host.status_of(there)
         if found is not None and stat.S_ISREG(found.st_mode) and found.st_mode & 0o111:
-            return path
+            return there
     return ""

@@ -75,7 +75,7 @@ def interpreter_at(host: Host, path: str, directories: Directories) -> Interpret
         inside,
         elf=elf,
         executable=bool(status.st_mode & 0o111),
-        culprit=directories.judge.culprit(path),
+        culprit=directories.judge.culprit(path, whole=True),
         rights=rights,
         identity=(status.st_dev, status.st_ino),
         source=stored.source if stored else "",

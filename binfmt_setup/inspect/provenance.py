@@ -53,10 +53,10 @@ def with_provenance(host: Host, facts: HostFacts) -> HostFacts:
             )
     judge = host.path_judge()
     unseen = (path for path in paths if not isinstance(read.get(path), Interpreter))
-    makers = {path: culprit for path in unseen if (culprit := judge.culprit(path))}
-    at_boot = {
-        path: culprit for path in _read_at_boot(host, facts) if (culprit := judge.culprit(path))
-    }
+    makers, at_boot = (
+        {path: culprit for path in some if (culprit := judge.culprit(path, whole=True))}
+        for some in (unseen, _read_at_boot(host, facts))
+    )
     return replace(
         facts,
         kernel=replace(facts.kernel, relatives=_relatives(host, facts.kernel.native)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 from binfmt_setup.model.records import Record
+from binfmt_setup.model.shell import typed
 
 TYPE_CHECKING = False  # typing is costly to import, and so are enums
 if TYPE_CHECKING:
@@ -39,19 +40,37 @@ _REASONS = {
 }
 
 
+_TOLD = 3
+"""How many of one path are told one by one."""
+
+
 class Culprit(Record):
     """The first file, directory or link on a path that somebody else can change.
 
     `number` is the id of the user whose it is, or for a path that cannot be looked at the errno.
+    `others` are what else on the same path has to be mended before it can be trusted.
     """
 
     path: str
     fault: str
     number: int = 0
+    others: tuple[Culprit, ...] = ()
+
+    @property
+    def all(self) -> tuple[Culprit, ...]:
+        """Everything on the path."""
+        return (self, *self.others)
 
     @property
     def reason(self) -> str:
         """What is wrong, to follow "because"."""
+        told = [one.own_reason for one in self.all]
+        more = [f"{len(told) - _TOLD} more like that"] if len(told) > _TOLD else []
+        return "; ".join(told[:_TOLD] + more)
+
+    @property
+    def own_reason(self) -> str:
+        """What is wrong with this one."""
         if self.fault == Fault.UNREADABLE:
             why = errno.errorcode.get(self.number, self.number)
             return f"{self.path} cannot be looked at ({why})"
@@ -59,9 +78,22 @@ class Culprit(Record):
 
     @property
     def command(self) -> tuple[str, ...]:
-        """The command that mends it; empty when none does."""
+        """The command that mends all of it; empty when none does."""
+        commands: list[tuple[str, ...]] = []
+        for one in self.all:
+            if not one.own_commands:
+                return ()
+            commands += one.own_commands
+        if len(commands) == 1:
+            return commands[0]
+        return ("sh", "-c", " && ".join(map(typed, dict.fromkeys(commands))))
+
+    @property
+    def own_commands(self) -> tuple[tuple[str, ...], ...]:
+        """What mends this one; without a list its group has what the list gave it by its name."""
+        close = ("chmod", "go-w", self.path)
         if self.fault == Fault.OWNER:
-            return ("chown", "-h", "root", self.path)
-        if self.fault in (Fault.GROUP, Fault.OTHERS):
-            return ("chmod", "go-w", self.path)
-        return ("setfacl", "-b", self.path) if self.fault == Fault.ACL else ()
+            return (("chown", "-h", "root", self.path),)
+        if self.fault == Fault.ACL:
+            return (("setfacl", "-b", self.path), close)
+        return (close,) if self.fault in (Fault.GROUP, Fault.OTHERS) else ()

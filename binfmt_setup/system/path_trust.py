@@ -21,7 +21,7 @@ from binfmt_setup.model.records import replace
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
 
 ROOT = frozenset({0})
@@ -29,26 +29,31 @@ ROOT = frozenset({0})
 _OVERFLOW_USER = 65534  # who owns the files of users that this namespace does not map
 _PROC = "/proc"
 _HOPS = 40  # links that the kernel follows before it says ELOOP
+_MOST = 24
+"""What is told of one path, at most; somebody else may have made the rest."""
+_FINAL = (Fault.PROCESS, Fault.MOUNT, Fault.UNREADABLE)
+"""What lies behind them is no more certain than they are."""
 _ACL = "system.posix_acl_access"
 _ACL_VERSION = 2
 _ACL_USER, _ACL_GROUP_OBJECT, _ACL_GROUP, _ACL_MASK, _ACL_OTHER = 2, 4, 8, 16, 32
 _WRITE = 2
 
 
-def fault_of(
+def faults_of(
     status: os.stat_result, acl: bytes = b"", owners: Collection[int] = ROOT
-) -> str | None:
+) -> Iterator[str]:
     """What speaks against one file, directory or link; `acl` is its list as the kernel gives it."""
     if status.st_uid not in owners:
-        return Fault.OWNER
+        yield Fault.OWNER
     if stat.S_ISLNK(status.st_mode):
-        return None  # it has no mode of its own: who may replace it is said by its directory
+        return  # it has no mode of its own: who may replace it is said by its directory
     if status.st_mode & stat.S_IWOTH:
         sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
-        return Fault.SHARED if sticky else Fault.OTHERS
+        yield Fault.SHARED if sticky else Fault.OTHERS
     if _lets_others_write(acl, owners):
-        return Fault.ACL
-    return Fault.GROUP if status.st_mode & stat.S_IWGRP else None
+        yield Fault.ACL
+    elif status.st_mode & stat.S_IWGRP and not status.st_mode & stat.S_IWOTH:
+        yield Fault.GROUP
 
 
 def _lets_others_write(acl: bytes, owners: Collection[int]) -> bool:
@@ -120,14 +125,28 @@ class PathJudge:
         self._owners = trusted_owners() if owners is None else owners
         self._allowed = frozenset({Fault.SHARED} if shared else ())
         self._root = os.fspath(root)
-        self._judged: dict[str, tuple[Culprit | None, str, bool]] = {}
+        self._judged: dict[str, tuple[tuple[Culprit, ...], str, bool]] = {}
         self._mounts: dict[str, Culprit] | None = None
 
-    def culprit(self, path: str) -> Culprit | None:
-        """The first on the way to a path that others can change; None when it is trusted."""
+    def culprit(self, path: str, *, whole: bool = False) -> Culprit | None:
+        """The first on the way to a path that others can change; None when it is trusted.
+
+        With `whole` it tells of the others, too. That is for paths that were opened already: what
+        lies behind a culprit may be a file system that answers its users as they like, or never.
+        """
+        found: dict[Culprit, None] = {}
+        for culprits in self._on_the_way(path):
+            found.update(dict.fromkeys(culprits))
+            if len(found) >= (_MOST if whole else 1) or any(c.fault in _FINAL for c in culprits):
+                break
+        first, *others = (*found, None)[: _MOST + 1]
+        return replace(first, others=tuple(filter(None, others))) if first and whole else first
+
+    def _on_the_way(self, path: str) -> Iterator[tuple[Culprit, ...]]:
+        """What speaks against each directory, link and file on the way to a path."""
         here, todo, hops = "/", path.split("/"), 0
-        culprit, _, _ = self._judge(here)
-        while todo and culprit is None:
+        yield self._judge(here)[0]
+        while todo:
             part = todo.pop(0)
             if part in ("", "."):
                 continue
@@ -135,26 +154,26 @@ class PathJudge:
                 here = here.rpartition("/")[0] or "/"
                 continue
             there = f"{here.rstrip('/')}/{part}"
-            culprit, target, present = self._judge(there)
+            culprits, target, present = self._judge(there)
+            yield culprits
             if not present:
-                return culprit
+                return
             if not target:
                 here = there
                 continue
             hops += 1
             if hops > _HOPS:
-                return Culprit(there, Fault.UNREADABLE, errno.ELOOP)
+                yield (Culprit(there, Fault.UNREADABLE, errno.ELOOP),)
             todo[:0] = target.split("/")
             here = "/" if target.startswith("/") else here
-        return culprit
 
-    def _judge(self, inside: str) -> tuple[Culprit | None, str, bool]:
+    def _judge(self, inside: str) -> tuple[tuple[Culprit, ...], str, bool]:
         """What speaks against one name, where it leads as a link, and whether it is there."""
         if inside not in self._judged:
             self._judged[inside] = self._look_at(inside)
         return self._judged[inside]
 
-    def _look_at(self, inside: str) -> tuple[Culprit | None, str, bool]:
+    def _look_at(self, inside: str) -> tuple[tuple[Culprit, ...], str, bool]:
         where = os.path.join(self._root, inside.lstrip("/"))
         try:
             status = self._status(where)
@@ -162,17 +181,18 @@ class PathJudge:
             target = os.readlink(where) if is_link else ""
             acl = b"" if is_link else _acl_of(where)
         except (FileNotFoundError, NotADirectoryError):
-            return None, "", False
+            return (), "", False
         except OSError as error:
-            return Culprit(inside, Fault.UNREADABLE, error.errno or errno.EIO), "", False
+            return (Culprit(inside, Fault.UNREADABLE, error.errno or errno.EIO),), "", False
         mount = self._mount(inside, status.st_dev)
         if mount:
-            return replace(mount, path=inside), target, True
-        fault = fault_of(status, acl, self._owners)
-        if fault in self._allowed:
-            fault = None
-        number = status.st_uid if fault == Fault.OWNER else 0
-        return Culprit(inside, fault, number) if fault else None, target, True
+            return (replace(mount, path=inside),), target, True
+        culprits = tuple(
+            Culprit(inside, fault, status.st_uid if fault == Fault.OWNER else 0)
+            for fault in faults_of(status, acl, self._owners)
+            if fault not in self._allowed
+        )
+        return culprits, target, True
 
     def _status(self, where: str) -> os.stat_result:
         return os.lstat(where)

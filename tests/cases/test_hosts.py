@@ -29,6 +29,7 @@ from binfmt_setup.report.result import CheckResult, Result
 from binfmt_setup.report.style import Style
 from binfmt_setup.report.verdict_words import verdict_words
 from tests import judged, recorded
+from tests.remedies import LOOKS, NO_COMMAND_CURES
 from tests.report_schema import assert_fits
 
 if TYPE_CHECKING:
@@ -202,6 +203,14 @@ def test_a_finding_has_evidence_and_a_remedy(host: Host) -> None:
                 assert words.evidence(finding), finding
                 lasts = not isinstance(finding.fact, NotPersistent)
                 assert words.hint(finding) or not lasts, finding
+
+
+def test_what_is_said_to_cure_nothing_tells_to_look_at_most(host: Host) -> None:
+    for result in results(host):
+        for finding in result.verdict.all_findings:
+            command = finding.remedy.command if finding.remedy else ()
+            looks = not command or any(command[: len(start)] == start for start in LOOKS)
+            assert looks or finding.code not in NO_COMMAND_CURES, finding
 
 
 def test_a_remedy_that_says_install_does_not_run_into_a_wall(host: Host) -> None:

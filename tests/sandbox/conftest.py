@@ -34,8 +34,8 @@ _HOLD = f"mount -t tmpfs none /run && {_READY}"
 _HOLD_SYSTEM = (
     "mount -t tmpfs -o mode=755 none /run && mkdir /run/etc && "
     "cp -a /etc/os-release /etc/passwd /etc/group /etc/ld.so.cache /etc/alternatives /run/etc && "
-    "mount -t tmpfs none /etc && cp -a /run/etc/. /etc && rm -r /run/etc && "
-    f"mkdir -p /etc/systemd/system && mount -t tmpfs none /usr/lib/binfmt.d && {_READY}"
+    "mount -t tmpfs -o mode=755 none /etc && cp -a /run/etc/. /etc && rm -r /run/etc && "
+    f"mkdir -p /etc/systemd/system && mount -t tmpfs -o mode=755 none /usr/lib/binfmt.d && {_READY}"
 )
 # What `run` makes its namespaces with, so that every test here is one of that, too.
 _NAMESPACE = (sys.executable, "-m", "tests.own_namespace", "--bare")

@@ -134,6 +134,27 @@ print(Registry(Host()).mount(again=False), *sorted(os.listdir("{REGISTRY}")))
 """
 
 
+CURED = """
+import json, subprocess, sys
+TOOL = [sys.executable, "-m", "binfmt_setup"]
+def found():
+    done = subprocess.run([*TOOL, "check", "arm64", "--format", "json"], stdout=subprocess.PIPE)
+    return [f for f in json.loads(done.stdout)["findings"] if f["severity"] == "error"]
+for finding in found():
+    print(finding["code"])
+    command = finding["remedy"]["command"]
+    subprocess.run([*TOOL, *command[1:]], stdout=subprocess.DEVNULL, check=True)
+print(found())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an automount takes root")
+def test_what_is_told_of_an_automount_mounts_and_registers() -> None:
+    private = ("unshare", "--mount", "--propagation", "private")
+    done = run([*private, sys.executable, "-c", BROKEN, "never answers", CURED])
+    assert (done.returncode, done.stdout) == (0, "automount-only\n[]\n"), done.stderr
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="an automount takes root")
 @pytest.mark.parametrize("how", ["dead", "fails", "never answers"])
 def test_a_broken_automount_is_mounted_over(how: str) -> None:

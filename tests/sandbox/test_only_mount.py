@@ -117,3 +117,31 @@ def test_hold_does_not_stay_when_nothing_was_installed(registry: Sandbox) -> Non
     assert refused.returncode == 4
     planned = registry.tool("install", "arm64", "--private", "--no-persist", "--hold", "--check")
     assert planned.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("start", "said", "told"),
+    [
+        (
+            ("unshare", "--user", "--map-root-user"),
+            "the mounts here belong to another user namespace",
+            "unshare --user --map-root-user --mount",
+        ),
+        (
+            ("setpriv", "--bounding-set=-sys_admin"),
+            "root has no CAP_SYS_ADMIN here",
+            "run it on the host",
+        ),
+    ],
+)
+def test_a_mount_that_is_refused_says_what_is_lacking(
+    sandbox: Sandbox, start: tuple[str, ...], said: str, told: str
+) -> None:
+    tool = (sys.executable, "-m", "binfmt_setup", "install", "arm64", "--private", "--no-persist")
+    done = sandbox.run(*start, *tool)
+    words = " ".join(done.stderr.split())
+    assert done.returncode == 4
+    assert said in words
+    assert told in words
+    if told.startswith("unshare"):  # what is told, word for word
+        assert sandbox.run(*told.split(), *tool).returncode == 0

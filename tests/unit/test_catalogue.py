@@ -19,6 +19,8 @@ from binfmt_setup.engines import catalogue as engine_catalogue
 from binfmt_setup.report import words
 from tests import recorded
 from tests.own_sources import PACKAGE, parsed
+from tests.remedies import CURED_IN, NO_COMMAND_CURES
+from tests.sandbox.test_remedies import SITUATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +106,17 @@ def test_every_fact_has_words_and_no_words_are_left_over() -> None:
     told = {kind for module in modules for kind in module.SENTENCES}
     assert sorted(kind.__name__ for kind in FACTS if kind not in told | DERIVED_ONLY) == []
     assert sorted(kind.__name__ for kind in told if kind not in FACTS) == []
+
+
+def test_each_remedy_is_carried_out_by_a_test_or_is_said_to_cure_nothing_alone() -> None:
+    tried = {code for codes in SITUATIONS.values() for code in codes.split()} | CURED_IN.keys()
+    codes = {kind.code for topic in TOPICS for kind in facts_of(topic)}
+    assert sorted(codes - tried - NO_COMMAND_CURES.keys()) == []
+    assert sorted(tried & NO_COMMAND_CURES.keys()) == []
+    assert sorted((tried | NO_COMMAND_CURES.keys()) - codes) == []
+    for where in CURED_IN.values():
+        path, _, name = where.partition("::")
+        assert f"\ndef {name}(" in (TOP / path).read_text(encoding="utf-8"), where
 
 
 def test_every_fact_is_made_by_some_rule() -> None:

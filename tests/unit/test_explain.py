@@ -19,7 +19,7 @@ from binfmt_setup.explain.abi import BoundedStream, abi_words, machine_words
 from binfmt_setup.explain.explanation import Cause
 from binfmt_setup.explain.loading import kernel_refusal, load
 from binfmt_setup.explain.reasoning import explain
-from binfmt_setup.explain.scripts import script_of
+from binfmt_setup.explain.scripts import call_of_env, script_of
 from binfmt_setup.explain.specimen import Specimen, look_at
 from binfmt_setup.model.elf import identify
 from binfmt_setup.model.facts import Distribution, HostFacts, KernelFacts, ProcessFacts
@@ -124,6 +124,23 @@ def test_scripts_as_the_kernel_reads_them(line: bytes, interpreter: str, argumen
     script = script_of(line)
     assert script is not None
     assert (script.interpreter, script.argument) == (interpreter, argument)
+
+
+@pytest.mark.parametrize(
+    "argument", ["", "-i", "-", "-v", "-u HOME", "A=b", "-S", "-S ", "-S A=b", "-S # true"]
+)
+def test_env_without_a_program_starts_the_script_for_ever(tmp_path: Path, argument: str) -> None:
+    script = tmp_path / "script"
+    script.write_text(f"#!/usr/bin/env {argument}\n")
+    script.chmod(0o755)
+    done = tool(str(script))
+    assert done.returncode == 1
+    assert "starts it again, and again" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("argument", ["-S -a x true", "-S --new-option true", "-S 'true'", "-S -u"])
+def test_what_not_every_env_understands_is_not_known(argument: str) -> None:
+    assert call_of_env(argument) is None
 
 
 @pytest.mark.parametrize("line", [b"", b"#", b"#!\n", b"#! \t\nx", b"#!/" + b"x" * 300, b"exit"])

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import stat
 import struct
+from typing import TYPE_CHECKING
 
 import pytest
 
 from binfmt_setup.model.culprit import Culprit, Fault
-from binfmt_setup.system.path_trust import fault_of, unfit_mounts
+from binfmt_setup.system.path_trust import PathJudge, faults_of, unfit_mounts
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DIRECTORY = stat.S_IFDIR
 MINE = 1000
@@ -53,7 +57,12 @@ NAMED_USER = acl((1, 7, 2**32 - 1), (2, 7, 4242), (4, 5, 2**32 - 1), (16, 7, 2**
     ],
 )
 def test_one_name(mode: int, uid: int, list_: bytes, fault: str | None) -> None:
-    assert fault_of(status(mode, uid), list_, {0, MINE}) is fault
+    assert tuple(faults_of(status(mode, uid), list_, {0, MINE})) == tuple(filter(None, [fault]))
+
+
+def test_one_name_may_have_several_faults() -> None:
+    found = faults_of(status(DIRECTORY | 0o777, 4242), NAMED_USER)
+    assert tuple(found) == (Fault.OWNER, Fault.OTHERS, Fault.ACL)
 
 
 def test_file_systems_that_prove_nothing() -> None:
@@ -74,4 +83,27 @@ def test_file_systems_that_prove_nothing() -> None:
 def test_each_fault_has_words_that_name_the_path(fault: str) -> None:
     culprit = Culprit("/a b", fault, 13)
     assert "/a b" in culprit.reason
-    assert not culprit.command or culprit.command[-1] == "/a b"
+    assert not culprit.command or "/a b" in culprit.command[-1]
+
+
+def test_all_on_a_path_are_told_and_mended_at_once(tmp_path: Path) -> None:
+    """A path as others may have made it: many directories, each of them open to all."""
+    inner = tmp_path
+    for _ in range(40):
+        inner /= "d"
+        inner.mkdir()
+        inner.chmod(0o777)
+    tmp_path.chmod(0o775)
+    judge = PathJudge({os.getuid()}, root=tmp_path.parent)
+    path = f"/{tmp_path.name}/d/d/new"
+    found = judge.culprit(path, whole=True)
+    assert found is not None
+    assert [(c.path.count("/"), c.fault) for c in found.all] == [
+        (1, Fault.GROUP), (2, Fault.OTHERS), (3, Fault.OTHERS),
+    ]  # fmt: skip
+    assert found.command[:2] == ("sh", "-c")
+    assert judge.culprit(path) == Culprit(found.path, Fault.GROUP)
+    deep = judge.culprit("/".join(("", tmp_path.name, *"d" * 40)), whole=True)
+    assert deep is not None
+    assert len(deep.all) == 24
+    assert deep.reason.endswith("; 21 more like that")

@@ -66,8 +66,8 @@ class GloballyDisabled(HostCause):
     code = "globally-disabled"
 
 
-class ReadOnly(Note):
-    """Nothing can be registered through this mount."""
+class ReadOnly(HostCause):
+    """Nothing can be registered, switched or removed through this mount."""
 
     code = "read-only"
 

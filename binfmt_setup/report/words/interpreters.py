@@ -91,7 +91,8 @@ def _another_file(culprit: Culprit) -> str:
     """What to do about a path that no command makes root's alone."""
     if culprit.command:
         return ""
-    return f"use a file that root alone can change instead of what lies at {culprit.path}"
+    where = next(one.path for one in culprit.all if not one.own_commands)
+    return f"use a file that root alone can change instead of what lies at {where}"
 
 
 def _interpreter_of(fact: known.EntryNotTrusted | known.EntryInterpreterStale) -> str:
