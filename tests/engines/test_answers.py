@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-
+from tests.own_namespace import TOP
 from tests.report_schema import assert_fits
 
 if TYPE_CHECKING:
     from tests.engines.lab import Lab
+
+
+# The lines of docs/engines.md; each is run here as it stands there.
+ONE = "check linux/arm64 --engine docker"
+TWO = "check linux/amd64 linux/arm64 --engine docker"
+OTHERS = "check linux/amd64 linux/arm64 --engine podman,buildah"
+ALL = "check --engine auto"
+
+
+def test_the_page_has_no_other_lines() -> None:
+    page = (TOP / "docs/engines.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^    (?:\$ )?binfmt-setup (.+)$", page, re.MULTILINE)
+    assert set(lines) == {ONE, TWO, OTHERS, ALL}
+
+
+def said(lab: Lab, line: str) -> tuple[int, dict[str, object]]:
+    return answer(lab, *line.split()[1:])
 
 
 def answer(lab: Lab, *arguments: str, **variables: str) -> tuple[int, dict[str, object]]:
@@ -51,7 +68,7 @@ def left_in(lab: Lab, before: set[str], *folders: str) -> set[str]:
 
 def test_docker_28_builds_two_platforms_into_one_index(new_docker: Lab) -> None:
     new_docker.install("arm64")
-    status, document = answer(new_docker, "linux/amd64", "linux/arm64", "--engine", "docker")
+    status, document = said(new_docker, TWO)
     row = engine(document, "docker")
     assert status == 0
     assert row["built"] == row["index"] == ["linux/amd64", "linux/arm64"]
@@ -71,7 +88,7 @@ def test_docker_28_keeps_nothing_of_a_check(new_docker: Lab) -> None:
 
 def test_docker_20_builds_with_its_own_buildkit_one_at_a_time(old_docker: Lab) -> None:
     old_docker.install("arm64")
-    status, document = answer(old_docker, "linux/arm64", "--engine", "docker")
+    status, document = said(old_docker, ONE)
     row = engine(document, "docker")
     assert (status, row["built"]) == (0, ["linux/arm64"])
     assert str(row["version"]).startswith("20.10.")
@@ -80,7 +97,7 @@ def test_docker_20_builds_with_its_own_buildkit_one_at_a_time(old_docker: Lab) -
 
 def test_docker_20_without_buildx_makes_no_image_of_two_platforms(old_docker: Lab) -> None:
     old_docker.install("arm64")
-    status, document = answer(old_docker, "linux/amd64", "linux/arm64", "--engine", "docker")
+    status, document = said(old_docker, TWO)
     assert status == 1
     assert codes(document) == {"buildx-missing"}
     assert engine(document, "docker")["built"] == ["linux/amd64", "linux/arm64"]
@@ -96,15 +113,12 @@ def test_docker_20_keeps_nothing_of_a_check(old_docker: Lab) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["podman", "buildah"])
-def test_engines_without_a_daemon_build_two_platforms_into_one_index(
-    podman: Lab, name: str
-) -> None:
+def test_engines_without_a_daemon_build_two_platforms_into_one_index(podman: Lab) -> None:
     podman.install("arm64")
-    status, document = answer(podman, "linux/amd64", "linux/arm64", "--engine", name)
-    row = engine(document, name)
+    status, document = said(podman, OTHERS)
     assert status == 0
-    assert row["built"] == row["index"] == ["linux/amd64", "linux/arm64"]
+    for row in (engine(document, name) for name in ("podman", "buildah")):
+        assert row["built"] == row["index"] == ["linux/amd64", "linux/arm64"]
 
 
 def test_engines_without_a_daemon_keep_nothing_of_a_check(podman: Lab) -> None:
@@ -125,7 +139,7 @@ def test_engines_without_a_daemon_keep_nothing_of_a_check(podman: Lab) -> None:
 
 def test_auto_asks_those_that_are_there(podman: Lab) -> None:
     podman.install("arm64")
-    _, document = answer(podman, "--engine", "auto")
+    _, document = said(podman, ALL)
     engines = document["engines"]
     assert isinstance(engines, list)
     # The old box has Docker's client, too, and no daemon runs in this lab.

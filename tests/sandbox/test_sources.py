@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import registries
 from tests.emulator_sources import HERE, NEW, OLD, kinds, rows
-from tests.own_namespace import PROBES
-from tests.packing import Item, docker_save, tar, write
+from tests.own_namespace import PROBES, TOP
+from tests.packing import Item, docker_save, image, tar, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -245,6 +247,36 @@ def test_an_image_that_changes_its_emulator_in_every_layer(
     assert str(entry["disk_version"]).startswith("93.0.1")
     (directory,) = (tmp_path / "store/qemu").iterdir()
     assert files_in(directory) == {"qemu-aarch64"}
+
+
+@pytest.mark.skipif(not registries.PROGRAM, reason="docker-registry is not installed")
+def test_the_lines_of_the_page(
+    registry: Sandbox, emulators: Path, archives: tuple[Path, Path],
+    qemu_version: Callable[[str], bytes], tmp_path: Path,
+) -> None:  # fmt: skip
+    """Those of docs/emulators.md, with a registry on the loopback; each brings another QEMU."""
+    page = (TOP / "docs/emulators.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^    binfmt-setup (install linux/arm64 --qemu \S+)", page, re.MULTILINE)
+    tagged, pinned = (image(tar(Item("usr/bin/qemu-aarch64", qemu_version(version))))
+                      for version in ("98.0.1", "97.0.1"))  # fmt: skip
+    with registries.running(tmp_path / "registry") as address:
+        registries.push(address, "tonistiigi/binfmt", "latest", tagged)
+        digest = registries.push(address, "qemu", "1", pinned)
+        there = {
+            "DIR": str(emulators), "qemu-user_10.0.13+ds-0+deb13u1_amd64.deb": str(archives[0]),
+            "binfmt.tar": str(archives[1]),
+            "image:tonistiigi/binfmt:latest": f"image:{address}/tonistiigi/binfmt:latest",
+            "image:registry.lan/qemu@sha256:…": f"image:{address}/qemu@{digest}",
+        }  # fmt: skip
+        brought, kept = [], ("--qemu-store", str(tmp_path / "store/qemu"))
+        for line in lines:
+            *words, source = line.split()
+            done = registry.json(*words, there.pop(source), *HERE[1:], *kept)
+            assert done["changed"] is True
+            (entry,) = rows(registry.json("status"), "entries")
+            brought.append(str(entry["pinned_version"]).partition(" ")[0])
+    assert there == {}
+    assert brought[1:] == [OLD, NEW, "98.0.1", "97.0.1"]
 
 
 @pytest.mark.parametrize("command", ["install", "uninstall"])

@@ -24,6 +24,19 @@ pytestmark = pytest.mark.one_python
 
 DOCUMENTS = sorted([*TOP.glob("*.md"), *(TOP / "docs").rglob("*.md"), *TOP.glob("packaging/*.md")])
 TASKS = ("trouble", "ci", "images")
+# Who takes the commands of a page out of it, and runs them. What needs programs that Debian has
+# not, or many minutes, a script does, and the page says what came of it.
+RUN_BY = {
+    "ansible": ("scripts/ansible_hosts.py",),
+    "ci": ("tests/root/test_ci.py", "tests/root/test_single_file.py"),
+    "emulators": ("tests/sandbox/test_sources.py",),
+    "engines": ("tests/engines/test_answers.py",),
+    "image": ("tests/root/test_image.py",),
+    "images": ("tests/unit/test_offline.py", "scripts/try-images"),
+    "keep": ("tests/boot/test_keep.py", "tests/sandbox/test_keep.py", "scripts/try-rootless"),
+    "monitoring": ("tests/sandbox/test_monitoring.py", "tests/boot/test_keep.py"),
+    "other-emulators": ("tests/sandbox/test_other_emulators.py",),
+}
 
 
 def name(path: Path) -> str:
@@ -80,6 +93,12 @@ def test_every_command_of_a_task_is_one_that_is_understood(page: str) -> None:
     lines = re.findall(r"^\$ (?:sudo )?(?:\./)?binfmt-setup(?:\.pyz)? (.+)$", text, re.MULTILINE)
     assert lines
     assert [line for line in lines if read(shlex.split(line), COMMANDS) is None] == []
+
+
+@pytest.mark.parametrize("page", RUN_BY)
+def test_the_commands_of_a_page_are_run(page: str) -> None:
+    for path in RUN_BY[page]:
+        assert f"{page}.md" in (TOP / path).read_text(encoding="utf-8"), path
 
 
 def test_examples_of_reports_are_as_the_schema_says() -> None:

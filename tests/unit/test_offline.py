@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from binfmt_setup.model.binfmt_d import BY_UNIT, MARKER
-from tests.own_namespace import PROBES
+from tests.own_namespace import PROBES, TOP
+from tests.packing import Item, deb, tar, write
 from tests.report_schema import assert_fits
 
 UNIT = "etc/systemd/system/binfmt-setup.service"
@@ -112,6 +114,29 @@ def test_stages_for_osbuild_make_the_files_that_install_writes(tree: Path) -> No
         assert path.rpartition("/")[0] in [folder["path"] for folder in folders["paths"]]
     links = [path for path in tree.rglob("*.wants/binfmt-setup*") if path.is_symlink()]
     assert units == {"enabled_services": sorted({link.name for link in links})}
+
+
+def test_the_lines_of_the_page_about_images(tree: Path, tmp_path: Path) -> None:
+    """As they stand there, for this tree; scripts/try-images runs the recipes beside them."""
+    page = (TOP / "docs/images.md").read_text(encoding="utf-8")
+    text = "\n".join(
+        re.findall(r"^(?:\$ (?:sudo )?)?(binfmt-setup .*--root /srv.+)$", page, re.MULTILINE)
+    )
+    packed = tar(Item("./usr/bin/qemu-s390x-static", (PROBES / NATIVE).read_bytes()))
+    there = {
+        "/srv/image": str(tree), "linux/arm64": "linux/s390x",
+        "qemu-user-static.deb": str(write(tmp_path / "qemu.deb", deb(packed))),
+        "binfmt-setup": f"{sys.executable} -m binfmt_setup",
+    }  # fmt: skip
+    for word, here in there.items():
+        text = text.replace(word, here)
+    assert text.count("\n") == 3
+    for line in text.splitlines():
+        done = subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=TOP, text=True,
+                              capture_output=True, timeout=60, check=False)  # fmt: skip
+        assert done.returncode == 0, line + done.stdout + done.stderr
+    (config,) = (tree / "etc/binfmt.d").iterdir()
+    assert ":/usr/local/lib/binfmt-setup/qemu/" in config.read_text()
 
 
 def test_what_is_prepared_is_told_and_what_is_not(tree: Path) -> None:
