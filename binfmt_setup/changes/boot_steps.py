@@ -106,12 +106,12 @@ def written(facts: HostFacts, request: Request) -> Writes:
     """What this tool writes beside binfmt.d files: for the init that runs, and for systemd.
 
     That one is served wherever it is installed: an image may be made in a container. Where units
-    cannot be written, systemd-binfmt reads the binfmt.d files all the same.
+    cannot be written, systemd-binfmt reads the binfmt.d files all the same, if there is one.
     """
     if not request.persist:
         return "nothing"
     if serves_units(facts):
-        return "nothing" if facts.boot.units_read_only and facts.boot.loader else "units"
+        return "nothing" if facts.boot.units_read_only else "units"
     return init_of(facts.boot).writes
 
 

@@ -30,7 +30,7 @@ from binfmt_setup.model.boot_facts import (
 )
 from binfmt_setup.model.errors import BinfmtSetupError
 from binfmt_setup.model.mount_order import parse_fstab
-from binfmt_setup.model.mountinfo import read_only_places
+from binfmt_setup.model.mountinfo import mount_points, read_only_places
 from binfmt_setup.model.reading import Absent, Unreadable, UnreadFile
 from binfmt_setup.model.records import replace
 
@@ -102,7 +102,7 @@ def boot_facts(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
         failed=frozenset({SYSTEMD_BINFMT} if service.get("ActiveState") == "failed" else ()),
         unmet=_unmet_condition(host, facts, read, service),
         fstab=parse_fstab(read.known("/etc/fstab")),
-        mounted=tuple(dict.fromkeys(mount.point for mount in mounts)),
+        mounted=mount_points(mounts),
         in_memory=frozenset(m.point for m in mounts if m.fs_type in _MEMORY and m.point != "/"),
         read_only=_read_only(host, mounts),
         switched_off=_switched_off(host, read),

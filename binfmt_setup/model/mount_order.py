@@ -16,7 +16,7 @@ NETWORK_TYPES = frozenset({
 })  # fmt: skip
 """File systems that need a network, which systemd mounts after it (fstype_is_network)."""
 _NOT_AWAITED = frozenset({"nofail", "noauto", "_netdev", "x-systemd.automount"})
-_SYSTEM = ("/", "/usr")
+_SYSTEM = ("/", "/usr", "/run")  # there before an init reads a unit
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_.")
 
 

@@ -21,6 +21,7 @@ class Mount(Record):
     fs_type: str
     options: frozenset[str]
     device: str = ""
+    root: str = ""
 
 
 class BinfmtMount(Record):
@@ -52,8 +53,25 @@ def parse_mountinfo(text: str) -> tuple[Mount, ...]:
             continue
         options = frozenset(fields[5].split(",")) | frozenset(rest[2].split(","))
         point = unescaped(fields[4])
-        mounts.append(Mount(fields[0], fields[1], point, rest[0], options, fields[2]))
+        root = unescaped(fields[3])
+        mounts.append(Mount(fields[0], fields[1], point, rest[0], options, fields[2], root))
     return tuple(mounts)
+
+
+def mount_points(mounts: tuple[Mount, ...]) -> tuple[str, ...]:
+    """Where something is mounted that is not there anyway, each once.
+
+    NixOS mounts /nix/store upon itself, to make it read-only.
+    """
+    known = {mount.mount_id: mount for mount in mounts}
+    points = (m.point for m in mounts if not _upon_itself(m, known.get(m.parent_id)))
+    return tuple(dict.fromkeys(points))
+
+
+def _upon_itself(mount: Mount, below: Mount | None) -> bool:
+    if below is None or below.device != mount.device:
+        return False
+    return mount.root == below.root.rstrip("/") + mount.point.removeprefix(below.point.rstrip("/"))
 
 
 def visible_mount(mounts: tuple[Mount, ...], path: str) -> Mount | None:

@@ -86,7 +86,7 @@ LOST = {
         "systemd-binfmt.service is masked"),
     "no systemd-binfmt": (
         {"/usr/lib/systemd/systemd": "", **config(QEMU)},
-        "this systemd comes without systemd-binfmt"),
+        "this system has no systemd-binfmt"),
     "the registry's mount masked": (
         {**SYSTEMD, **config(QEMU), **UNITS, **NO_MOUNT},
         "binfmt_misc is not mounted at boot: proc-sys-fs-binfmt_misc.mount is masked"),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from binfmt_setup.system.host import Host
 
 _HELPERS = ("/usr/lib/systemd/systemd-binfmt", "/lib/systemd/systemd-binfmt")
+_NIXOS_HELPER = "/run/current-system/systemd/lib/systemd/systemd-binfmt"
 UNMASK_REGISTRY = ("systemctl", "unmask", f"{REGISTRY_UNIT}.mount")
 
 
@@ -36,7 +37,10 @@ class Systemd(InitSystem):
 
     def loader(self, host: Host) -> str:
         """The program that systemd-binfmt.service runs."""
-        return next((path for path in _HELPERS if host.exists(path)), "")
+        # NixOS always has the program, and the unit only where boot.binfmt names something.
+        with_unit = host.exists(f"{UNIT_DIRECTORY}/{SYSTEMD_BINFMT}")
+        places = (*_HELPERS, _NIXOS_HELPER) if with_unit else _HELPERS
+        return next((path for path in places if host.exists(path)), "")
 
     def enabled(self, host: Host) -> bool:
         """It is linked into sysinit.target; masks and conditions are told one by one."""

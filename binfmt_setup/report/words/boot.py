@@ -38,7 +38,7 @@ _LOST: dict[type[Lost], str] = {
     why.NoConfig: "no binfmt.d file registers it",
     why.Unseen: "not known, as this container does not see the files of its host",
     why.RegistryMasked: f"{NOT_MOUNTED} at boot: {REGISTRY_UNIT}.mount is masked",
-    why.NoSystemdBinfmt: "this systemd comes without systemd-binfmt",
+    why.NoSystemdBinfmt: "this system has no systemd-binfmt",
     why.SystemdBinfmtMasked: "systemd-binfmt.service is masked",
     why.UpdateBinfmtsNotRun: "update-binfmts keeps it, and its service is not run at boot",
     why.OpenrcDisabled: "OpenRC's binfmt service is in no runlevel",
