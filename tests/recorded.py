@@ -25,7 +25,7 @@ import tomli
 from binfmt_setup.model.binfmt_d import MARKER
 from binfmt_setup.model.errors import OtherProgramFailed
 from binfmt_setup.model.facts import is_initial_namespace
-from binfmt_setup.model.mountinfo import BINFMT_MISC
+from binfmt_setup.model.mountinfo import BINFMT_MISC, parse_mountinfo, read_only_places
 from binfmt_setup.model.registration import Registration, canonical_flags
 from binfmt_setup.model.targets import target_named
 from binfmt_setup.system.host import Host
@@ -151,8 +151,14 @@ class _RecordedJudge(PathJudge):
         self._host = host
 
     def _status(self, where: str) -> os.stat_result:
-        inside = "/" + os.path.relpath(where, self._host.root).removeprefix(".")
-        return self._host.stat(inside, follow=False)
+        return self._host.stat(self._inside(where), follow=False)
+
+    def _read_only(self, where: str) -> bool:
+        mounts = parse_mountinfo(self._host.text("/proc/self/mountinfo"))
+        return any(read_only_places(mounts, [self._inside(where)]))
+
+    def _inside(self, where: str) -> str:
+        return "/" + os.path.relpath(where, self._host.root).removeprefix(".")
 
 
 def build(case: Case, root: Path) -> RecordedHost:

@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 class Fault:
     """What makes a path one that is not to be trusted.
 
-    SHARED are directories like /tmp: open to all by design, and not to be closed. PROCESS is
-    procfs, which shows each process other files.
+    SHARED are directories like /tmp: open to all by design, and not to be closed; SHARED_GROUP
+    those like /nix/store. PROCESS is procfs, which shows each process other files.
     """
 
     OWNER: Final = "owner"
     GROUP: Final = "group"
     OTHERS: Final = "others"
     SHARED: Final = "shared"
+    SHARED_GROUP: Final = "shared-group"
     ACL: Final = "acl"
     MOUNT: Final = "mount"
     PROCESS: Final = "process"
@@ -34,6 +35,7 @@ _REASONS = {
     Fault.GROUP: "every member of its group can write to {0.path}",
     Fault.OTHERS: "every user can write to {0.path}",
     Fault.SHARED: "every user can write to {0.path}",
+    Fault.SHARED_GROUP: "every member of its group can write to {0.path}",
     Fault.ACL: "an access control list lets others write to {0.path}",
     Fault.PROCESS: "what lies below {0.path} is another file for each process",
     Fault.MOUNT: "{0.path} lies in a file system of user {0.number}, which says what it likes",

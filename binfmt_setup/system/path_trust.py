@@ -3,8 +3,8 @@
 The rule is that of sshd's StrictModes, for links too: everything on the way, from the root
 directory to the file, belongs to root (or to the user who runs this), and neither the group nor
 others may write to it. The sticky bit is no excuse: it keeps names from being removed, and
-nobody from putting one there first. What is judged stays as it was judged: whoever could change
-it would have been named.
+nobody from putting one there first. On a read-only mount nobody can: so is /nix/store of NixOS.
+What is judged stays as it was judged: whoever could change it would have been named.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ _ACL = "system.posix_acl_access"
 _ACL_VERSION = 2
 _ACL_USER, _ACL_GROUP_OBJECT, _ACL_GROUP, _ACL_MASK, _ACL_OTHER = 2, 4, 8, 16, 32
 _WRITE = 2
+_SHARED = (Fault.SHARED, Fault.SHARED_GROUP)
 
 
 def faults_of(
@@ -47,13 +48,13 @@ def faults_of(
         yield Fault.OWNER
     if stat.S_ISLNK(status.st_mode):
         return  # it has no mode of its own: who may replace it is said by its directory
+    sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
     if status.st_mode & stat.S_IWOTH:
-        sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
         yield Fault.SHARED if sticky else Fault.OTHERS
     if _lets_others_write(acl, owners):
         yield Fault.ACL
     elif status.st_mode & stat.S_IWGRP and not status.st_mode & stat.S_IWOTH:
-        yield Fault.GROUP
+        yield Fault.SHARED_GROUP if sticky else Fault.GROUP
 
 
 def _lets_others_write(acl: bytes, owners: Collection[int]) -> bool:
@@ -123,7 +124,7 @@ class PathJudge:
         shared: bool = False,
     ) -> None:  # fmt: skip
         self._owners = trusted_owners() if owners is None else owners
-        self._allowed = frozenset({Fault.SHARED} if shared else ())
+        self._shared = shared
         self._root = os.fspath(root)
         self._judged: dict[str, tuple[tuple[Culprit, ...], str, bool]] = {}
         self._mounts: dict[str, Culprit] | None = None
@@ -190,12 +191,15 @@ class PathJudge:
         culprits = tuple(
             Culprit(inside, fault, status.st_uid if fault == Fault.OWNER else 0)
             for fault in faults_of(status, acl, self._owners)
-            if fault not in self._allowed
+            if not (fault in _SHARED and (self._shared or self._read_only(where)))
         )
         return culprits, target, True
 
     def _status(self, where: str) -> os.stat_result:
         return os.lstat(where)
+
+    def _read_only(self, where: str) -> bool:
+        return bool(os.statvfs(where).f_flag & os.ST_RDONLY)
 
     def _mount(self, inside: str, device: int) -> Culprit | None:
         """What speaks against the file system that something lies on."""

@@ -26,6 +26,7 @@ THEIR_PROCESS = (
     "nobody sh -c 'sleep 5 >/dev/null 2>&1 & echo $! >/mnt/theirs/pid'\n"
     "ln -s /proc/$(cat /mnt/theirs/pid)/root/bin /mnt/ours/l"
 )
+SEALED = "mount --bind /mnt/ours/d /mnt/ours/d && mount -o remount,bind,ro /mnt/ours/d"
 
 
 def judged(prepare: str, path: str) -> str:
@@ -52,6 +53,15 @@ def judged(prepare: str, path: str) -> str:
             "/mnt/ours/tmp/d/f",
             "SHARED /mnt/ours/tmp",
         ),
+        ("mkdir -m 1775 /mnt/ours/d && touch /mnt/ours/d/f", "/mnt/ours/d/f",
+         "SHARED-GROUP /mnt/ours/d"),
+        # As on NixOS: nobody can put a name there, nor replace root's; others' are others'.
+        (f"mkdir -m 1775 /mnt/ours/d && touch /mnt/ours/d/f && {SEALED}", "/mnt/ours/d/f",
+         "trusted"),
+        (f"mkdir -m 1777 /mnt/ours/d && nobody touch /mnt/ours/d/f && {SEALED}", "/mnt/ours/d/f",
+         "OWNER /mnt/ours/d/f"),
+        (f"mkdir -m 775 /mnt/ours/d && touch /mnt/ours/d/f && {SEALED}", "/mnt/ours/d/f",
+         "GROUP /mnt/ours/d"),
         ("touch /mnt/ours/f && chmod g+w /mnt/ours/f", "/mnt/ours/f", "GROUP /mnt/ours/f"),
         ("mkdir -m 775 /mnt/ours/d", "/mnt/ours/d/f", "GROUP /mnt/ours/d"),
         # Links: whose they are, what is in between, and where they lead.

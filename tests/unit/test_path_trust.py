@@ -38,6 +38,7 @@ NAMED_USER = acl((1, 7, 2**32 - 1), (2, 7, 4242), (4, 5, 2**32 - 1), (16, 7, 2**
         (DIRECTORY | 0o755, MINE, b"", None),
         (DIRECTORY | 0o755, 4242, b"", Fault.OWNER),
         (DIRECTORY | 0o775, 0, b"", Fault.GROUP),
+        (DIRECTORY | 0o1775, 0, b"", Fault.SHARED_GROUP),
         (DIRECTORY | 0o757, 0, b"", Fault.OTHERS),
         (DIRECTORY | 0o1777, 0, b"", Fault.SHARED),
         (stat.S_IFREG | 0o1777, 0, b"", Fault.OTHERS),
