@@ -52,7 +52,7 @@ _TABLES = (
     "itself",
     "expect",
 )
-_WORDS = ("title", "host", "seen", "source", "machine", "like", "default_probe")
+_WORDS = ("title", "host", "kind", "seen", "source", "machine", "like", "default_probe")
 _KEYS = {*_TABLES, *_WORDS, "live", "user", "ask", "entries", "remove", "targets"}
 _PT_LOAD, _PT_INTERP = 1, 3  # elf(5)
 _SEEN = {"real", "documentation", "made up"}
@@ -92,7 +92,8 @@ def load(path: Path) -> Case:
     own = {key: dict(raw.get(key, {})) for key in _TABLES if key != "expect"}
     tables = {key: {**base.tables[key], **own[key]} if base else own[key] for key in own}
     inherited = dict(base.words) if base else {}
-    inherited.pop("host", None)
+    for own_word in ("host", "kind"):
+        inherited.pop(own_word, None)
     return Case(
         name,
         {**inherited, **words},

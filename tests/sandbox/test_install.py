@@ -342,6 +342,11 @@ def test_writing_needs_private_here_and_files_belong_to_the_host(sandbox: Sandbo
     persist = sandbox.json("install", "arm64", "--private", status=4)
     assert [row["code"] for row in rows(persist, "errors")] == ["private-namespace"]
     assert not Path("/etc/binfmt.d/qemu-aarch64.conf").exists()
+    sandbox.json("install", "arm64", *HERE)
+    foreseen = sandbox.json("install", "arm64", "--private", "--check", status=4)
+    assert (foreseen["changed"], foreseen["actions"]) == (False, [])
+    assert sandbox.json("install", "arm64", "--private", status=4)["changed"] is False
+    assert sandbox.json("install", "arm64", *HERE, "--check")["changed"] is False
 
 
 def test_another_tools_handler_that_works_is_left_alone(registry: Sandbox, qemu: Path) -> None:
