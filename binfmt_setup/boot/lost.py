@@ -36,6 +36,10 @@ class InterpreterGone(Lost):
     interpreter: str
 
 
+class InterpreterUnfit(InterpreterGone):
+    """The same where something is there that cannot be executed."""
+
+
 class SwitchedOff(Lost):
     """A line of sysctl.d switches all entries off."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from binfmt_setup.boot.inits.interface import init_of
 from binfmt_setup.model.binfmt_d import VOLATILE_DIRECTORY, effective_configs
+from binfmt_setup.model.interpreter import Interpreter, NotAFile
 from binfmt_setup.model.mount_order import mount_point_of
 from binfmt_setup.model.reading import Absent
 from binfmt_setup.model.records import NOTHING, Record
@@ -37,8 +38,8 @@ class BootLine(Record):
 class NextRegistry(RegistryFacts):
     """The entries after the next boot, each with its line, and the lines that will be refused.
 
-    It is asked like the kernel's of now. `refused` have F and an interpreter that will not be
-    there.
+    It is asked like the kernel's of now. `refused` have F and an interpreter that the kernel will
+    not open.
     """
 
     lines: tuple[BootLine, ...] = ()
@@ -121,8 +122,15 @@ def _lines(config: ConfigFile) -> Iterator[BootLine]:
 
 
 def lost_interpreter(facts: HostFacts, path: str) -> bool:
-    """Whether nothing will be at a path: there is nothing, or it lies in memory alone."""
-    return isinstance(facts.emulators.at(path), Absent) or bool(volatile_mount(facts, path))
+    """Whether the kernel cannot open what is to be pinned: it is not there then, or no program."""
+    gone = isinstance(facts.emulators.at(path), Absent) or bool(volatile_mount(facts, path))
+    return gone or no_program(facts, path)
+
+
+def no_program(facts: HostFacts, path: str) -> bool:
+    """Whether what lies at a path cannot be executed: a directory, or a file without an x."""
+    found = facts.emulators.at(path)
+    return isinstance(found, NotAFile) or (isinstance(found, Interpreter) and not found.executable)
 
 
 def volatile_mount(facts: HostFacts, path: str) -> str:

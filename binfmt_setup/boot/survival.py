@@ -7,6 +7,7 @@ from binfmt_setup.boot.inits.interface import init_of
 from binfmt_setup.boot.lost import (
     InMemory,
     InterpreterGone,
+    InterpreterUnfit,
     NoConfig,
     ShadowedAtBoot,
     SwitchedOff,
@@ -15,7 +16,7 @@ from binfmt_setup.boot.lost import (
     UpdateBinfmtsNotRun,
     Volatile,
 )
-from binfmt_setup.boot.next_registry import next_registry, volatile_mount
+from binfmt_setup.boot.next_registry import next_registry, no_program, volatile_mount
 from binfmt_setup.model.binfmt_d import VOLATILE_DIRECTORY
 from binfmt_setup.model.reading import Absent
 from binfmt_setup.model.records import Record
@@ -84,7 +85,8 @@ def _why_absent(facts: HostFacts, entry_name: str) -> Lost | None:
     if mount := volatile_mount(facts, rule.interpreter):
         return InMemory(rule.interpreter, mount)
     if any(line.path == config.path for line in next_registry(facts).refused):
-        return InterpreterGone(rule.interpreter)
+        unfit = no_program(facts, rule.interpreter)
+        return (InterpreterUnfit if unfit else InterpreterGone)(rule.interpreter)
     if config.by_unit:
         return UnitNotEnabled(config.path)
     return init_of(facts.boot).obstacle(facts) or NoConfig()

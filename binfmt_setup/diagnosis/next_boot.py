@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from binfmt_setup.boot.next_registry import next_registry
+from binfmt_setup.boot.next_registry import next_registry, no_program
 from binfmt_setup.boot.units import KEEP_PATH
 from binfmt_setup.diagnosis import catalogue as known
 from binfmt_setup.diagnosis.failed_probes import install_command, install_with
@@ -47,7 +47,10 @@ def _without_interpreter(facts: HostFacts, line: BootLine) -> Finding:
         if target and target.platforms and ours
         else None
     )
-    gone = known.LineWithoutInterpreter(line.path, line.line, rule.interpreter, remedy is not None)
+    gone = known.LineWithoutInterpreter(
+        line.path, line.line, rule.interpreter, replaceable=remedy is not None,
+        unfit=no_program(facts, rule.interpreter),
+    )  # fmt: skip
     return Finding(gone, remedy=remedy)
 
 

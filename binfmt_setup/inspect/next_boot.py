@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 
 from binfmt_setup.boot.inits.interface import found_in, init_named
@@ -50,6 +51,7 @@ _PROPERTIES = ("ActiveState", "ConditionResult", "ConditionTimestampMonotonic")
 UPDATE_BINFMTS = "/var/lib/binfmts"
 _MEMORY = ("tmpfs", "ramfs")
 _SYSCTL_D = ("/usr/lib/sysctl.d", "/usr/local/lib/sysctl.d", "/run/sysctl.d", "/etc/sysctl.d")
+_SWITCH = "fs.binfmt_misc.status"
 _DIRECTORIES = (*BINFMT_D, PRESET_PATH.rpartition("/")[0])
 _MASKABLE = (SYSTEMD_BINFMT, f"{REGISTRY_UNIT}.mount", f"{REGISTRY_UNIT}.automount")
 
@@ -81,6 +83,10 @@ class _Reader:
             self.unread.append(UnreadFile(path, found))
         return () if isinstance(found, Absent | Unreadable) else found
 
+    def configured(self, path: str) -> list[str]:
+        """The names of what counts in a directory of *.d; hidden files do not (binfmt.d(5))."""
+        return [n for n in self.names(path) if n.endswith(".conf") and not n.startswith(".")]
+
 
 def boot_facts(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
     """What the next boot will find, and what of it could not be read."""
@@ -105,7 +111,7 @@ def boot_facts(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
         mounted=mount_points(mounts),
         in_memory=frozenset(m.point for m in mounts if m.fs_type in _MEMORY and m.point != "/"),
         read_only=_read_only(host, mounts),
-        switched_off=_switched_off(host, read),
+        switched_off=_switched_off(read, by_systemd=init_named(facts.init).writes == "units"),
         configs=configs,
         update_binfmts=frozenset(names_of_others),
         imported=_imported(read, names_of_others),
@@ -169,8 +175,14 @@ def _unit_links(host: Host, read: _Reader, names: Sequence[str]) -> tuple[str, .
 
 
 def _is_masked(host: Host, unit: str) -> bool:
-    links = (host.link_target(f"{place}/{unit}") for place in UNIT_PLACES)
-    return next(filter(None, links), "") == "/dev/null"
+    """Whether the next boot finds a link to nothing, or an empty file, in the unit's place."""
+    lasting = (f"{place}/{unit}" for place in UNIT_PLACES if not place.startswith("/run/"))
+    path = next((p for p in lasting if host.link_target(p) or host.exists(p)), "")
+    target = host.link_target(path)
+    if not target.startswith("/"):
+        target = os.path.normpath(f"{path.rpartition('/')[0]}/{target}")
+    status = host.status_of(path) if path else None
+    return target == "/dev/null" or (status is not None and status.st_size == 0)
 
 
 def _active_units(host: Host, files: Iterable[str]) -> frozenset[str]:
@@ -219,18 +231,34 @@ def _unmet_condition(
     return unmet_condition(host, read, skipped=skipped)
 
 
-def _switched_off(host: Host, read: _Reader) -> tuple[str, int] | None:
-    """The line of sysctl.d(5) that switches all entries off at boot; the last one counts."""
-    files = {name: f"{folder}/{name}" for folder in _SYSCTL_D for name in host.names(folder)}
-    paths = [files[name] for name in sorted(files) if name.endswith(".conf")]
-    found: tuple[str, int] | None = None
-    for path in (*paths, "/etc/sysctl.conf"):
+def _switched_off(read: _Reader, *, by_systemd: bool) -> tuple[str, int] | None:
+    """The line of sysctl.d(5) that switches all entries off at boot.
+
+    The last one counts, and a pattern only where no line names the switch itself.
+    systemd reads /etc/sysctl.conf where a link in sysctl.d leads to it, as Debian 12 has one.
+    """
+    files = {name: f"{folder}/{name}" for folder in _SYSCTL_D for name in read.configured(folder)}
+    paths = [files[name] for name in sorted(files)]
+    found: dict[str, tuple[str, int] | None] = {}
+    for path in (*paths, *(() if by_systemd else ("/etc/sysctl.conf",))):
         text = read.known(path)
         for number, line in enumerate(text.split("\n"), 1) if "binfmt_misc" in text else ():
-            key, _, value = line.strip().lstrip("-").partition("=")
-            if key.strip().replace("/", ".") == "fs.binfmt_misc.status":
-                found = (path, number) if value.strip() == "0" else None
-    return found
+            key, equals, value = line.strip().removeprefix("-").partition("=")
+            name = key.strip().replace("/", ".")
+            excluded = line.lstrip().startswith("-") and not equals
+            if (equals or excluded) and _is_switch(name):
+                kind = "exact" if name == _SWITCH else "pattern"
+                found[kind] = (path, number) if value.strip() == "0" else None
+    return found["exact"] if "exact" in found else found.get("pattern")
+
+
+def _is_switch(name: str) -> bool:
+    """Whether a name or pattern of sysctl.d means the switch."""
+    if name == _SWITCH or not name.startswith("fs.") or set("*?[").isdisjoint(name):
+        return name == _SWITCH
+    from fnmatch import fnmatchcase
+
+    return fnmatchcase(_SWITCH, name)
 
 
 def _imported(read: _Reader, names: Sequence[str]) -> dict[str, Registration]:
@@ -242,7 +270,7 @@ def _imported(read: _Reader, names: Sequence[str]) -> dict[str, Registration]:
 
 def _configs(host: Host, read: _Reader) -> tuple[ConfigFile, ...]:
     """All binfmt.d files, the masked ones too; a link to /dev/null registers nothing."""
-    paths = [f"{d}/{name}" for d in BINFMT_D for name in read.names(d) if name.endswith(".conf")]
+    paths = [f"{d}/{name}" for d in BINFMT_D for name in read.configured(d)]
     return tuple(_config(host, read, path) for path in paths)
 
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
             """The names in a directory."""
             ...
 
+        def configured(self, path: str) -> list[str]:
+            """The names of what counts in a directory of *.d."""
+            ...
+
         def known(self, path: str) -> str:
             """A file's text; empty where there is none."""
             ...
@@ -67,7 +71,12 @@ def _conditions(read: Read) -> Iterator[Condition]:
     """What was added to systemd's own, in the order in which it is read; an empty one clears."""
     kept: dict[str, list[Condition]] = {"Condition": [], "Assert": []}
     for path in _files(read):
-        for line in read.known(path).splitlines():
+        section = ""
+        for line in read.known(path).replace("\\\n", " ").splitlines():
+            if line.strip().startswith("["):
+                section = line.strip()
+            if section != "[Unit]":
+                continue  # systemd passes over what stands elsewhere
             key, equals, value = (part.strip() for part in line.partition("="))
             kind = next((kind for kind in kept if equals and key.startswith(kind)), "")
             if kind and not value:
@@ -87,7 +96,7 @@ def _files(read: Read) -> Sequence[str]:
         there = set(read.names(place))
         unit = f"{place}/{SYSTEMD_BINFMT}" if SYSTEMD_BINFMT in there else unit
         for folder in there.intersection(_DROP_INS):
-            names = (n for n in read.names(f"{place}/{folder}") if n.endswith(".conf"))
+            names = read.configured(f"{place}/{folder}")
             drop_ins |= {name: f"{place}/{folder}/{name}" for name in names}
     return [*filter(None, [unit]), *(drop_ins[name] for name in sorted(drop_ins))]
 

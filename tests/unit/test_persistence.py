@@ -123,6 +123,43 @@ LOST = {
          "/etc/systemd/system/service.d/all.conf": "[Unit]\nConditionHost=other\n"},
         ("whether systemd-binfmt.service runs depends on ConditionHost=other "
          "(/etc/systemd/system/service.d/all.conf)")),
+    "a condition outside of its section": (
+        {**SYSTEMD, **STOCK, f"/usr/lib/systemd/system/{DROP_IN}/wsl.conf":
+         "ConditionPathExists=/no\n[Install]\nConditionPathExists=/no\n"}, ""),
+    "a condition in two lines": (
+        {**SYSTEMD, **STOCK, **added("ConditionPathExists=\\", "/opt/there")},
+        ("systemd-binfmt.service is skipped: ConditionPathExists=/opt/there "
+         f"(/usr/lib/systemd/system/{DROP_IN}/wsl.conf)")),
+    "a condition in a hidden drop-in": (
+        {**SYSTEMD, **STOCK, **added("ConditionVirtualization=!wsl", name=".wsl")}, ""),
+    "masked by an empty file": (
+        {**SYSTEMD, **STOCK, "/etc/systemd/system/systemd-binfmt.service": ""},
+        "systemd-binfmt.service is masked"),
+    "masked by a relative link": (
+        {**SYSTEMD, **STOCK,
+         "/etc/systemd/system/systemd-binfmt.service": "-> ../../../dev/null"},
+        "systemd-binfmt.service is masked"),
+    "masked until the reboot": (
+        {**SYSTEMD, **STOCK, "/run/systemd/system/systemd-binfmt.service": NULL}, ""),
+    "a mask of the distribution's that the administrator overrides": (
+        {**SYSTEMD, **STOCK, "/usr/lib/systemd/system/systemd-binfmt.service": NULL,
+         "/etc/systemd/system/systemd-binfmt.service": "[Service]\n"}, ""),
+    "a hidden file": (
+        {**SYSTEMD, f"/etc/binfmt.d/.{NAME}.conf": rule(QEMU).line + "\n"},
+        "no binfmt.d file registers it"),
+    "an interpreter that is no program": (
+        {**SYSTEMD, "/etc/binfmt.d/x.conf": rule("/etc/os-release").line + "\n"},
+        "/etc/os-release cannot be executed"),
+    "sysctl.conf, to which no link leads": (
+        {**SYSTEMD, **STOCK, "/etc/sysctl.conf": "fs.binfmt_misc.status = 0\n"}, ""),
+    "sysctl.conf, by its link": (
+        {**SYSTEMD, **STOCK, "/etc/sysctl.conf": "fs.binfmt_misc.status = 0\n",
+         "/etc/sysctl.d/99-sysctl.conf": "-> ../sysctl.conf"},
+        "/etc/sysctl.d/99-sysctl.conf:1 switches all entries off"),
+    "sysctl.conf, with OpenRC": (
+        {**OPENRC, **config(QEMU), **RUNLEVEL,
+         "/etc/sysctl.conf": "fs.binfmt_misc.status = 0\n"},
+        "/etc/sysctl.conf:1 switches all entries off"),
     "switched off": (
         {**SYSTEMD, **config(QEMU), "/etc/sysctl.d/x.conf": "\nfs.binfmt_misc.status = 0\n"},
         "/etc/sysctl.d/x.conf:2 switches all entries off"),
@@ -154,6 +191,7 @@ def tree(where: Path, files: dict[str, str]) -> HostFacts:
             place.symlink_to(text.removeprefix("-> "))
         else:
             place.write_text(text)
+            place.chmod(0o755 if path in (QEMU, OPT) else 0o644)
     return snapshot(Host(where))
 
 

@@ -106,7 +106,7 @@ class ConfigInvalid(Risk):
 
 
 class LineWithoutInterpreter(Risk):
-    """A line with F whose program is not there: the kernel refuses it.
+    """A line with F whose program is not there, or is none (`unfit`): the kernel refuses it.
 
     `replaceable` says that an install writes a file of that name, which takes its place.
     """
@@ -116,6 +116,7 @@ class LineWithoutInterpreter(Risk):
     line: int
     interpreter: str
     replaceable: bool = False
+    unfit: bool = False
 
 
 class NativeAtBoot(Fact):

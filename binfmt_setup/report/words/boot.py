@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 NOT_MOUNTED = "binfmt_misc is not mounted"
 UNMASK_REGISTRY = f"run: {printed(systemd.UNMASK_REGISTRY)} && binfmt-setup install"
 MISSING = "{} is missing"
+NO_PROGRAM = "{} cannot be executed"
 BRING_BACK = "bring it back (install QEMU, or mount its file system)"
 FIND_OUT = "find out by what, then run"
 SWITCHED_OFF = "binfmt_misc is switched off for all entries"
@@ -26,6 +27,7 @@ _LOST: dict[type[Lost], str] = {
     why.Volatile: "{path} is gone after a reboot",
     why.InMemory: "{interpreter} lies in {mount}, which is gone then (tmpfs)",
     why.InterpreterGone: MISSING.format("{interpreter}"),
+    why.InterpreterUnfit: NO_PROGRAM.format("{interpreter}"),
     why.SwitchedOff: "{path}:{line} switches all entries off",
     why.ShadowedAtBoot: "{path}:{line} puts the entry {entry} before it",
     why.UnitNotEnabled: f"only {UNIT_STEM}.service reads {{path}}, and it is not enabled",

@@ -110,9 +110,11 @@ def _(fact: known.ConfigInvalid) -> Words:
 
 @tells(known.LineWithoutInterpreter)
 def _(fact: known.LineWithoutInterpreter) -> Words:
+    what = (boot.NO_PROGRAM if fact.unfit else boot.MISSING).format(fact.interpreter)
+    mend = "name a program" if fact.unfit else "bring it back"
     return Words(
-        f"{fact.path}:{fact.line}: {fact.interpreter} is missing, so this registers nothing",
-        "" if fact.replaceable else f"bring it back, or {boot.taken_out(fact.path, fact.line)}",
+        f"{fact.path}:{fact.line}: {what}, so this registers nothing",
+        "" if fact.replaceable else f"{mend}, or {boot.taken_out(fact.path, fact.line)}",
         _AT_BOOT,
     )
 
