@@ -34,6 +34,7 @@ RUN_BY = {
     "image": ("tests/root/test_image.py",),
     "images": ("tests/unit/test_offline.py", "scripts/try-images"),
     "keep": ("tests/boot/test_keep.py", "tests/sandbox/test_keep.py", "scripts/try-rootless"),
+    "kubernetes": ("scripts/try-cluster",),
     "monitoring": ("tests/sandbox/test_monitoring.py", "tests/boot/test_keep.py"),
     "other-emulators": ("tests/sandbox/test_other_emulators.py",),
 }
