@@ -223,6 +223,13 @@ def test_a_remedy_that_says_install_does_not_run_into_a_wall(host: Host) -> None
     assert not [step for step in planned if step.startswith(("stopped:", "not:"))]
 
 
+def test_a_command_for_an_offline_tree_names_it(host: Host) -> None:
+    """Without --root it would change the running host."""
+    remedies = [f.remedy for f in host.check.verdict.all_findings if f.remedy]
+    installs = [r.argv for r in remedies if r.command[:2] == ("binfmt-setup", "install")]
+    assert all("--root" in command for command in installs) or host.host.live
+
+
 def test_junit_counts_what_it_holds(host: Host) -> None:
     suite = ET.fromstring(shown("junit", host.check))  # noqa: S314 - our own output
     assert int(suite.attrib["tests"]) == len(suite.findall("testcase"))
