@@ -136,8 +136,8 @@ class InstallResult(ChangeResult):
     command = "install"
 
     def _reached(self) -> int:
-        # What was planned, or prepared in an offline tree, could not be proven.
-        if self.check or not self.facts.live or self.verdict.good():
+        # What was planned could not be proven.
+        if self.check or self.verdict.good():
             return ExitCode.OK
         return ExitCode.ANSWER_IS_NO
 

@@ -40,7 +40,8 @@ with locks.locked(Host(), private=False):
     print("locked")
 """
 TREE = """
-mkdir -p /run/tree/etc /run/tree/usr/bin /run/tree/bin
+mkdir -p /run/tree/etc /run/tree/usr/bin /run/tree/usr/lib/systemd /run/tree/bin
+touch /run/tree/usr/lib/systemd/systemd-binfmt
 cp /usr/bin/qemu-aarch64-static /run/tree/usr/bin/
 cp /bin/sh /run/tree/bin/
 """

@@ -158,6 +158,17 @@ def test_what_is_prepared_is_told_and_what_is_not(tree: Path) -> None:
     assert tool(tree, "check", "s390x").returncode == 1
 
 
+def test_install_says_of_the_first_boot_what_check_says(tree: Path) -> None:
+    switch = tree / "etc/sysctl.d/99-off.conf"
+    switch.parent.mkdir(parents=True)
+    switch.write_text("fs.binfmt_misc.status = 0\n")
+    done = tool(tree, "install", "s390x")
+    assert (done.returncode, tool(tree, "check", "s390x").returncode) == (1, 1)
+    assert done.stdout.endswith("does not work: linux/s390x; changed\n")
+    switch.unlink()
+    assert tool(tree, "install", "s390x").returncode == 0
+
+
 def test_an_existing_binfmt_d_stays(tree: Path) -> None:
     (tree / "etc/binfmt.d").mkdir()
     before = contents(tree)
