@@ -34,6 +34,11 @@ class BootLine(Record):
     registration: Registration
     owned: bool = False
 
+    @property
+    def place(self) -> str:
+        """File and line; a file that is one entry has none."""
+        return f"{self.path}:{self.line}" if self.line else self.path
+
 
 class NextRegistry(RegistryFacts):
     """The entries after the next boot, each with its line, and the lines that will be refused.

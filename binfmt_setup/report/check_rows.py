@@ -157,7 +157,7 @@ def _boot_rows(facts: HostFacts, state: PlatformState) -> Iterator[Row]:
     if handler is None or line is None:
         yield Row("bad", "entry", "the first boot registers none for this platform")
         return
-    yield Row("good", "entry", f"{handler.name}, by {line.path}:{line.line} at boot")
+    yield Row("good", "entry", f"{handler.name}, by {line.place} at boot")
     yield Row("good" if "F" in handler.flags else "bad", "flags", handler.flags or "none")
 
 

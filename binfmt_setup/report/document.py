@@ -25,6 +25,7 @@ from binfmt_setup.report.result import (
     DeepResult,
     ExplainResult,
     Result,
+    StatusResult,
     UnitResult,
 )
 
@@ -61,6 +62,8 @@ def document(result: Result) -> Json:
         "findings": [finding_row(f) for f in result.verdict.all_findings],
         "errors": [error_row(error) for error in result.errors],
     }
+    if isinstance(result, StatusResult):
+        data["next_boot"] = _next_boot(result.facts)
     if isinstance(result, CheckResult) and result.engines:
         data["engines"] = [engine_row(report) for report in result.engines]
     if isinstance(result, DeepResult):
@@ -76,6 +79,23 @@ def document(result: Result) -> Json:
         data["changed"] = result.changed
         data["actions"] = [action_row(o.step, o.result, o.error) for o in result.outcomes]
     return data
+
+
+def _next_boot(facts: HostFacts) -> list[Json] | None:
+    """The entries that the next boot makes, as they will be matched, and what makes each.
+
+    None in a container, where the files are not those of the host.
+    """
+    if not facts.process.sees_files:
+        return None
+    from binfmt_setup.boot.next_registry import next_registry
+
+    rows = ((line, line.registration) for line in next_registry(facts).lines)
+    return [
+        {"name": rule.name, "interpreter": rule.interpreter, "flags": rule.flags,
+         "file": line.path, "line": line.line or None}
+        for line, rule in rows
+    ]  # fmt: skip
 
 
 def _explanation(result: ExplainResult) -> Json | None:

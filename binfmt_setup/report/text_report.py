@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from binfmt_setup.engines.answers import EngineReport
     from binfmt_setup.model.errors import BinfmtSetupError
     from binfmt_setup.model.facts import HostFacts
+    from binfmt_setup.model.registration import Entry
     from binfmt_setup.report.style import Style
 
 
@@ -250,19 +251,37 @@ def _status_lines(result: StatusResult, style: Style) -> Iterator[str]:
             owner_of(facts, entry).shown,
             _probe_word(state, unprobed=unprobed),
         ))  # fmt: skip
-    if facts.registry.entries:
+    if not facts.live:
+        yield from _first_boot_lines(facts)
+    elif facts.registry.entries:
         yield from table(rows)
-        yield from _interpreter_lines(facts)
+        yield from _interpreter_lines(facts.registry.entries)
         yield from _source_lines(facts)
         yield from _unprobed_lines(rows, style)
     yield from _finding_lines(result.verdict, style)
     yield from _verdict_lines(result, style)
 
 
-def _interpreter_lines(facts: HostFacts) -> Iterator[str]:
+def _first_boot_lines(facts: HostFacts) -> Iterator[str]:
+    """The entries that an offline tree's first boot will make, and what makes each."""
+    from binfmt_setup.boot.next_registry import next_registry
+    from binfmt_setup.diagnosis.ownership import owner_of
+
+    after = next_registry(facts)
+    if not after.lines:
+        return
+    rows = [("ENTRY", "FLAGS", "OWNER", "REGISTERED BY")]
+    for line, entry in zip(after.lines, after.entries, strict=True):
+        owner = owner_of(facts, entry).shown
+        rows.append((visible(entry.name), entry.flags or "-", owner, visible(line.place)))
+    yield from table(rows)
+    yield from _interpreter_lines(after.entries)
+
+
+def _interpreter_lines(entries: Sequence[Entry]) -> Iterator[str]:
     """The interpreters' paths, those alike but for the target's name as one."""
     alike: dict[str, list[str]] = {}
-    for entry in facts.registry.entries:
+    for entry in entries:
         target = target_of_entry(entry.name)
         path = entry.interpreter
         pattern = path.replace(target.name, "TARGET") if target else path

@@ -109,6 +109,10 @@ def _security_words(found: Sequence[Finding]) -> str:
 
 def _status_verdict(result: StatusResult) -> str:
     working = sum(state.ok for state in result.verdict.platforms)
+    if not result.facts.live:
+        from binfmt_setup.boot.next_registry import next_registry
+
+        return f"{counted(len(next_registry(result.facts).lines), 'entry')} at the first boot"
     if result.facts.registry.mount.state != "mounted":
         return "binfmt_misc is not visible here"
     entries = counted(len(result.facts.registry.entries), "entry")

@@ -169,6 +169,19 @@ def test_install_says_of_the_first_boot_what_check_says(tree: Path) -> None:
     assert tool(tree, "install", "s390x").returncode == 0
 
 
+def test_status_lists_what_the_first_boot_registers(tree: Path) -> None:
+    assert tool(tree, "status").stdout.endswith("\n0 entries at the first boot\n")
+    tool(tree, "install", "s390x")
+    text = tool(tree, "status").stdout
+    assert "qemu-s390x  OF     binfmt-setup  /etc/binfmt.d/qemu-s390x.conf:3\n" in text, text
+    data = json.loads(tool(tree, "status", "--format", "json").stdout)
+    assert_fits(data)
+    (row,) = data["next_boot"]
+    assert (row["file"], row["line"]) == ("/etc/binfmt.d/qemu-s390x.conf", 3)
+    line = (tree / row["file"][1:]).read_text().splitlines()[row["line"] - 1]
+    assert line.startswith(":qemu-s390x:M:")
+
+
 def test_an_existing_binfmt_d_stays(tree: Path) -> None:
     (tree / "etc/binfmt.d").mkdir()
     before = contents(tree)
