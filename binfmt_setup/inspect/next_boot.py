@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 
 from binfmt_setup.boot.inits.interface import found_in, init_named
+from binfmt_setup.boot.inits.systemd import is_masked
 from binfmt_setup.boot.units import KEEP_PATH
 from binfmt_setup.inspect.unit_conditions import unmet_condition
 from binfmt_setup.model.binfmt_d import (
@@ -23,7 +23,6 @@ from binfmt_setup.model.boot_facts import (
     SCRIPT_PATH,
     SYSTEMD_BINFMT,
     UNIT_DIRECTORY,
-    UNIT_PLACES,
     UNIT_STEM,
     WRITTEN_TO,
     BootFacts,
@@ -103,7 +102,7 @@ def boot_facts(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
         files=files,
         occupied=_occupied(host, paths, files),
         unit_links=_unit_links(host, read, names),
-        masked=frozenset(unit for unit in _MASKABLE if _is_masked(host, unit)),
+        masked=frozenset(unit for unit in _MASKABLE if is_masked(host, unit)),
         active=_active_units(host, files),
         failed=frozenset({SYSTEMD_BINFMT} if service.get("ActiveState") == "failed" else ()),
         unmet=_unmet_condition(host, facts, read, service),
@@ -172,17 +171,6 @@ def _unit_links(host: Host, read: _Reader, names: Sequence[str]) -> tuple[str, .
     folders = (f"{UNIT_DIRECTORY}/{n}" for n in names if n.endswith(".wants"))
     links = (f"{d}/{name}" for d in folders for name in read.names(d) if name.startswith(UNIT_STEM))
     return tuple(link for link in links if host.link_target(link))
-
-
-def _is_masked(host: Host, unit: str) -> bool:
-    """Whether the next boot finds a link to nothing, or an empty file, in the unit's place."""
-    lasting = (f"{place}/{unit}" for place in UNIT_PLACES if not place.startswith("/run/"))
-    path = next((p for p in lasting if host.link_target(p) or host.exists(p)), "")
-    target = host.link_target(path)
-    if not target.startswith("/"):
-        target = os.path.normpath(f"{path.rpartition('/')[0]}/{target}")
-    status = host.status_of(path) if path else None
-    return target == "/dev/null" or (status is not None and status.st_size == 0)
 
 
 def _active_units(host: Host, files: Iterable[str]) -> frozenset[str]:

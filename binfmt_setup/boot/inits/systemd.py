@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from binfmt_setup.boot import units
 from binfmt_setup.boot.inits.interface import UPDATE_BINFMTS_SERVICE, InitSystem, in_runlevel
 from binfmt_setup.boot.lost import (
@@ -68,12 +70,10 @@ class Systemd(InitSystem):
         Source: systemd-sysv-generator(8), which leaves a service alone that has a unit.
         """
         unit = f"{UPDATE_BINFMTS_SERVICE}.service"
-        places = (f"{place}/{unit}" for place in UNIT_PLACES)
-        found = next((path for path in places if _is_there(host, path)), "")
-        if not found:
+        if not unit_file(host, unit):
             return in_runlevel(host)
-        enabled = _is_there(host, f"{UNIT_DIRECTORY}/multi-user.target.wants/{unit}")
-        return enabled and host.link_target(found) != "/dev/null"
+        wanted = _is_there(host, f"{UNIT_DIRECTORY}/multi-user.target.wants/{unit}")
+        return wanted and not is_masked(host, unit)
 
     def keeps(self, facts: HostFacts, registrations: Sequence[Registration]) -> bool:
         """Whether a unit of ours names their files and is enabled, and the registry is mounted."""
@@ -98,8 +98,24 @@ class Systemd(InitSystem):
         return (facts.boot.loader, path) if facts.boot.loader else ()
 
 
+def unit_file(host: Host, unit: str) -> str:
+    """Where the next boot finds a unit; empty where it has none. What lies in /run is gone then."""
+    lasting = (f"{place}/{unit}" for place in UNIT_PLACES if not place.startswith("/run/"))
+    return next((path for path in lasting if _is_there(host, path)), "")
+
+
+def is_masked(host: Host, unit: str) -> bool:
+    """Whether the next boot finds a link to nothing, or an empty file, in the unit's place."""
+    path = unit_file(host, unit)
+    target = host.link_target(path)
+    if not target.startswith("/"):
+        target = os.path.normpath(f"{path.rpartition('/')[0]}/{target}")
+    status = host.status_of(path) if path else None
+    return target == "/dev/null" or (status is not None and status.st_size == 0)
+
+
 def _is_there(host: Host, path: str) -> bool:
-    """Whether a unit is, be it a link that leads nowhere in this tree."""
+    """Whether something is at a path, be it a link that leads nowhere in this tree."""
     return bool(host.link_target(path)) or host.exists(path)
 
 
