@@ -67,7 +67,7 @@ def boot_steps(
     if steps and running:
         steps.append(Reload())
     kept = own and units.is_kept(facts, request)
-    if state.returned.text and (state.returned.given_up or not kept):
+    if state.returned.there and (state.returned.given_up or not kept):
         steps.append(ChangeFile(RETURNED_PATH, state.returned.text, None))
     return tuple(steps)
 

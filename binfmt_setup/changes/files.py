@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from binfmt_setup.model.binfmt_d import MADE_DIRECTORY
-from binfmt_setup.model.boot_facts import SCRIPT_PATH
+from binfmt_setup.model.boot_facts import RETURNED_PATH, SCRIPT_PATH
 from binfmt_setup.system.registry import explained
 
 TYPE_CHECKING = False  # typing is costly to import
@@ -19,7 +19,7 @@ def change_file(host: Host, step: ChangeFile) -> None:
         if step.after is not None:
             host.write_file(step.path, step.after, 0o755 if step.path == SCRIPT_PATH else 0o644)
             return
-        if MADE_DIRECTORY in (step.before or ""):
+        if MADE_DIRECTORY in (step.before or "") or step.path == RETURNED_PATH:
             host.remove_with_directory(step.path)
         else:
             host.remove(step.path)

@@ -80,7 +80,8 @@ def install(  # noqa: PLR0913 - one parameter is one option
         raise UsageProblem("--emulator is for one platform", hint="name it: linux/amd64")
     result = do_install(host, request)
     answer = answer_of(result, format_, diff=diff)
-    return replace(answer, hold=hold and not request.check and answer.status == ExitCode.OK)
+    stays = hold and not request.check and answer.status == ExitCode.OK
+    return replace(answer, hold=result.entries if stays else None)
 
 
 def _require_alone(*, qemu: str, install_qemu: bool) -> None:

@@ -28,14 +28,15 @@ SURROUNDINGS: ContextVar[Host | None] = ContextVar("surroundings", default=None)
 class Answer(Record):
     """What goes to standard output, the exit status, and what was read to find it out.
 
-    With `hold` the command stays once all is said, until a signal ends it. With `commands` the
-    text is made of commands to a CI runner, with `journal` of entries for systemd's journal.
+    With `hold` the command stays once all is said, and sees to it that these entries stay. With
+    `commands` the text is made of commands to a CI runner, with `journal` of entries for systemd's
+    journal.
     """
 
     text: str
     status: int
     facts: HostFacts | None = None
-    hold: bool = False
+    hold: tuple[str, ...] | None = None
     commands: bool = False
     journal: bool = False
 

@@ -56,12 +56,11 @@ def answered(reading: Callable[[], Call | Answer], arguments: Sequence[str]) -> 
     if wanted.output or answer.journal:
         return _delivered(answer, wanted)
     streams.write_answer(answer.text, commands=answer.commands)
-    if answer.hold and (host := HOST.get()):
+    if answer.hold is not None and (host := HOST.get()):
         from binfmt_setup.cli.holding import hold
 
-        known = answer.facts.registry.entries if answer.facts else ()
         try:
-            hold(host.registry, [entry.name for entry in known])
+            hold(host.registry, answer.hold)
         except BinfmtSetupError as error:
             return _failure(error, wanted).status
     return answer.status

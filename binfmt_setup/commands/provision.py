@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from binfmt_setup.changes import conditions, plan, recovery
-from binfmt_setup.changes.steps import Outcome, Plan, Prepare
+from binfmt_setup.changes.steps import ChangeEntry, Outcome, Plan, Prepare
 from binfmt_setup.changes.transaction import Transaction
 from binfmt_setup.commands.request import probe, selected
 from binfmt_setup.emulators import choice
@@ -17,7 +17,7 @@ from binfmt_setup.model.targets import targets_of
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from binfmt_setup.boot.lost import Lost
     from binfmt_setup.changes.transaction import Examiner
@@ -233,7 +233,17 @@ def concluded(host: Host, done: Done) -> InstallResult:
     emulated = any(state.how == "emulated" for state in verdict.platforms)
     if done.request.persist and emulated and not errors and (why := nothing_lasts(facts)):
         verdict = _lost_at_reboot(verdict, why)
-    return InstallResult(facts, verdict, errors, outcomes)
+    return InstallResult(facts, verdict, errors, outcomes, entries=_entries(done, outcomes))
+
+
+def _entries(done: Done, outcomes: Iterable[Outcome]) -> tuple[str, ...]:
+    """The names of the entries that stayed or came; another program may have dropped one by now."""
+    there = {entry.name for entry in done.reading.facts.registry.entries}
+    for outcome in outcomes:
+        if isinstance(outcome.step, ChangeEntry) and outcome.result == "done":
+            there -= {outcome.step.name}
+            there |= {outcome.step.name} if outcome.step.after else set()
+    return tuple(sorted(there))
 
 
 def _lost_at_reboot(verdict: Verdict, why: Lost) -> Verdict:

@@ -6,7 +6,6 @@ from contextlib import suppress
 
 from binfmt_setup.boot.inits.interface import found_in, init_named
 from binfmt_setup.boot.inits.systemd import is_masked
-from binfmt_setup.boot.units import KEEP_PATH
 from binfmt_setup.inspect.unit_conditions import unmet_condition
 from binfmt_setup.model.binfmt_d import (
     BINFMT_D,
@@ -117,7 +116,7 @@ def boot_facts(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
         update_binfmts_runs=bool(names_of_others)
         and init_named(facts.init).runs_update_binfmts(host),
         missing_directories=frozenset(d for d in _DIRECTORIES if not host.exists(d)),
-        returned=_returned(host, read, files),
+        returned=_returned(host, read),
         unread=tuple(read.unread),
     )
 
@@ -182,10 +181,10 @@ def _active_units(host: Host, files: Iterable[str]) -> frozenset[str]:
     return frozenset(n for n in names if host.link_target(f"/run/systemd/units/invocation:{n}"))
 
 
-def _returned(host: Host, read: _Reader, files: Iterable[str]) -> Returned:
-    """What was brought back since the boot, where units of ours do that."""
-    kept = host.live and any(path.endswith(KEEP_PATH) for path in files)
-    return Returned(read.known(RETURNED_PATH)) if kept else Returned()
+def _returned(host: Host, read: _Reader) -> Returned:
+    """What was brought back since the boot; a killed script may have left a directory alone."""
+    there = host.live and host.exists(RETURNED_PATH.rpartition("/")[0])
+    return Returned(read.known(RETURNED_PATH), there) if there else Returned()
 
 
 def _service_state(

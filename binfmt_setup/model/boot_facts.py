@@ -58,6 +58,7 @@ class Returned(Record):
     """What `install --keep` brought back since the boot: how often, and whether it gave up."""
 
     text: str = ""
+    there: bool = False
 
     @property
     def times(self) -> int:

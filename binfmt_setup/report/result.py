@@ -131,8 +131,9 @@ class ChangeResult(Result):
 
 
 class InstallResult(ChangeResult):
-    """Whether the wished state was reached."""
+    """Whether the wished state was reached; the names of all entries that shall be there now."""
 
+    entries: tuple[str, ...] = ()
     command = "install"
 
     def _reached(self) -> int:

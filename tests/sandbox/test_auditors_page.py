@@ -23,6 +23,10 @@ from binfmt_setup.system.host import Host
 with locks.locked(Host(), private=False):
     pass
 """
+DROPPED = """
+echo -1 >/proc/sys/fs/binfmt_misc/qemu-aarch64
+sh /etc/binfmt-setup/register --missing /etc/binfmt.d/qemu-aarch64.conf
+"""
 _STANDS_FOR = {
     "TARGET": "[a-z0-9_]+",
     re.escape("VERSION-DIGEST"): "[0-9.]+-[0-9a-f]+",
@@ -55,10 +59,11 @@ def test_what_is_made_is_what_is_listed_and_goes_again(system: Sandbox, emulator
     before, pages = set(system.sh(FIND).stdout.splitlines()), listed()
     tar = f"tar -C {emulators} -cf /mnt/q.tar qemu-aarch64-static"
     assert system.sh(f"mount -t tmpfs -o mode=755 none /mnt; {tar}").returncode == 0
-    for words in (("arm64", "--qemu", "/mnt/q.tar"), ("riscv64", "--no-persist")):
+    for words in (("arm64", "--qemu", "/mnt/q.tar", "--keep"), ("riscv64", "--no-persist")):
         done = system.tool("install", *words, "--private")
         assert done.returncode == 0, done.stdout + done.stderr
     assert system.run(sys.executable, "-c", LOCKED).returncode == 0
+    assert system.sh(DROPPED).returncode == 0
     made = sorted(set(system.sh(FIND).stdout.splitlines()) - before)
     seen: set[re.Pattern[str]] = set()
     for path, mode, owner in (line.split() for line in made):
@@ -90,5 +95,5 @@ def _judge_units(system: Sandbox) -> None:
         lines = system.run("cat", unit).stdout.splitlines()
         assert "CapabilityBoundingSet=" in lines
         assert "RestrictAddressFamilies=AF_UNIX" in lines
-        asks_systemd = unit.endswith("-changed.service")
+        asks_systemd = unit.endswith(("-changed.service", "-lost.service"))
         assert ("TemporaryFileSystem=/run:ro" in lines) is not asks_systemd

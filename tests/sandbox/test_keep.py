@@ -38,12 +38,17 @@ def test_only_what_is_missing_comes_back_and_not_for_ever(system: Sandbox) -> No
         done = system.sh(LOOK)
         assert (done.returncode, "stay away now" in done.stderr) == (1, True)
         assert set(system.entries()) == {"qemu-aarch64"}
-    # What the units of --keep would have written is read where they are.
-    system.sh("echo '# Written by binfmt-setup, which removes it again: binfmt-setup uninstall' "
-              ">/etc/systemd/system/binfmt-setup-keep.path")  # fmt: skip
     assert "dropped-again" in system.tool("check", "arm64").stdout
     assert system.tool("uninstall", "--private").returncode == 0
     assert system.sh(f"ls {RETURNED.rpartition('/')[0]}").returncode != 0
+
+
+def test_what_cannot_be_counted_is_not_brought_back_and_told(system: Sandbox) -> None:
+    assert system.tool("install", "arm64", "--private").returncode == 0
+    system.sh(f"echo -1 >{REGISTRY}/qemu-aarch64; ln -s /dev/full {RETURNED.rpartition('/')[0]}")
+    done = system.sh(LOOK)
+    assert (done.returncode, "returned cannot be written" in done.stderr) == (1, True)
+    assert system.entries() == {}
 
 
 def test_what_is_refused_is_not_tried_for_ever_either(system: Sandbox, emulators: object) -> None:

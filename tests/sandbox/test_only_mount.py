@@ -96,6 +96,31 @@ def test_hold_registers_again_what_others_drop(registry: Sandbox) -> None:
     assert registry.tool("check", "arm64").returncode == 0
 
 
+# Another program, at the very end of an install; only of the first one.
+_MEANWHILE = f"""
+import os
+from binfmt_setup import __main__
+from binfmt_setup.commands import provision
+look = provision.looked_again
+def dropped(*words):
+    open("{REGISTRY}/qemu-aarch64", "w").write("-1")
+    return look(*words)
+if "BINFMT_SETUP_RETURNED" not in os.environ:
+    provision.looked_again = dropped
+__main__.main()
+"""
+
+
+def test_hold_knows_what_was_dropped_before_it_began(registry: Sandbox) -> None:
+    words = ("install", "arm64", "--private", "--no-persist", "--hold")
+    argv = [*registry.inside, sys.executable, "-c", _MEANWHILE, *words]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as held:
+        assert held.stderr is not None
+        assert "gone: qemu-aarch64; installing again\n" in iter(held.stderr.readline, "")
+        held.terminate()
+        held.communicate(timeout=20)
+
+
 def test_hold_does_not_fight_for_ever(registry: Sandbox) -> None:
     words = ("install", "arm64", "--private", "--no-persist", "--hold")
     returned = " ".join([str(int(time.time()))] * 5)

@@ -108,9 +108,10 @@ def answer(words: Sequence[str], place: Place, around: Host) -> int:
         )
     place = replace(place, emulators=place.emulators or os.environ.get("QEMU_BINARY_PATH", ""))
     status = _uninstall(host, wish.uninstall, place) if wish.uninstall else 0
+    there: tuple[str, ...] = ()
     if wish.install:
-        status = _install(host, wish, place) or status
-    there = os.listdir(host.registry) if wish.hold and not status else []
+        installed, there = _install(host, wish, place)
+        status = installed or status
     print(json.dumps(_state(host), indent=2), flush=True)
     if wish.hold and not status:
         from binfmt_setup.cli.holding import hold
@@ -141,14 +142,14 @@ def _version() -> str:
 # -- install -----------------------------------------------------------------------------------
 
 
-def _install(host: Host, wish: Wish, place: Place) -> int:
-    """Install, and say a line for each architecture."""
+def _install(host: Host, wish: Wish, place: Place) -> tuple[int, tuple[str, ...]]:
+    """Install, and say a line for each architecture; the status, and what there is then."""
     from binfmt_setup.commands.install import install
     from binfmt_setup.commands.request import Words, requested
 
     names, status = _named(wish.install)
     if not names and wish.install != "all":
-        return status
+        return status, ()
     every = [p.name for p in container_platforms()] + list(_MORE)
     words = Words(names or every, place.emulators, brings_qemu=True)
     switches = Request(persist=place.on_host, private=place.private, hold=bool(wish.hold))
@@ -159,7 +160,7 @@ def _install(host: Host, wish: Wish, place: Place) -> int:
         shown = (parse_platform(name).target.goarch for name in names)
         for name in dict.fromkeys(shown) or ["all"]:
             _tell(f"installing: {name} {_in_one_line(error)}")
-        return error.exit_code
+        return error.exit_code, ()
     from binfmt_setup.report import words as said
 
     bad: dict[str, str] = {}
@@ -173,7 +174,7 @@ def _install(host: Host, wish: Wish, place: Place) -> int:
         _tell(f"installing: {name} {why or 'OK'}")
     for problem in result.errors:
         _tell(f"installing: {_in_one_line(problem)}")
-    return result.exit_code or status
+    return result.exit_code or status, result.entries
 
 
 def _named(text: str) -> tuple[list[str], int]:
