@@ -26,11 +26,13 @@ def main() -> None:
     except BaseException as end:
         # Python's own KeyboardInterrupt comes before `listen` only, and knows no number.
         status, word = getattr(end, "status", 130), getattr(end, "word", "interrupted")
-        if isinstance(end, OSError | MemoryError) or type(end) is ImportError:
+        ours = str(getattr(end, "name", "")).startswith("binfmt_setup")
+        if isinstance(end, OSError | MemoryError | ImportError) and not ours:
             # Not even the modules that tell it better could be loaded.
             status, word = 4, f"binfmt-setup cannot start: {str(end) or 'too little memory'}"
         elif not (isinstance(end, KeyboardInterrupt) or hasattr(end, "word")):
-            raise
+            sys.excepthook(type(end), end, end.__traceback__)
+            status, word = 70, "this is a defect of binfmt-setup: report it with the lines above"
         _say(word)
     # It was imported where something was unpacked out of a single file.
     if packaged := sys.modules.get("binfmt_setup.system.packaged"):

@@ -25,6 +25,11 @@ def beneath_python(error: Exception) -> EnvironmentUnfit | None:
         return exhausted(error, what)
     if isinstance(error, ImportError) and str(error.path).endswith(".so"):
         return EnvironmentUnfit(f"cannot load a part of Python: {error}", code=_CODE)
+    if isinstance(error, ImportError) and not str(error.name).startswith("binfmt_setup"):
+        return EnvironmentUnfit(
+            f"cannot load {error.name}, which this command needs: {error}",
+            hint="install it, or binfmt-setup anew with all that it needs", code="library-missing",
+        )  # fmt: skip
     return None
 
 

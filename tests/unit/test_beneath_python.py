@@ -39,8 +39,9 @@ def test_the_environment_is_told(error: Exception) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [OSError(errno.ENOENT, "x"), ValueError("x"), ModuleNotFoundError("x", name="x"),
-     ImportError("cannot import name", name="x", path="/a.py")],
+    [OSError(errno.ENOENT, "x"), ValueError("x"),
+     ModuleNotFoundError("x", name="binfmt_setup.x"),
+     ImportError("cannot import name", name="binfmt_setup.x", path="/a.py")],
 )  # fmt: skip
 def test_a_defect_stays_one(error: Exception) -> None:
     assert beneath_python(error) is None
@@ -55,3 +56,37 @@ def test_a_module_that_cannot_be_loaded_ends_no_run_in_a_traceback(module: str, 
     )
     assert "Traceback" not in done.stderr
     assert done.returncode == 4, done.stderr
+
+
+LACKING = """
+import sys
+sys.modules[{library!r}] = None
+sys.argv = ["binfmt-setup", *{words!r}]
+from binfmt_setup.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("library", "words"),
+    [("typer", ["--help"]), ("jinja2", ["unit", "--root", "/", "all"]),
+     ("elftools", ["explain", "/bin/sh"]), ("select", ["status"])],
+)  # fmt: skip
+def test_a_library_that_is_missing_is_no_defect(library: str, words: list[str]) -> None:
+    code = LACKING.format(library=library, words=words)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert library in done.stderr
+    assert done.returncode == 4, done.stderr
+
+
+def test_a_defect_at_the_start_is_no_answer() -> None:
+    code = LACKING.format(library="binfmt_setup.cli.reader", words=["status"])
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" in done.stderr
+    assert done.stderr.endswith("report it with the lines above\n")
+    assert done.returncode == 70, done.stderr
