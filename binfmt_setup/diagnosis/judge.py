@@ -270,9 +270,12 @@ def _not_prepared(facts: HostFacts, platform: Platform) -> Finding:
     """What an offline tree lacks: its entry, or the emulator as well."""
     from binfmt_setup.diagnosis.failed_probes import install_command
 
-    fact = known.NotPrepared(why_lost(facts, platform.target.entry_name))
+    problem = why_lost(facts, platform.target.entry_name)
+    fact = known.NotPrepared(problem)
     if facts.boot.switched_off:
         return Finding(fact, platform.name)
+    if problem is not None and (command := init_of(facts.boot).cure(problem)):
+        return Finding(fact, platform.name, Remedy(("chroot", facts.root, *command)))
     return Finding(fact, platform.name, install_command(facts, platform))
 
 

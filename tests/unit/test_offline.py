@@ -182,6 +182,18 @@ def test_status_lists_what_the_first_boot_registers(tree: Path) -> None:
     assert line.startswith(":qemu-s390x:M:")
 
 
+def test_a_masked_mount_is_unmasked_in_the_tree(tree: Path) -> None:
+    """The files are written, and the first boot will have nothing of them all the same."""
+    mount = tree / "etc/systemd/system/proc-sys-fs-binfmt_misc.mount"
+    mount.write_text("")
+    for command in ("install", "check"):
+        done = tool(tree, command, "linux/s390x")
+        assert done.returncode == 1, done.stdout
+        assert f"run: chroot {tree} systemctl unmask {mount.name}" in done.stdout
+    mount.unlink()
+    assert tool(tree, "check", "linux/s390x").returncode == 0
+
+
 def test_an_existing_binfmt_d_stays(tree: Path) -> None:
     (tree / "etc/binfmt.d").mkdir()
     before = contents(tree)
