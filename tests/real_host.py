@@ -35,13 +35,14 @@ class Kind(NamedTuple):
     """One kind of host: its release, its hardware, and where that release has its static QEMU.
 
     `wheels` is what pip calls the platform, for newer C libraries too. `kernel` is the release with
-    its kernel, where it is another one.
+    its kernel, where it is another one; `alike` one that boots as another kind does: once will do.
     """
 
     suite: str
     hardware: virtual.Hardware
     wheels: tuple[str, ...]
     kernel: str = ""
+    alike: bool = False
     qemu: str = "qemu-user-static"
     suffix: str = "-static"
 
@@ -75,9 +76,9 @@ RISCV64 = virtual.Hardware(
 KINDS = {
     "arm64": Kind("bookworm", ARM64, AARCH64),
     # A processor that runs no 32-bit programs.
-    "arm64-a64fx": Kind("bookworm", replace(ARM64, processor="a64fx"), AARCH64),
+    "arm64-a64fx": Kind("bookworm", replace(ARM64, processor="a64fx"), AARCH64, alike=True),
     "arm64-16k": Kind("bookworm", replace(ARM64, kernel="linux-image-arm64-16k"),
-                      AARCH64, kernel="trixie"),
+                      AARCH64, kernel="trixie", alike=True),
     "s390x": Kind("bookworm", S390X, ("manylinux2014_s390x",)),
     "ppc64el": Kind("bookworm", PPC64EL, ("manylinux2014_ppc64le",)),
     # No older release has it.
