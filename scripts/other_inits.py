@@ -15,6 +15,7 @@ from tests.bootlab import LAB, RUNS, Machine
 
 PACKAGES = {
     "sysvinit": "sysvinit-core,python3",
+    "openrc_bare": "openrc,sysvinit-core,python3",
     "runit": "runit-init,initscripts,python3",
     "s6": "s6,python3",
 }

@@ -137,8 +137,9 @@ def test_an_unknown_init_is_never_another_one(name: str) -> None:
 def test_an_offline_tree_has_the_init_that_is_installed(tmp_path: Path, row: Row) -> None:
     for program in row.programs:
         tree = tmp_path / program.replace("/", "-")
-        (tree / program.lstrip("/")).parent.mkdir(parents=True)
-        (tree / program.lstrip("/")).touch()
+        for path in filter(None, (program, row.needs)):
+            (tree / path.lstrip("/")).parent.mkdir(parents=True)
+            (tree / path.lstrip("/")).touch()
         found = found_in(Host(tree))
         assert (found.name, found.running, found.installed) == (
             row.name,

@@ -44,22 +44,28 @@ class Row(Record):
     """An init, and how it is known.
 
     `running` are files that are there only while it runs, `processes` what it is called as
-    process 1, `programs` where it is installed.
+    process 1, `programs` where it is installed. Of two that are known alike, one has a file
+    that it `needs`, which the other is `without`.
     """
 
     name: str
     running: tuple[str, ...] = ()
     processes: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
+    needs: str = ""
+    without: str = ""
 
 
+_OPENRC = (("/run/openrc",), (), ("/sbin/openrc", "/usr/bin/openrc"))
+_OPENRC_SERVICE = "/etc/init.d/binfmt"
 INITS = (
     Row(
         "systemd", ("/run/systemd/system",),
         programs=("/usr/lib/systemd/systemd", "/lib/systemd/systemd",
                   "/usr/lib/systemd/systemd-binfmt", "/lib/systemd/systemd-binfmt"),
     ),
-    Row("openrc", ("/run/openrc",), programs=("/sbin/openrc", "/usr/bin/openrc")),
+    Row("openrc", *_OPENRC, needs=_OPENRC_SERVICE),
+    Row("openrc_bare", *_OPENRC, without=_OPENRC_SERVICE),
     Row("wsl", ("/run/WSL",)),
     Row("runit", processes=("runit",), programs=("/sbin/runit", "/usr/bin/runit")),
     Row("s6", processes=("s6-svscan",), programs=("/etc/s6-linux-init/current/bin/init",)),
@@ -154,14 +160,22 @@ class Found(Record):
 
 def found_in(host: Host) -> Found:
     """The init that runs, or in an offline tree the one that would."""
-    installed = [row.name for row in INITS if any(map(host.exists, row.programs))]
+    rows = [row for row in INITS if _is_one(host, row)]
+    installed = [row.name for row in rows if any(map(host.exists, row.programs))]
     process = host.text("/proc/1/comm").strip() if host.live else ""
-    shown = [row.name for row in INITS if host.live and any(map(host.exists, row.running))
+    shown = [row.name for row in rows if host.live and any(map(host.exists, row.running))
              # A container may have the /run of its host, and yet no such init.
              and (not row.programs or row.name in (process, *installed))]  # fmt: skip
     called = [] if shown else _called(process)
     names = [*shown, *called, *([] if host.live else installed), "none"]
     return Found(names[0], bool(shown), frozenset(installed))
+
+
+def _is_one(host: Host, row: Row) -> bool:
+    """Whether a host has the file that tells a row from the one that is known alike."""
+    return (not row.needs or host.exists(row.needs)) and not (
+        row.without and host.exists(row.without)
+    )
 
 
 def _called(process: str) -> list[str]:

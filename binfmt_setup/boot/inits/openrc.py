@@ -1,7 +1,8 @@
 """OpenRC: its service `binfmt` reads binfmt.d, where it is in a runlevel.
 
 Source: sh/binfmt.sh and init.d/binfmt of OpenRC 0.45 and newer. It replaces entries of the same
-name, flushes none, skips files named systemd*.conf, and does not look in /usr/local/lib.
+name, flushes none, skips files named systemd*.conf, and looks in /usr/local/lib since 0.63 only:
+that folder is left out here.
 """
 
 from __future__ import annotations
@@ -21,23 +22,24 @@ _LEVELS = ("boot", "default", "sysinit")
 
 
 class Openrc(InitSystem):
-    """OpenRC; Alpine's, Gentoo's and Artix's, and Debian's beside sysvinit."""
+    """OpenRC; Alpine's, Gentoo's and Artix's."""
 
     name, words, in_json = "openrc", "OpenRC", "openrc"
     folders: ClassVar[tuple[str, ...]] = ("/etc/binfmt.d", "/run/binfmt.d", "/usr/lib/binfmt.d")
     writes = "nothing"
 
     def loader(self, host: Host) -> str:
-        """The service's script."""
-        return "/etc/init.d/binfmt" if host.exists("/etc/init.d/binfmt") else ""
+        """The service's script; without it, it is `openrc_bare`."""
+        del host
+        return "/etc/init.d/binfmt"
 
     def enabled(self, host: Host) -> bool:
         """Whether the service is in a runlevel that every boot enters."""
-        return _in_runlevel(host, "binfmt")
+        return in_openrc_runlevel(host, "binfmt")
 
     def runs_update_binfmts(self, host: Host) -> bool:
         """Debian's service is one among others."""
-        return _in_runlevel(host, UPDATE_BINFMTS_SERVICE)
+        return in_openrc_runlevel(host, UPDATE_BINFMTS_SERVICE)
 
     def obstacle(self, facts: HostFacts) -> Lost | None:
         """The service is in no runlevel."""
@@ -48,7 +50,7 @@ class Openrc(InitSystem):
         return ("rc-update", "add", "binfmt", "boot") if isinstance(lost, OpenrcDisabled) else ()
 
 
-def _in_runlevel(host: Host, service: str) -> bool:
+def in_openrc_runlevel(host: Host, service: str) -> bool:
     """Whether a service is in a runlevel that every boot enters."""
     return any(host.exists(f"/etc/runlevels/{level}/{service}") for level in _LEVELS)
 
