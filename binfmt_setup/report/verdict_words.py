@@ -32,12 +32,15 @@ def verdict_words(result: Result) -> tuple[str, bool]:
         return _status_verdict(result), True
     if not isinstance(result, ChangeResult):
         return platform_verdict(result)
-    number = sum(outcome.result in ("done", "planned") for outcome in result.outcomes)
+    kinds = [each.step.kind for each in result.outcomes if each.result in ("done", "planned")]
     if isinstance(result, UninstallResult):
         verb = "would remove" if result.check else "removed"
-        text = f"{verb} {counted(number, 'item')}" if number else "nothing to remove"
+        gone = sum(kind == "replace" or kind.startswith("remove-") for kind in kinds)
+        back = sum(kind in ("replace", "register") for kind in kinds)
+        text = f"{verb} {counted(gone, 'item')}" if kinds else "nothing to remove"
+        text += f", {back} put back" if back else ""
     elif result.check:
-        text = f"would make {counted(number, 'change')}" if number else "nothing would change"
+        text = f"would make {counted(len(kinds), 'change')}" if kinds else "nothing would change"
     else:
         return platform_verdict(result)
     return text, not result.errors

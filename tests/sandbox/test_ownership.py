@@ -198,7 +198,8 @@ def test_what_the_distribution_brought_since_is_loaded_when_ours_goes(
     system.run("sh", "-c", f"cat > {PACKAGED}", stdin=theirs.line + "\n")
     if lost:
         system.sh("echo -1 > /proc/sys/fs/binfmt_misc/qemu-aarch64")
-    system.json("uninstall", "--private")
+    said = system.tool("uninstall", "--private").stdout
+    assert said.endswith(" items, 1 put back\n"), said
     assert system.entries()["qemu-aarch64"].registration == theirs
     assert system.json("uninstall", "--private")["changed"] is False
 
