@@ -7,7 +7,7 @@ import sys
 from contextvars import ContextVar
 
 from binfmt_setup.cli.streams import say
-from binfmt_setup.model.errors import UsageProblem
+from binfmt_setup.model.errors import EnvironmentUnfit, UsageProblem
 from binfmt_setup.model.escaping import safe
 from binfmt_setup.model.records import Record, replace
 
@@ -42,7 +42,10 @@ class Answer(Record):
 
 
 def host_at(root: str, *, verbose: bool) -> Host:
-    """The host whose tree is at `root`; raises UsageProblem when nothing is there."""
+    """The host whose tree is at `root`; raises UsageProblem when nothing is there.
+
+    Raises EnvironmentUnfit on a running system without /proc, of which nothing can be known.
+    """
     from binfmt_setup.system.host import Host
 
     if not os.path.isdir(root):
@@ -50,6 +53,11 @@ def host_at(root: str, *, verbose: bool) -> Host:
     around = SURROUNDINGS.get() or Host()
     host = replace(around, root=os.path.realpath(root), verbose=verbose)
     HOST.set(host)
+    if host.live and not os.path.exists("/proc/self"):
+        raise EnvironmentUnfit(
+            "/proc is not mounted here", hint="mount it: mount -t proc proc /proc",
+            code="proc-missing",
+        )  # fmt: skip
     return host
 
 

@@ -91,9 +91,13 @@ def compare(
     wished = [platform for platform in platforms if platform.target != native]
     if not wished:
         raise UsageProblem("no platform that is emulated is named", hint="name one: linux/arm64")
+    # Before anything is exercised, which takes seconds: a source may not be there.
+    emulators = {source: _emulators(host, wished, source, sha256) for source in sources}
     control = native_control(host)
     reports = [
-        report for source in sources for report in _of_source(host, wished, source, sha256, control)
+        report
+        for source, found in emulators.items()
+        for report in _of_source(host, found, source, control)
     ]
     errors = _nothing_ran(reports)
     return DeepResult(facts, errors=errors, workouts=tuple(_with_best(reports)), compared=True)
@@ -140,12 +144,11 @@ def _with_best(reports: Sequence[WorkoutReport]) -> list[WorkoutReport]:
 
 
 def _of_source(
-    host: Host, platforms: Sequence[Platform], source: str, sha256: str, control: Session
+    host: Host, emulators: Sequence[Emulator], source: str, control: Session
 ) -> list[WorkoutReport]:
     """What the emulators of one source can do."""
     from binfmt_setup.system.trial import Candidate
 
-    emulators = _emulators(host, platforms, source, sha256)
     probes: dict[Registration, list[str]] = {}
     for each in emulators:
         if each.registration:

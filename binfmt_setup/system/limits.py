@@ -23,6 +23,11 @@ def beneath_python(error: Exception) -> EnvironmentUnfit | None:
     if isinstance(error, OSError) and error.errno in (*EXHAUSTED, errno.EIO):
         what = f"cannot read {error.filename}" if error.filename else "this command cannot go on"
         return exhausted(error, what)
+    if isinstance(error, FileNotFoundError) and _directory_is_gone():
+        return EnvironmentUnfit(
+            "the current directory does not exist any more", hint="leave it: cd /",
+            code="directory-gone",
+        )  # fmt: skip
     if isinstance(error, ImportError) and str(error.path).endswith(".so"):
         return EnvironmentUnfit(f"cannot load a part of Python: {error}", code=_CODE)
     if isinstance(error, ImportError) and not str(error.name).startswith("binfmt_setup"):
@@ -31,6 +36,15 @@ def beneath_python(error: Exception) -> EnvironmentUnfit | None:
             hint="install it, or binfmt-setup anew with all that it needs", code="library-missing",
         )  # fmt: skip
     return None
+
+
+def _directory_is_gone() -> bool:
+    """Whether a path that does not begin with a slash can mean anything."""
+    try:
+        os.getcwd()  # noqa: PTH109 - pathlib takes long to load
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def exhausted(error: OSError, what: str) -> EnvironmentUnfit:

@@ -151,3 +151,18 @@ def test_a_source_that_lacks_a_platform_asked_for_by_name(
     assert f"no usable emulator for s390x in {emulators} → name a source that has one" in said
     assert registry.entries()["qemu-s390x"] == before
     assert registry.entries()["qemu-aarch64"].interpreter.startswith(f"{emulators}/")
+
+
+LINES = (
+    "check arm64", "install arm64 --private --no-persist", "uninstall --private", "status",
+    "explain /bin/sh", "unit arm64", "run -- true", "check --security",
+)  # fmt: skip
+
+
+def test_without_proc_nothing_can_be_known(sandbox: Sandbox) -> None:
+    sandbox.sh("mount -t tmpfs none /proc")
+    for line in LINES:
+        done = sandbox.tool(*line.split())
+        assert done.returncode == 4, done.stderr
+        assert "mount -t proc proc /proc" in " ".join((done.stdout + done.stderr).split())
+        assert "Traceback" not in done.stderr

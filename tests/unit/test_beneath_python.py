@@ -6,11 +6,15 @@ import errno
 import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from binfmt_setup.system.limits import beneath_python
 from tests.own_namespace import TOP
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 UNREADABLE = """
 import builtins, errno, sys
@@ -60,6 +64,7 @@ def test_a_module_that_cannot_be_loaded_ends_no_run_in_a_traceback(module: str, 
 
 LACKING = """
 import sys
+from typing import TYPE_CHECKING
 sys.modules[{library!r}] = None
 sys.argv = ["binfmt-setup", *{words!r}]
 from binfmt_setup.__main__ import main
@@ -90,3 +95,23 @@ def test_a_defect_at_the_start_is_no_answer() -> None:
     assert "Traceback" in done.stderr
     assert done.stderr.endswith("report it with the lines above\n")
     assert done.returncode == 70, done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["install", "arm64", "--qemu", "."], ["install", "amd64", "--emulator", "x"],
+     ["status", "--output", "x", "--format", "prometheus"], ["explain", "./x"],
+     ["check", "--config", "x"], ["run", "--qemu", ".", "--", "true"],
+     ["check", "--root", "."], ["explain", "--chroot", ".", "/bin/sh"],
+     ["check", "--deep", "arm64", "--qemu", "."]],
+)  # fmt: skip
+def test_a_directory_that_is_gone_is_no_defect(words: list[str], tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    line = 'cd "$1" && rmdir "$1" && shift && exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", line, "sh", gone, sys.executable, "-m", "binfmt_setup", *words],
+        env={"PYTHONPATH": str(TOP)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (2, 4), done.stderr
