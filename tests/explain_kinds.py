@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SEED = 20261126
-_PT_INTERP = 3
+_PT_LOAD, _PT_INTERP = 1, 3
 GOOD = (
     "aarch64", "aarch64_be", "armeb", "hexagon", "mips64", "mips64el", "mipsel", "mipsn32",
     "mipsn32el", "riscv64", "s390x", "sh4eb", "sparc",
@@ -75,14 +75,14 @@ class Maker:
             yield self._entry(name, self.qemu(name), "OF")
         yield self._entry("sh4", self.qemu("sh4"), "")
         yield self._entry("ppc", "/nowhere/qemu", "")
-        yield self._entry("or1k", self.put("crash-too", _with(_probe("x86_64"), 24, "<Q", 8)), "")
+        yield self._entry("or1k", self.put("crash-too", crashing(_probe("x86_64"))), "")
         yield self._entry("mips", self.qemu("mipsn32"), "OF")
-        yield self._entry("arm", self.put("crash", _with(_probe("x86_64"), 24, "<Q", 8)), "F")
+        yield self._entry("arm", self.put("crash", crashing(_probe("x86_64"))), "F")
         wrapper = f'#!/bin/sh\nexec {self.qemu("ppc64le")} "$@"\n'.encode()
         yield self._entry("ppc64le", self.put("wrapper", wrapper), "F")
         yield self._entry("sparc64", self.put("wrapper-o", wrapper), "OF")
         yield self._entry("alpha", "/bin/true", "F")
-        foreign = self.put("foreign", _with(_probe("aarch64"), 24, "<Q", 8))  # it crashes
+        foreign = self.put("foreign", crashing(_probe("aarch64")))  # it crashes
         yield self._entry("ppc64", foreign, "F")
         yield self._entry("riscv32", foreign, "OF")
         yield self._entry("hppa", self.qemu("hppa"), "F")
@@ -101,6 +101,7 @@ class Maker:
         self._native_programs()
         self._native_refused()
         self._native_loaders()
+        self._nowhere_to_start()
         self._foreign_programs()
         self._odd_entries()
         self._no_entry()
@@ -165,6 +166,15 @@ class Maker:
         self.add(kind, "name cut off", _interpreted(probe, b"/lib/ld-linux.so.9\0")[:-4])
         relative = _interpreted(_probe("i386"), b"/nowhere/ld.so\0")
         self.add(kind, "missing, i386", relative)
+
+    def _nowhere_to_start(self) -> None:
+        kind = "a program that starts where nothing of it is loaded"
+        for name in ("x86_64", "i386", *GOOD):
+            probe = _probe(name)
+            order = "<" if probe[5] == 1 else ">"
+            word = order + ("Q" if probe[4] == 2 else "I")
+            for entry in (0, 64):
+                self.add(kind, f"{name}, at {entry}", _with(probe, 24, word, entry))
 
     def _foreign_programs(self) -> None:
         """Every target with a good emulator: as it is, and with what only some look at changed."""
@@ -338,6 +348,18 @@ def _with(content: bytes, at: int, form: str, value: int) -> bytes:
     changed = bytearray(content)
     struct.pack_into(form, changed, at, value)
     return bytes(changed)
+
+
+def crashing(program: bytes) -> bytes:
+    """The same 64-bit program with nothing but zeros where it starts: it looks like any other."""
+    (entry, table) = struct.unpack_from("<QQ", program, 24)
+    size, count = struct.unpack_from("<HH", program, 54)
+    place = 0
+    for row in range(count):
+        kind, _, offset, address = struct.unpack_from("<IIQQ", program, table + row * size)
+        if kind == _PT_LOAD and address <= entry:
+            place = entry - address + offset
+    return program[:place] + bytes(64) + program[place + 64 :]
 
 
 def _unseen(probe: bytes) -> tuple[int, ...]:

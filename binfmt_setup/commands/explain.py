@@ -70,7 +70,8 @@ def _placed(tree: Host, file: str) -> str:
     real = os.path.join(os.path.realpath(directory), name)  # noqa: PTH118 - one language
     root = str(tree.root).rstrip("/") + "/"
     inside = [path[len(root) - 1 :] for path in (typed, real) if path.startswith(root)]
-    there = (path for path in [*inside, typed] if look_at(tree, path).kind != "missing")
+    end = "/" if file.endswith(("/", "/.")) else ""  # it has to be a directory then
+    there = (path + end for path in [*inside, typed] if look_at(tree, path + end).kind != "missing")
     return next(there, file)
 
 

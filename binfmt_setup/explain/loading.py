@@ -44,7 +44,8 @@ class Loading(Record):
     """What a loader reads of a file when it takes it for one of this class and byte order.
 
     `loader` is PT_INTERP without its NUL, None for a static program. `ends` is the byte behind
-    the last that a loadable segment wants from the file. `problem` stands in the way of both.
+    the last that a loadable segment wants from the file, `loaded` are the addresses that such
+    segments have. `problem` stands in the way of all.
     """
 
     bits: int
@@ -58,7 +59,13 @@ class Loading(Record):
     rows: int
     loader: str | None = None
     ends: int = 0
+    loaded: tuple[tuple[int, int], ...] = ()
     problem: Refusal | None = None
+
+    @property
+    def starts(self) -> bool:
+        """Whether it starts at an address that it has."""
+        return bool(self.entry) and any(a <= self.entry < a + size for a, size in self.loaded)
 
     @property
     def plausible(self) -> bool:
@@ -75,36 +82,32 @@ def load(file: BoundedStream, head: bytes, bits: int, order: ByteOrder) -> Loadi
     seen = Loading(bits, order, head[:16], elf_type, machine, entry, header_size, row_size, rows)
     if row_size != _ROW[bits] or not 0 < rows * row_size <= _TABLE_BYTES:
         return seen
-    loader, ends, problem = _segments(file, end, bits, table, rows)
-    return replace(seen, loader=loader, ends=ends, problem=problem)
+    return _with_segments(seen, file, end, table)
 
 
-def _segments(
-    file: BoundedStream, end: str, bits: int, table: int, rows: int
-) -> tuple[str | None, int, Refusal | None]:
-    """The first PT_INTERP, which is the one that loaders take, and where loading ends."""
-    data = _read(file, table, rows * _ROW[bits])
-    if len(data) < rows * _ROW[bits]:
-        return None, 0, Refusal("its program headers are cut off", cut=True)
-    loader: str | None = None
-    ends = 0
-    problem = None
-    for kind, offset, size in _rows(data, end, bits):
+def _with_segments(seen: Loading, file: BoundedStream, end: str, table: int) -> Loading:
+    """The first PT_INTERP, which is the one that loaders take, and what is loaded where."""
+    length = seen.rows * _ROW[seen.bits]
+    data = _read(file, table, length)
+    if len(data) < length:
+        return replace(seen, problem=Refusal("its program headers are cut off", cut=True))
+    loader, problem, ends, loaded = None, None, 0, []
+    for kind, offset, size, address, memory in _rows(data, end, seen.bits):
         if kind == _PT_INTERP and loader is None and problem is None:
             loader, problem = _named_loader(file, offset, size)
         elif kind == _PT_LOAD:
             ends = max(ends, offset + size)
-    return loader, ends, problem
+            loaded.append((address, memory))
+    return replace(seen, loader=loader, ends=ends, loaded=tuple(loaded), problem=problem)
 
 
-def _rows(data: bytes, end: str, bits: int) -> Iterator[tuple[int, int, int]]:
-    """Type, offset and size in the file of each program header."""
-    if bits == 64:
-        for kind, _, offset, _, _, size, _, _ in struct.iter_unpack(f"{end}IIQQQQQQ", data):
-            yield kind, offset, size
-    else:
-        for kind, offset, _, _, size, _, _, _ in struct.iter_unpack(f"{end}8I", data):
-            yield kind, offset, size
+def _rows(data: bytes, end: str, bits: int) -> Iterator[tuple[int, int, int, int, int]]:
+    """Type, offset, size in the file, address and size in memory of each program header."""
+    layout = f"{end}IIQQQQQQ" if bits == 64 else f"{end}8I"
+    at = 2 if bits == 64 else 1  # where p_flags is not
+    for row in struct.iter_unpack(layout, data):
+        offset, address, _, size, memory = row[at : at + 5]
+        yield row[0], offset, size, address, memory
 
 
 def _named_loader(file: BoundedStream, offset: int, size: int) -> tuple[str | None, Refusal | None]:

@@ -118,8 +118,11 @@ def cut_off(found: Specimen) -> Failure:
     return Failure("cut-off", f"it is cut off: {found.size} bytes are no whole ELF header")
 
 
-def no_start(loading: Loading) -> Failure | None:
+def no_start(loading: Loading, what: str = "it") -> Failure | None:
     """A static program needs nothing more than a place to start at."""
-    if loading.entry:
+    if loading.starts:
         return None
-    return Failure("no-entry-point", "it is a shared library: it has no entry point")
+    words = f"{what} is a shared library: it has no entry point"
+    if loading.entry:
+        words = f"{what} starts at {loading.entry:#x}, where nothing of it is loaded"
+    return Failure("no-entry-point", words)

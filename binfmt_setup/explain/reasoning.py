@@ -159,7 +159,7 @@ class _Walk:
         if loading is None or loading.ends > found.size:
             return cut_off(found)
         if loading.loader is None:
-            return no_start(loading)
+            return no_start(loading, "it" if found is self.steps[0].found else found.path)
         there = self._seen_loader(loading.loader, ours=found is self.steps[0].found)
         broken = unusable(there, target)
         if broken is None:

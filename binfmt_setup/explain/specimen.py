@@ -119,6 +119,8 @@ def look_at(host: Host, path: str) -> Specimen:
     kind = _KINDS.get(stat.S_IFMT(status.st_mode), "file")
     if kind != "file":
         return Specimen(path, kind)
+    if path.endswith(("/", "/.")):  # as the kernel says, and a tree does not
+        return Specimen(path, "missing", errno="ENOTDIR")
     noexec = host.mount_has(path, os.ST_NOEXEC)
     rights = _rights(status)
     executable = bool(status.st_mode & 0o111) and (noexec or host.lets_execute(path))

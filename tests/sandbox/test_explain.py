@@ -16,6 +16,7 @@ import pytest
 
 from binfmt_setup.model.registration import Registration
 from binfmt_setup.model.targets import target_named, target_of_machine
+from tests.explain_kinds import crashing
 from tests.own_namespace import PROBES
 from tests.report_schema import assert_fits
 
@@ -262,10 +263,8 @@ def test_with_o_an_interpreter_has_none_in_turn(scene: Scene) -> None:
 
 @pytest.mark.parametrize("kind", ["crashes", "another target's", "wants P and O"])
 def test_the_probe_outvotes_what_the_entry_looks_like(scene: Scene, kind: str) -> None:
-    broken = bytearray((PROBES / platform.machine()).read_bytes())
-    struct.pack_into("<Q", broken, 24, 8)  # starts at an address where nothing is
     interpreter = {
-        "crashes": scene.put("crash", bytes(broken)),
+        "crashes": scene.put("crash", crashing((PROBES / platform.machine()).read_bytes())),
         "another target's": QEMU.replace(FOREIGN.name, "mips"),
         "wants P and O": f"/usr/libexec/qemu-binfmt/{FOREIGN.name}-binfmt-P",
     }[kind]
