@@ -53,7 +53,7 @@ def _status(arguments: list[str]) -> int:
     call = reader.read(arguments, table.COMMANDS)
     # Where a shell asks for words to complete a line with, the library answers.
     if call is not None and "_BINFMT_SETUP_COMPLETE" not in os.environ:
-        return answered(lambda: call, arguments)
+        return answered(lambda: reader.with_values(call, table.COMMANDS), arguments)
     from binfmt_setup.cli.app import run_command_line
 
     return run_command_line(arguments)

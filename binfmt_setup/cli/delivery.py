@@ -22,8 +22,12 @@ def to_file(path: str, text: str) -> None:
     folder = os.path.dirname(whole)
     if not os.path.isdir(folder):
         raise UsageProblem(f"--output {path}: no such directory: {folder}", hint="make it first")
-    if os.path.isdir(whole):
-        raise UsageProblem(f"--output {path}: is a directory", hint="name a file")
+    if os.path.exists(whole) and not os.path.isfile(whole):
+        # It would take the place of a device: root's, and for everybody.
+        raise UsageProblem(
+            f"--output {path}: is no regular file",
+            hint="name a file, or leave --output out and redirect standard output",
+        )
     try:
         Tree().write_file(whole, safe(text))
     except OSError as error:

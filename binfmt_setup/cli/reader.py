@@ -63,6 +63,22 @@ def read(arguments: Sequence[str], commands: Mapping[str, Command]) -> Call | No
         return None
 
 
+def with_values(call: Call, commands: Mapping[str, Command]) -> Call:
+    """The call, whose options all say something; raises UsageProblem.
+
+    An empty value is what an unset variable leaves: it must not mean that nothing was asked for.
+    """
+    operands = commands[call.command].operands  # the commands look at these
+    for parameter, value in call.parameters.items():
+        empty = value == "" or (isinstance(value, list) and "" in value)
+        if empty and parameter != operands:
+            from binfmt_setup.model.errors import UsageProblem
+
+            option = parameter.replace("_", "-")
+            raise UsageProblem(f"--{option} is empty", hint="give it a value, or leave it out")
+    return call
+
+
 def _parameters(command: Command, words: Sequence[str]) -> Mapping[str, object]:
     """The parameters that a command is given; they appear in no particular order."""
     found: dict[Option, list[str]] = {}

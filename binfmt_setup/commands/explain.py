@@ -37,6 +37,8 @@ def explained(host: Host, file: str, chroot: str = "") -> ExplainResult:
 
 def seen_by(host: Host, facts: HostFacts, tree: Host, file: str) -> Explanation:
     """The explanation for a file of a tree, with what is known of the host that runs it."""
+    if not file:  # what an unset variable leaves
+        raise UsageProblem("FILE is empty", hint="name a file that shall run")
     path = _placed(tree, file)
     first = look_at(tree, path)
     if first.kind == "missing":

@@ -60,7 +60,9 @@ def callers_qemu(
     from binfmt_setup.inspect import snapshot
     from binfmt_setup.sources import qemu_source
 
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    if not cache.startswith("/"):  # to be ignored then (XDG Base Directory Specification)
+        cache = str(Path.home() / ".cache")
     store = f"{cache}/binfmt-setup/qemu"
     source = qemu_source.parse_source(text, store, dict(os.environ), sha256)
     if source is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +14,6 @@ from tests.exposition import journal_entries, samples
 from tests.own_namespace import TOP
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from subprocess import CompletedProcess
 
     from tests.sandbox.conftest import Sandbox
@@ -140,3 +141,14 @@ def test_a_file_is_replaced_whole(registry: Sandbox, tmp_path: Path) -> None:
         refused = registry.tool(*words[:-1], str(place))
         assert refused.returncode == 2
         assert "--output" in refused.stderr
+
+
+def test_a_device_stays_one(registry: Sandbox, tmp_path: Path) -> None:
+    """Under the same name a file would serve everybody, as what was /dev/null."""
+    pipe, device = tmp_path / "pipe", Path("/dev/full")
+    os.mkfifo(pipe)
+    before = (pipe.stat().st_ino, device.stat().st_ino)
+    for place in (pipe, device, "/dev/stdout"):
+        refused = registry.tool("status", "--output", str(place))
+        assert (refused.returncode, refused.stdout) == (2, ""), place
+    assert (pipe.stat().st_ino, device.stat().st_ino) == before

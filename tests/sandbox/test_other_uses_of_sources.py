@@ -49,15 +49,16 @@ def test_run_unpacks_an_archive_where_its_caller_may_write(tmp_path: Path, qemu:
     archive = tmp_path / "qemu.tar"
     with tarfile.open(archive, "w") as tar:
         tar.add(qemu / "qemu-aarch64-static", "usr/bin/qemu-aarch64")
-    for _ in range(2):
+    home = {**os.environ, "HOME": str(tmp_path)}
+    for cache in (str(tmp_path / ".cache"), "relative"):  # which is to be ignored
         done = subprocess.run(
             [sys.executable, "-m", "binfmt_setup", "run", "--qemu", archive, "--",
              PROBES / "aarch64", "one"],
-            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+            env={**home, "XDG_CACHE_HOME": cache},
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert done.stdout.startswith("binfmt-probe target=aarch64"), done.stderr
-    assert len(list((tmp_path / "cache/binfmt-setup/qemu").iterdir())) == 1
+    assert len(list((tmp_path / ".cache/binfmt-setup/qemu").iterdir())) == 1
 
 
 def test_runs_that_start_together_unpack_an_archive_once(tmp_path: Path, qemu: Path) -> None:

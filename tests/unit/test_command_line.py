@@ -110,7 +110,21 @@ def test_an_empty_platform_of_run_never_means_all() -> None:
     for options in (["--platform", ""], ["-P,"], ["-P", "arm64", "--platform="]):
         done = tool("run", *options, "--", "true")
         assert done.returncode == 2
-        assert "a platform's name is empty" in done.stderr
+        assert "is empty" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["install --check --qemu=", "install --check --emulator=", "install --check --qemu-sha256=",
+     "check --engine=", "check --config=", "check --root=", "check --deep --qemu=",
+     "status --output=", "explain --chroot= /bin/sh", "uninstall --check --config=", "unit --qemu=",
+     "run --qemu= -- true", "run --map-users= -- true", "check --format="],
+)  # fmt: skip
+def test_an_empty_value_never_means_that_nothing_was_asked_for(line: str) -> None:
+    done = tool(*line.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+    assert "→" in done.stderr or "->" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("check", "linux/amr64"), ("check", "--nosuch"), ("chek",)])

@@ -360,6 +360,12 @@ def test_with_a_tree_the_hosts_file_is_not_answered_for(tmp_path: Path) -> None:
     assert f"/bin/true: no such file in {tmp_path}" in " ".join(done.stderr.split())
 
 
+def test_an_empty_name_is_a_mistake_and_not_this_directory() -> None:
+    done = tool("")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "FILE is empty" in done.stderr
+
+
 def test_a_name_without_a_slash_is_looked_up_as_a_shell_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
