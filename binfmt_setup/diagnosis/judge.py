@@ -316,7 +316,7 @@ def _bare_state(
 
 def _unproven(facts: HostFacts, platform: Platform, handler: Entry | None, not_run: str) -> Finding:
     """What can be said of a platform without a probe, or whose probe could not be run."""
-    complete = facts.registry.listing is None
+    complete = facts.registry.complete
     if facts.live and handler is None and facts.registry.mount.state == "mounted" and complete:
         missing = known.NoEntryFits()
         return Finding(missing, platform.name, install_command(facts, platform))

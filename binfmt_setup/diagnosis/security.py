@@ -16,7 +16,7 @@ from binfmt_setup.model.culprit import Fault
 from binfmt_setup.model.interpreter import Interpreter
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.reading import Absent, Unreadable
-from binfmt_setup.model.records import NOTHING
+from binfmt_setup.model.records import NOTHING, replace
 from binfmt_setup.model.targets import target_named, target_of_entry
 
 TYPE_CHECKING = False  # typing is costly to import
@@ -240,9 +240,11 @@ def place_findings_of_files(culprits: Mapping[str, Culprit]) -> Iterator[Finding
     """What is read at boot, and that others than root can change."""
     told: set[Culprit] = set()
     for path, culprit in culprits.items():
-        if culprit not in told:
-            told.add(culprit)
-            yield Finding(known.BootFileOfOthers(path, culprit), remedy=mending(culprit))
+        alone = (replace(one, others=()) for one in culprit.all)
+        if new := [one for one in alone if one not in told]:
+            told.update(new)
+            untold = replace(new[0], others=tuple(new[1:]))
+            yield Finding(known.BootFileOfOthers(path, untold), remedy=mending(untold))
 
 
 def _unread_findings(facts: HostFacts) -> Iterator[Finding]:

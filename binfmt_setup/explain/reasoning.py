@@ -361,7 +361,7 @@ def _caught(facts: HostFacts, steps: list[Step]) -> Iterator[str]:
 def _blind(facts: HostFacts) -> bool:
     """Whether there may be entries that cannot be seen."""
     registry = facts.registry
-    unread = registry.listing is not None or bool(registry.unread)
+    unread = not registry.complete
     return registry.mount.state != "mounted" or unread or isinstance(registry.enabled, Unreadable)
 
 

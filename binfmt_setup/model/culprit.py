@@ -42,6 +42,9 @@ _REASONS = {
 }
 
 
+_OWN, _NO_LIST, _CLOSE = ("chown", "-h", "root"), ("setfacl", "-b"), ("chmod", "go-w")
+_ORDER = (_OWN, _NO_LIST, _CLOSE)
+"""What is run first: the mode of the group is another one without the list."""
 _TOLD = 3
 """How many of one path are told one by one."""
 
@@ -81,21 +84,22 @@ class Culprit(Record):
     @property
     def command(self) -> tuple[str, ...]:
         """The command that mends all of it; empty when none does."""
-        commands: list[tuple[str, ...]] = []
-        for one in self.all:
-            if not one.own_commands:
-                return ()
-            commands += one.own_commands
-        if len(commands) == 1:
-            return commands[0]
-        return ("sh", "-c", " && ".join(map(typed, dict.fromkeys(commands))))
+        if not all(one.own_commands for one in self.all):
+            return ()
+        starts = sorted({c[:-1] for one in self.all for c in one.own_commands}, key=_ORDER.index)
+        commands = [
+            (*start, *dict.fromkeys(o.path for o in self.all if (*start, o.path) in o.own_commands))
+            for start in starts
+        ]
+        return (
+            commands[0] if len(commands) == 1 else ("sh", "-c", " && ".join(map(typed, commands)))
+        )
 
     @property
     def own_commands(self) -> tuple[tuple[str, ...], ...]:
         """What mends this one; without a list its group has what the list gave it by its name."""
-        close = ("chmod", "go-w", self.path)
-        if self.fault == Fault.OWNER:
-            return (("chown", "-h", "root", self.path),)
-        if self.fault == Fault.ACL:
-            return (("setfacl", "-b", self.path), close)
-        return (close,) if self.fault in (Fault.GROUP, Fault.OTHERS) else ()
+        wanted = {
+            Fault.OWNER: (_OWN,), Fault.ACL: (_NO_LIST, _CLOSE), Fault.GROUP: (_CLOSE,),
+            Fault.OTHERS: (_CLOSE,),
+        }.get(self.fault, ())  # fmt: skip
+        return tuple((*start, self.path) for start in wanted)

@@ -46,6 +46,11 @@ class RegistryFacts(Record):
     marked: frozenset[str] = frozenset()
     taken: Mapping[str, str] = NOTHING
 
+    @property
+    def complete(self) -> bool:
+        """Whether every entry was read: only then it can be said that there is none."""
+        return self.listing is None and not self.unread
+
     def entry(self, name: str) -> Entry | None:
         """The entry of this name."""
         return self._by_name.get(name)

@@ -74,6 +74,8 @@ def _entries_in_words(registry: RegistryFacts) -> tuple[Mark, str]:
         return "bad", f"its entries could not be read: {os.strerror(registry.listing.errno)}"
     count = len(registry.entries)
     words = "1 entry" if count == 1 else f"{count} entries"
+    if registry.unread:
+        return "warn", f"{words}, and {len(registry.unread)} that could not be read"
     if isinstance(registry.enabled, Unreadable):
         return "warn", f"{words}, whether they are switched on could not be read"
     off = registry.enabled is False
@@ -97,6 +99,8 @@ def _emulator_row(facts: HostFacts, state: PlatformState, handler: Entry | None)
         path = handler.interpreter
     elif chosen is not None:
         path = chosen.path
+    elif state.ran and not facts.registry.complete:
+        return Row("note", "emulator", "not known, as its entry could not be read")
     else:
         return Row("bad", "emulator", f"none for {state.platform.target.name}")
     refused = choice.refusal(facts, path, facts.emulators.at(path))
@@ -133,6 +137,8 @@ def _no_entry(facts: HostFacts) -> Row:
     """That none matches can be said only of what could be read."""
     if isinstance(facts.registry.listing, Unreadable):
         return Row("note", "entry", "not known, as the entries could not be read")
+    if facts.registry.unread:
+        return Row("note", "entry", "not known, as not every entry could be read")
     return Row("bad", "entry", "no entry matches this platform")
 
 

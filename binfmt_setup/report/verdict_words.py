@@ -119,6 +119,8 @@ def _status_verdict(result: StatusResult) -> str:
     if result.facts.registry.mount.state != "mounted":
         return "binfmt_misc is not visible here"
     entries = counted(len(result.facts.registry.entries), "entry")
+    if unread := result.facts.registry.unread:
+        entries += f" and {len(unread)} not read"
     if isinstance(result.facts.registry.listing, Unreadable):
         entries = "entries not known"
     return f"{entries}, {counted(working, 'platform')} emulated"

@@ -53,6 +53,20 @@ def test_check_lets_the_probe_decide(registry: Sandbox, qemu: Path) -> None:
     assert "0 entries" not in text
 
 
+def test_of_one_entry_that_cannot_be_read_nothing_is_concluded(
+    registry: Sandbox, qemu: Path
+) -> None:
+    hidden(registry, qemu)
+    name = f"{REGISTRY}/{ARM64.entry_name}"
+    assert registry.sh(f"chmod 755 {REGISTRY} && chmod 0 {name}").returncode == 0
+    code, document, text = asked(registry, "check", "arm64")
+    assert (code, codes(document)) == (0, ["entry-unreadable"])
+    assert "0 entries, and 1 that could not be read" in " ".join(text.split())
+    assert "no entry matches" not in text
+    assert "emulator  not known, as its entry could not be read" in text
+    assert "0 entries and 1 not read" in asked(registry, "status")[2]
+
+
 def test_explain_lets_the_probe_decide(registry: Sandbox, qemu: Path) -> None:
     hidden(registry, qemu)
     code, _, text = asked(registry, "explain", str(PROBES / "aarch64"))

@@ -87,6 +87,16 @@ def test_each_fault_has_words_that_name_the_path(fault: str) -> None:
     assert not culprit.command or "/a b" in culprit.command[-1]
 
 
+def test_commands_for_several_faults_come_in_the_order_that_mends() -> None:
+    """Without its list the group has again what the list gave it by its name."""
+    others = (Culprit("/b", Fault.ACL), Culprit("/c d", Fault.OWNER, 7), Culprit("/c d", Fault.ACL))
+    assert Culprit("/a", Fault.GROUP, others=others).command == (
+        "sh", "-c",
+        "chown -h root '/c d' && setfacl -b /b '/c d' && chmod go-w /a /b '/c d'",
+    )  # fmt: skip
+    assert Culprit("/a", Fault.GROUP, others=(Culprit("/tmp", Fault.SHARED),)).command == ()
+
+
 def test_all_on_a_path_are_told_and_mended_at_once(tmp_path: Path) -> None:
     """A path as others may have made it: many directories, each of them open to all."""
     inner = tmp_path
@@ -102,7 +112,7 @@ def test_all_on_a_path_are_told_and_mended_at_once(tmp_path: Path) -> None:
     assert [(c.path.count("/"), c.fault) for c in found.all] == [
         (1, Fault.GROUP), (2, Fault.OTHERS), (3, Fault.OTHERS),
     ]  # fmt: skip
-    assert found.command[:2] == ("sh", "-c")
+    assert found.command == ("chmod", "go-w", *(one.path for one in found.all))
     assert judge.culprit(path) == Culprit(found.path, Fault.GROUP)
     deep = judge.culprit("/".join(("", tmp_path.name, *"d" * 40)), whole=True)
     assert deep is not None
