@@ -127,9 +127,18 @@ def systemd_listens(facts: HostFacts) -> bool:
 
 
 def start_steps(
-    facts: HostFacts, own: Sequence[Registration], steps: Sequence[BootStep], request: Request
+    facts: HostFacts,
+    own: Sequence[Registration],
+    steps: Sequence[BootStep],
+    request: Request,
+    *,
+    lost: bool = False,
 ) -> tuple[ControlUnit, ...]:
-    """Start what `systemctl enable --now` would, and watch the files that are named now."""
+    """Start what `systemctl enable --now` would, and watch the files that are named now.
+
+    Where entries were lost all the same, what should have brought them back does not see them:
+    another mount covers what it watches.
+    """
     state = facts.boot
     if not (systemd_listens(facts) and written(facts, request) == "units"):
         return ()
@@ -142,8 +151,11 @@ def start_steps(
         if service not in state.active:
             starts.append(ControlUnit("start-unit", service))
         else:
-            paths = (path for path in group.watches if path in rewritten)
-            starts += [ControlUnit("restart-unit", path) for path in paths]
+            starts += [
+                ControlUnit("restart-unit", path)
+                for path in group.watches
+                if path in rewritten or (lost and path.endswith(units.KEEP_PATH))
+            ]
     return tuple(starts)
 
 
@@ -239,7 +251,8 @@ def boot_plan(facts: HostFacts, reached: Sequence[TargetChange], request: Reques
         return BootPlan()
     own = _own_after(facts, reached)
     steps = boot_steps(facts, own, request)
-    return BootPlan(steps, start_steps(facts, own, steps, request))
+    lost = any(change.entry and change.entry.before is None for change in reached)
+    return BootPlan(steps, start_steps(facts, own, steps, request, lost=lost))
 
 
 def _own_after(facts: HostFacts, changes: Sequence[TargetChange]) -> tuple[Registration, ...]:

@@ -1,6 +1,7 @@
 """docs/keep.md and the timer of docs/monitoring.md on a real systemd, in one boot.
 
-What is dropped comes back, what was meant stays away, what keeps vanishing is given up and told.
+What is dropped comes back, what was meant stays away, what keeps vanishing is given up and told;
+and what systemd-binfmt reads leaves that entry first which is preferred.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import pytest
 
 from tests import bootlab
 from tests.boot.test_boot import answer_of
-from tests.bootlab import LAB, REGISTRY, RUNS, TOOL, TOP, Machine
+from tests.bootlab import LAB, QEMU, REGISTRY, RUNS, TOOL, TOP, Machine
 
 pytestmark = pytest.mark.skipif(bool(bootlab.why_not()), reason=bootlab.why_not() or "it can")
 
@@ -39,6 +40,30 @@ case $1 in install | uninstall) set -- "$@" --private ;; esac
 PYTHONPATH={TOOL} exec python3 -m binfmt_setup "$@"
 END
 chmod +x /usr/bin/binfmt-setup
+"""
+
+# What the table of the page says that ends it, and that it begins anew.
+MEANT = f"""
+MOUNT=proc-sys-fs-binfmt_misc.mount
+lose() {{ echo -1 >{ENTRY}; quiet; }}
+systemctl disable --now binfmt-setup-keep.path; lose; try unwatched ls {REGISTRY}
+binfmt-setup install linux/arm64; lose; try still-off ls {REGISTRY}
+binfmt-setup install linux/arm64 --keep
+systemctl mask $MOUNT; umount {REGISTRY}; quiet; try masked ls {REGISTRY}
+systemctl unmask $MOUNT; binfmt-setup install linux/arm64; lose; try mounted back
+systemctl stop binfmt-setup; try stopped systemctl is-active binfmt-setup-keep.path
+systemctl start binfmt-setup
+"""
+# Another emulator, which is preferred: it is first after systemd-binfmt has read all files, too.
+PREFER = f"""
+cp {QEMU} /usr/bin/other
+sed -n 's/qemu-aarch64:/other-aarch64:/; s#:/usr[^:]*:#:/usr/bin/other:#p' \\
+    /etc/binfmt.d/qemu-aarch64.conf >/etc/binfmt.d/other.conf
+cat /etc/binfmt.d/other.conf >{REGISTRY}/register
+printf 'platforms = ["linux/arm64"]\\nprefer = ["other-aarch64"]\\n' >/etc/binfmt-setup.toml
+try wish binfmt-setup install
+systemctl restart systemd-binfmt; quiet; try first ls -U {REGISTRY}
+rm /etc/binfmt-setup.toml /etc/binfmt.d/other.conf
 """
 
 
@@ -82,6 +107,8 @@ def test_what_comes_back_what_stays_away_and_who_is_told() -> None:
             + f"(set -e; {logs})>{LAB}/answer.logs 2>&1\n"
             + f"(set -e; {events})>{LAB}/answer.events 2>&1\n"
             + f"try after binfmt-setup install; quiet; echo -1 >{ENTRY}; try anew back\n"
+            + MEANT
+            + PREFER
             + f"try uninstall sh -c '{turn_off} binfmt-setup uninstall'\n"
             + f"quiet; try removed ls {REGISTRY} /etc/systemd/system /run\n"
             + "systemctl reset-failed binfmt-verify.service\n"
@@ -89,6 +116,8 @@ def test_what_comes_back_what_stays_away_and_who_is_told() -> None:
         )
         assert_brought_back(box)
         assert_given_up_and_told(box)
+        assert_meant(box)
+        assert box.answer("first").startswith("other-aarch64\nqemu-aarch64\n"), box.answer("wish")
         assert box.answer("uninstall").endswith("status 0\n"), box.answer("uninstall")
         assert "qemu-aarch64" not in box.answer("removed")
         assert "binfmt-setup-keep" not in box.answer("removed")
@@ -106,6 +135,14 @@ def assert_brought_back(box: Machine) -> None:
     assert box.answer("disabled").startswith("disabled")
     assert box.answer("off").startswith("disabled")
     assert box.read(f"{LAB}/cost") == box.answer("idle").removesuffix("status 0\n")
+
+
+def assert_meant(box: Machine) -> None:
+    for name in ("unwatched", "still-off", "masked"):
+        assert "qemu-aarch64" not in box.answer(name), name
+    # What watched the registry before it was unmounted sees nothing of what is mounted later.
+    assert box.answer("mounted") == "status 0\n"
+    assert box.answer("stopped").startswith("inactive\n")
 
 
 def assert_given_up_and_told(box: Machine) -> None:

@@ -215,6 +215,14 @@ def test_install_starts_what_it_enables_and_watches_what_it_changes() -> None:
     )
 
 
+def test_what_was_lost_all_the_same_is_watched_anew() -> None:
+    facts, rules = CASES["usual"]
+    after, keep = installed(facts, rules), Request(keep=True)
+    (watch,) = boot_steps.start_steps(after, rules, (), keep, lost=True)
+    assert watch == ControlUnit("restart-unit", "binfmt-setup-keep.path")
+    assert boot_steps.start_steps(after, rules, (), Request(), lost=True) == ()
+
+
 def test_uninstall_stops_before_it_removes() -> None:
     facts, rules = CASES["usual"]
     steps = boot_steps.boot_steps(installed(facts, rules), [], Request())
