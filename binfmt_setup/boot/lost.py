@@ -55,6 +55,13 @@ class ShadowedAtBoot(Lost):
     line: int
 
 
+class LineNotTaken(Lost):
+    """The init passes over its line: by the file's name, or by how the line ends."""
+
+    path: str
+    line: int
+
+
 class UnitNotEnabled(Lost):
     """Only a unit of ours reads its file, and that is not enabled."""
 

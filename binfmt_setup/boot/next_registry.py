@@ -109,7 +109,8 @@ def _by_init(facts: HostFacts) -> Iterator[BootLine]:
                 ended = (
                     BootLine(config.path, n, Registration(name, "")) for n, name in config.ended
                 )
-                yield from sorted((*_lines(config), *ended), key=lambda line: line.line)
+                lines = sorted((*_lines(config), *ended), key=lambda line: line.line)
+                yield from (line for line in lines if init.takes(config, line.line))
 
 
 def _by_us(facts: HostFacts) -> Iterator[BootLine]:

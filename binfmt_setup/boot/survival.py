@@ -8,6 +8,7 @@ from binfmt_setup.boot.lost import (
     InMemory,
     InterpreterGone,
     InterpreterUnfit,
+    LineNotTaken,
     NoConfig,
     ShadowedAtBoot,
     SwitchedOff,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from binfmt_setup.boot.lost import Lost
+    from binfmt_setup.model.binfmt_d import ConfigFile
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Registration
 
@@ -89,7 +91,14 @@ def _why_absent(facts: HostFacts, entry_name: str) -> Lost | None:
         return (InterpreterUnfit if unfit else InterpreterGone)(rule.interpreter)
     if config.by_unit:
         return UnitNotEnabled(config.path)
-    return init_of(facts.boot).obstacle(facts) or NoConfig()
+    return init_of(facts.boot).obstacle(facts) or _why_not_taken(facts, config, rule)
+
+
+def _why_not_taken(facts: HostFacts, config: ConfigFile, rule: Registration) -> Lost:
+    """Why an init that reads a file does not register what it says."""
+    line = config.lines[config.registrations.index(rule)]
+    taken = init_of(facts.boot).takes(config, line)
+    return NoConfig() if taken else LineNotTaken(config.path, line)
 
 
 def _why_not_run(facts: HostFacts) -> Lost | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from binfmt_setup.boot.inits.interface import init_of
+from binfmt_setup.boot.lost import LineNotTaken
 from binfmt_setup.boot.survival import nothing_lasts, order_problem, why_lost
 from binfmt_setup.diagnosis.ownership import owner_of
 from binfmt_setup.emulators import choice
@@ -99,11 +100,12 @@ def kept_by_others(facts: HostFacts, target: Target, request: Request) -> bool:
         # Where nothing registers at boot, a file of ours would bring nothing back either.
         lasts = facts.boot.update_binfmts_runs or nothing_lasts(facts)
         return bool(kept and lasts) and _does(facts, entry, target, request)
-    units_help = init_of(facts.boot).writes == "units" and not config.owned
-    if units_help:
-        late = order_problem(facts, target.entry_name)
-        if why_lost(facts, target.entry_name) is not None or (late is not None and late.lost):
-            return False  # its file does not bring it back, or too early; a unit of ours does
+    if not config.owned:
+        units_help = init_of(facts.boot).writes == "units"
+        lost, late = why_lost(facts, target.entry_name), order_problem(facts, target.entry_name)
+        helps = units_help or isinstance(lost, LineNotTaken)
+        if (lost and helps) or (late and late.lost):
+            return False  # its file does not bring it back, or too early; one of ours does
     rules = (r for r in config.registrations if r.name == target.entry_name)
     return any(acceptable(facts, rule, target, request) for rule in rules)
 

@@ -64,6 +64,7 @@ def added(*lines: str, name: str = "wsl", where: str = "/usr/lib/systemd/system"
     return {f"{where}/{DROP_IN}/{name}.conf": "\n".join(["[Unit]", *lines, ""])}
 
 
+FOR = ", for the file's name, a CR, or no newline at the end"
 RUNLEVEL = {"/etc/runlevels/boot/binfmt": "-> /etc/init.d/binfmt"}
 
 # Each host, and why an entry would be lost there (empty: it stays).
@@ -178,6 +179,14 @@ LOST = {
     "OpenRC, service in a runlevel": ({**OPENRC, **config(QEMU), **RUNLEVEL}, ""),
     "OpenRC, service in none": (
         {**OPENRC, **config(QEMU)}, "OpenRC's binfmt service is in no runlevel"),
+    "OpenRC, a file without a newline": (
+        {**OPENRC, **RUNLEVEL, "/usr/lib/binfmt.d/x.conf": rule(QEMU).line},
+        "OpenRC passes over /usr/lib/binfmt.d/x.conf:1" + FOR),
+    "OpenRC, a file from Windows": (
+        {**OPENRC, **RUNLEVEL, "/usr/lib/binfmt.d/x.conf": "\n" + rule(QEMU).line + "\r\n"},
+        "OpenRC passes over /usr/lib/binfmt.d/x.conf:2" + FOR),
+    "systemd, such a file": (
+        {**SYSTEMD, "/usr/lib/binfmt.d/systemd-x.conf": rule(QEMU).line + "\r"}, ""),
     "no init": (config(QEMU), "no init that reads binfmt.d runs here"),
 }  # fmt: skip
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import ClassVar, Literal
 
     from binfmt_setup.boot.lost import Lost
+    from binfmt_setup.model.binfmt_d import ConfigFile
     from binfmt_setup.model.boot_facts import BootFacts
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Registration
@@ -121,6 +122,10 @@ class InitSystem(ABC):
     def keeps(self, facts: HostFacts, registrations: Sequence[Registration]) -> bool:  # noqa: ARG002
         """Whether what this tool wrote registers these at boot, whatever reads binfmt.d."""
         return False
+
+    def takes(self, config: ConfigFile, line: int) -> bool:  # noqa: ARG002
+        """Whether it registers what this line of a binfmt.d file says, if the kernel does."""
+        return True
 
     def cure(self, lost: Lost) -> tuple[str, ...]:
         """The command that takes away an obstacle; empty where none does."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import ClassVar
 
     from binfmt_setup.boot.lost import Lost
+    from binfmt_setup.model.binfmt_d import ConfigFile
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.system.host import Host
 
@@ -40,6 +41,13 @@ class Openrc(InitSystem):
     def runs_update_binfmts(self, host: Host) -> bool:
         """Debian's service is one among others."""
         return in_openrc_runlevel(host, UPDATE_BINFMTS_SERVICE)
+
+    def takes(self, config: ConfigFile, line: int) -> bool:
+        """A shell reads it: no CR is cut off, a last line wants its newline, a name no blank."""
+        lines, name = config.text.split("\n"), config.file_name
+        ended = line < len(lines) and not lines[line - 1].endswith("\r")
+        skipped = name == "systemd.conf" or name.startswith("systemd-") or len(name.split()) > 1
+        return ended and not skipped
 
     def obstacle(self, facts: HostFacts) -> Lost | None:
         """The service is in no runlevel."""

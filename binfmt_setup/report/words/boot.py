@@ -30,6 +30,9 @@ _LOST: dict[type[Lost], str] = {
     why.InterpreterUnfit: NO_PROGRAM.format("{interpreter}"),
     why.SwitchedOff: "{path}:{line} switches all entries off",
     why.ShadowedAtBoot: "{path}:{line} puts the entry {entry} before it",
+    why.LineNotTaken: (
+        "OpenRC passes over {path}:{line}, for the file's name, a CR, or no newline at the end"
+    ),
     why.UnitNotEnabled: f"only {UNIT_STEM}.service reads {{path}}, and it is not enabled",
     why.NotByHand: "{init} does not read binfmt.d, and {startup} does not do it",
     why.SystemdBinfmtSkipped: "systemd-binfmt.service is skipped: {condition} ({path})",
