@@ -36,7 +36,7 @@ PAUSE = 0.05
 ROUND = 50
 """Swaps after which the starts are counted."""
 BAD = {
-    "crashes": "__builtin_trap();",
+    "crashes": 'if (write(2, "no pages\\n", 9)) abort();',
     "exits 0 without doing anything": "return 0;",
     "fails": "return 3;",
     "hangs": "for (;;) pause();",
@@ -62,7 +62,8 @@ def registration(directory: Path) -> Registration:
 def bad_emulator(directory: Path, what: str) -> None:
     """Put one where `--qemu` finds it."""
     source = directory / "bad.c"
-    source.write_text(f"#include <unistd.h>\nint main(void) {{ {BAD[what]} }}\n")
+    headers = "#include <stdlib.h>\n#include <unistd.h>\n"
+    source.write_text(f"{headers}int main(void) {{ {BAD[what]} }}\n")
     image = directory / "qemu-aarch64-static"
     subprocess.run(["gcc", "-static", "-o", image, source], check=True)
 

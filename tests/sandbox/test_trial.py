@@ -57,6 +57,8 @@ def test_without_a_namespace_it_is_started_directly(emulators: Path) -> None:
     assert run([*inside, good]).stdout == "True True \n"
     bad_emulator(emulators, "fails")
     assert run([*inside, good]).stdout == "False False exit status 3: nothing printed\n"
+    bad_emulator(emulators, "crashes")
+    assert run([*inside, good]).stdout == "False False killed by SIGABRT: no pages\n"
     assert run([*inside, emulators / "gone"]).stdout == "False False execve: ENOENT\n"
 
 

@@ -76,10 +76,12 @@ class ProbeResult(Record):
         return self._how_it_ended()
 
     def _how_it_ended(self) -> str:
-        if self.signal:
-            return f"killed by {_name_of(self.signal)}"
-        last = self.output.strip().splitlines()[-1:] or ["nothing printed"]
-        return f"exit status {self.exit_status}: {last[0][:200]}"
+        last = "".join(self.output.strip().splitlines()[-1:])[:200]
+        if not self.signal:
+            return f"exit status {self.exit_status}: {last or 'nothing printed'}"
+        # An emulator that gives up says why; what else a program dies of nobody announced.
+        why = f": {last}" if last and self.signal == signal.SIGABRT else ""
+        return f"killed by {_name_of(self.signal)}{why}"
 
 
 def _name_of(number: int) -> str:
