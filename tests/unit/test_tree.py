@@ -299,6 +299,7 @@ def test_install_and_uninstall_change_nothing_outside(tmp_path: Path, planted: s
                  "usr/lib/systemd/systemd-binfmt"):  # fmt: skip
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROBES / NATIVE, root / path)
+        (root / path).chmod(0o755)  # whatever umask this clone was made with
     (root / planted).parent.mkdir(parents=True, exist_ok=True)
     outside.mkdir()
     # What an install would have put there, so that there is something to overwrite and remove.
