@@ -1,25 +1,33 @@
 """The compilers of Debian 12 that build what the package ships for other processors.
 
-scripts/build-probes and scripts/build-workout stand on it. The same compiler gives the same bytes
-in any folder.
+scripts/build-probes and scripts/build-workout stand on it, and scripts/build-packages on the
+kernel's headers. The same compiler gives the same bytes in any folder.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import tempfile
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from testbed import debian_mirror
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+HEADERS = (
+    "pool/main/l/linux/linux-libc-dev_6.12.95-1~bpo12+1_all.deb",
+    "92b5dbdfb468b91d129e56cc0f361f3efbf16bf7aabf8db997b69e0d80482280",
+)
 BUILT_WITH = "BUILT-WITH"
 CHECKSUMS = "SHA256SUMS"
 
@@ -125,9 +133,45 @@ def write_file(path: Path, content: bytes, mode: int) -> None:
 
 
 def read_records(folder: Path) -> dict[str, str]:
-    """Read BUILT-WITH: which packages made which probe."""
-    path = folder / BUILT_WITH
-    if not path.exists():
-        return {}
-    lines = path.read_text(encoding="ascii").splitlines()
-    return {name: record for name, _, record in (line.partition(" ") for line in lines)}
+    """Read BUILT-WITH: which packages made which program."""
+    return dict(_rows(folder / BUILT_WITH))
+
+
+def _rows(path: Path) -> list[tuple[str, str]]:
+    """The two parts of each line; none where there is no such file."""
+    lines = path.read_text(encoding="ascii").splitlines() if path.exists() else []
+    return [(first, rest.strip()) for first, _, rest in (line.partition(" ") for line in lines)]
+
+
+def _program(name: str) -> str:
+    """What BUILT-WITH calls a file: the one that may lie anywhere is made with the other."""
+    return name.removesuffix("-pie")
+
+
+def compare_folders(shipped: Path, fresh: Path) -> int:
+    """Say how the programs of a new build differ from those in a folder; the exit status.
+
+    Other bytes are a fault only where the recorded compiler and linker made them.
+    """
+    old = {name: digest for digest, name in _rows(shipped / CHECKSUMS)}
+    new = {name: digest for digest, name in _rows(fresh / CHECKSUMS)}
+    before, now = read_records(shipped), read_records(fresh)
+    others = sorted(name for name in old.keys() | new if old.get(name) != new.get(name))
+    faults = [n for n in others if before.get(_program(n)) == now.get(_program(n))]
+    rest = sorted(set(others) - set(faults))
+    print(f"{len(old) - len(others)} of {len(old)} programs have the recorded bytes")
+    print(f"other bytes, by other compilers: {' '.join(rest) or 'none'}")
+    print(f"other bytes, by the same compilers: {' '.join(faults) or 'none'}")
+    return int(bool(faults))
+
+
+def headers_of_debian(folder: Path) -> Path:
+    """Download and unpack the kernel's headers, and verify them; where they are."""
+    place, digest = HEADERS
+    deb = folder / "headers.deb"
+    with urllib.request.urlopen(f"{debian_mirror()}/{place}", timeout=300) as answer:  # noqa: S310
+        deb.write_bytes(answer.read())
+    if hashlib.sha256(deb.read_bytes()).hexdigest() != digest:
+        raise BuildError(f"{place} is not the file that is meant")
+    subprocess.run(["dpkg-deb", "-x", str(deb), str(folder / "headers")], check=True)
+    return folder / "headers" / "usr" / "include"

@@ -1,21 +1,22 @@
 # What the packages for all releases of Debian have in common.
 
-PROBES = debian/probes
+MADE = debian/made
 
-# Each probe from source, with this release's compilers; each must be what it has to be (machine,
-# flags, static). Where a compiler is that of the recorded build, --check wants the same bytes.
+# The probes and the programs of `check --deep` from source, with this release's compilers, and it is
+# these that the package has. Each probe must be what it has to be (machine, flags, static). Those
+# that the recorded compilers make must have the recorded bytes; which others there are, is told.
 execute_after_dh_auto_build:
-	mkdir -p $(PROBES)/binfmt_setup/model $(PROBES)/binfmt_setup/data
-	cp -r scripts $(PROBES)
-	$(PROBES)/scripts/build-probes $(COMPILERS)
-	scripts/build-probes --check
-	diff binfmt_setup/data/probes/SHA256SUMS $(PROBES)/binfmt_setup/data/probes/SHA256SUMS \
-		|| echo "other compilers, other bytes: see BUILT-WITH"
+	mkdir -p $(MADE)/binfmt_setup/model $(MADE)/binfmt_setup/data
+	cp -r scripts $(MADE)
+	$(MADE)/scripts/build-probes $(COMPILERS) --against binfmt_setup/data/probes
+	$(MADE)/scripts/build-workout $(COMPILERS) --headers $(HEADERS) \
+		--against binfmt_setup/data/workout
 
 execute_after_dh_auto_install:
-	rm $(PACKAGE)/data/probes/*
-	cp $(PROBES)/binfmt_setup/data/probes/* $(PACKAGE)/data/probes/
-	cp $(PROBES)/binfmt_setup/model/probe_headers.py $(PACKAGE)/model/
+	rm $(PACKAGE)/data/probes/* $(PACKAGE)/data/workout/*
+	cp $(MADE)/binfmt_setup/data/probes/* $(PACKAGE)/data/probes/
+	cp $(MADE)/binfmt_setup/data/workout/* $(PACKAGE)/data/workout/
+	cp $(MADE)/binfmt_setup/model/probe_headers.py $(PACKAGE)/model/
 # Debian's zsh does not look into site-functions below /usr/share.
 	rm -rf debian/binfmt-setup/usr/share/zsh
 	install -Dm 644 binfmt_setup/data/completion/zsh \
@@ -26,4 +27,4 @@ execute_after_dh_auto_install:
 override_dh_strip override_dh_strip_nondeterminism override_dh_makeshlibs override_dh_shlibdeps:
 
 execute_after_dh_clean:
-	rm -rf $(PROBES)
+	rm -rf $(MADE)
