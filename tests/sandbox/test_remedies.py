@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     Situation = Callable[[Sandbox, Path], None]
 
+pytestmark = pytest.mark.one_python
+
 REGISTRY = "/proc/sys/fs/binfmt_misc"
 ARM64 = target_named("aarch64")
 QEMU = "/usr/bin/qemu-aarch64-static"
