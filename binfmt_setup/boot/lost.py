@@ -30,6 +30,10 @@ class InMemory(Lost):
     mount: str
 
 
+class UpperLayer(InMemory):
+    """The same of the file that registers it: what is written to this / never lasts."""
+
+
 class InterpreterGone(Lost):
     """The kernel will refuse it: it has F, and its interpreter is not there."""
 

@@ -96,7 +96,9 @@ def _played(facts: HostFacts) -> NextRegistry:
 
 
 def _lasting(facts: HostFacts) -> list[ConfigFile]:
-    return [c for c in facts.boot.configs if not c.path.startswith(VOLATILE_DIRECTORY)]
+    forgotten = facts.boot.forgotten
+    there = (c for c in facts.boot.configs if c.path not in forgotten)
+    return [c for c in there if not c.path.startswith(VOLATILE_DIRECTORY)]
 
 
 def _by_init(facts: HostFacts) -> Iterator[BootLine]:
@@ -142,5 +144,8 @@ def no_program(facts: HostFacts, path: str) -> bool:
 def volatile_mount(facts: HostFacts, path: str) -> str:
     """The mount point of a path whose files are gone after a reboot; else empty."""
     found = facts.emulators.file_at(path)
-    point = mount_point_of(found.real_path if found else path, facts.boot.mounted)
+    real = found.real_path if found else path
+    if real in facts.boot.forgotten:
+        return facts.boot.forgotten[real]
+    point = mount_point_of(real, facts.boot.mounted)
     return point if point in facts.boot.in_memory else ""

@@ -15,6 +15,7 @@ from binfmt_setup.boot.lost import (
     UnitNotEnabled,
     Unseen,
     UpdateBinfmtsNotRun,
+    UpperLayer,
     Volatile,
 )
 from binfmt_setup.boot.next_registry import next_registry, no_program, volatile_mount
@@ -81,8 +82,8 @@ def _why_absent(facts: HostFacts, entry_name: str) -> Lost | None:
     if config is None:
         kept = now is not None and facts.boot.update_binfmts_keeps(now.registration)
         return _why_not_run(facts) if kept else NoConfig()
-    if config.path.startswith(VOLATILE_DIRECTORY):
-        return Volatile(config.path)
+    if lost := _volatile(facts, config.path):
+        return lost
     rule = [r for r in config.registrations if r.name == entry_name][-1]
     if mount := volatile_mount(facts, rule.interpreter):
         return InMemory(rule.interpreter, mount)
@@ -92,6 +93,14 @@ def _why_absent(facts: HostFacts, entry_name: str) -> Lost | None:
     if config.by_unit:
         return UnitNotEnabled(config.path)
     return init_of(facts.boot).obstacle(facts) or _why_not_taken(facts, config, rule)
+
+
+def _volatile(facts: HostFacts, path: str) -> Lost | None:
+    """Whether a file of binfmt.d itself is gone after a reboot."""
+    if path.startswith(VOLATILE_DIRECTORY):
+        return Volatile(path)
+    mount = facts.boot.forgotten.get(path)
+    return UpperLayer(path, mount) if mount else None
 
 
 def _why_not_taken(facts: HostFacts, config: ConfigFile, rule: Registration) -> Lost:

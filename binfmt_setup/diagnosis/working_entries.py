@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from binfmt_setup.boot.inits.interface import init_of
-from binfmt_setup.boot.lost import NoInit, NotByHand, ShadowedAtBoot, SwitchedOff
+from binfmt_setup.boot.lost import NoInit, NotByHand, ShadowedAtBoot, SwitchedOff, UpperLayer
 from binfmt_setup.boot.next_registry import next_registry
 from binfmt_setup.boot.survival import order_problem, why_lost
 from binfmt_setup.diagnosis import catalogue as known
@@ -116,7 +116,7 @@ def _made_to_last(
     facts: HostFacts, platform: Platform, handler: Entry, problem: Lost
 ) -> Remedy | None:
     """What brings an entry back at every boot; no command where no init reads binfmt.d."""
-    if isinstance(problem, NoInit | NotByHand):
+    if isinstance(problem, NoInit | NotByHand | UpperLayer):
         return None
     if command := init_of(facts.boot).cure(problem):
         return Remedy(command)

@@ -28,7 +28,7 @@ from binfmt_setup.model.boot_facts import (
     Returned,
 )
 from binfmt_setup.model.errors import BinfmtSetupError
-from binfmt_setup.model.mount_order import parse_fstab
+from binfmt_setup.model.mount_order import mount_point_of, parse_fstab
 from binfmt_setup.model.mountinfo import mount_points, read_only_places
 from binfmt_setup.model.reading import Absent, Unreadable, UnreadFile
 from binfmt_setup.model.records import replace
@@ -109,6 +109,7 @@ def boot_facts(host: Host, mounts: tuple[Mount, ...]) -> BootFacts:
         mounted=mount_points(mounts),
         in_memory=frozenset(m.point for m in mounts if m.fs_type in _MEMORY and m.point != "/"),
         read_only=_read_only(host, mounts),
+        forgotten=_forgotten(host, mounts, configs),
         switched_off=_switched_off(read, by_systemd=init_named(facts.init).writes == "units"),
         configs=configs,
         update_binfmts=frozenset(names_of_others),
@@ -128,6 +129,25 @@ def _init(host: Host) -> BootFacts:
     return BootFacts(
         found.name, found.running, found.installed, init.loader(host), init.enabled(host)
     )
+
+
+def _forgotten(
+    host: Host, mounts: tuple[Mount, ...], configs: tuple[ConfigFile, ...]
+) -> dict[str, str]:
+    """Of files and interpreters, what an overlay over / keeps in memory: overlayroot, a stick.
+
+    Where the layer below cannot be seen, as on most live systems, nobody can tell.
+    """
+    roots = [mount for mount in mounts if mount.point == "/" and mount.fs_type == "overlay"]
+    words = dict(option.partition("=")[::2] for option in (roots[-1].options if roots else ()))
+    upper, below = words.get("upperdir", ""), words.get("lowerdir", "").split(":")
+    point = mount_point_of(upper, mount_points(mounts))
+    in_memory = any(m.point == point and m.fs_type in _MEMORY for m in mounts)
+    if not upper or not in_memory or not all(map(host.exists, below)):
+        return {}
+    rules = (rule for config in configs for rule in config.registrations)
+    paths = {*(c.path for c in configs), *(host.followed_inside(r.interpreter) for r in rules)}
+    return {p: point for p in paths if not any(host.exists(f"{layer}{p}") for layer in below)}
 
 
 def _read_only(host: Host, mounts: tuple[Mount, ...]) -> frozenset[str]:

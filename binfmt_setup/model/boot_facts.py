@@ -82,8 +82,9 @@ class BootFacts(Record):
     `masked`, `active` and `failed` are names of units. `unmet` is the condition
     that keeps systemd-binfmt away, or may do so. `mounted` are mount points of now,
     `in_memory` those whose files are gone after a reboot, `read_only` those directories of
-    WRITTEN_TO that cannot be written to. `switched_off` is the line of sysctl.d,
-    file and number, that switches the registry off.
+    WRITTEN_TO that cannot be written to. `forgotten` are files that only the upper layer of an
+    overlay over / has, with the mount in memory that this lies in. `switched_off` is the line of
+    sysctl.d, file and number, that switches the registry off.
     `configs` are all binfmt.d files, the masked ones too. `update_binfmts` names what Debian's
     update-binfmts(8) keeps in /var/lib/binfmts, `imported` what it registers of that as it
     stands, where the boot runs it (`update_binfmts_runs`). `unread` is what of all
@@ -107,6 +108,7 @@ class BootFacts(Record):
     mounted: tuple[str, ...] = ()
     in_memory: frozenset[str] = frozenset()
     read_only: frozenset[str] = frozenset()
+    forgotten: Mapping[str, str] = NOTHING
     switched_off: tuple[str, int] | None = None
     configs: tuple[ConfigFile, ...] = ()
     update_binfmts: frozenset[str] = frozenset()

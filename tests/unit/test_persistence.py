@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from binfmt_setup.boot import survival, units
+from binfmt_setup.boot.lost import UpperLayer
 from binfmt_setup.diagnosis.judge import judge
 from binfmt_setup.inspect.snapshot import snapshot
 from binfmt_setup.model.binfmt_d import MARKER
@@ -202,6 +203,33 @@ def tree(where: Path, files: dict[str, str]) -> HostFacts:
             place.write_text(text)
             place.chmod(0o755 if path in (QEMU, OPT) else 0o644)
     return snapshot(Host(where))
+
+
+@pytest.mark.parametrize(
+    ("lower", "said"),
+    [
+        ((), "/etc/binfmt.d/qemu-aarch64.conf lies in /media/root-rw, which is gone then (tmpfs)"),
+        (("/etc/binfmt.d/qemu-aarch64.conf",),
+         f"{QEMU} lies in /media/root-rw, which is gone then (tmpfs)"),
+        (("/etc/binfmt.d/qemu-aarch64.conf", QEMU), ""),
+        (None, ""),  # a live system, whose layer below nobody sees: not known
+    ],
+)  # fmt: skip
+def test_what_an_overlay_over_the_root_keeps_in_memory(
+    tmp_path: Path, lower: tuple[str, ...] | None, said: str
+) -> None:
+    """Ubuntu's overlayroot, Raspberry Pi OS with its overlay file system."""
+    there = () if lower is None else (*lower, "/etc/fstab")
+    below = {f"/media/root-ro{path}": "below" for path in there}
+    mounts = (
+        "20 1 0:20 / / rw - overlay overlayroot rw,lowerdir=/media/root-ro,"
+        "upperdir=/media/root-rw/overlay,workdir=/media/root-rw/work\n"
+        "21 20 0:21 / /media/root-rw rw - tmpfs tmpfs-root rw\n"
+    )
+    files = {**SYSTEMD, **config(QEMU), **below, "/proc/self/mountinfo": mounts}
+    found = survival.why_lost(tree(tmp_path, files), NAME)
+    assert (boot_words.lost(found) if found else "") == said
+    assert isinstance(found, UpperLayer) is (lower == ())
 
 
 @pytest.mark.parametrize("case", LOST)

@@ -26,6 +26,7 @@ SWITCH_ON = f"run: echo 1 > {BINFMT_MISC}/status"
 _LOST: dict[type[Lost], str] = {
     why.Volatile: "{path} is gone after a reboot",
     why.InMemory: "{interpreter} lies in {mount}, which is gone then (tmpfs)",
+    why.UpperLayer: "{interpreter} lies in {mount}, which is gone then (tmpfs)",
     why.InterpreterGone: MISSING.format("{interpreter}"),
     why.InterpreterUnfit: NO_PROGRAM.format("{interpreter}"),
     why.SwitchedOff: "{path}:{line} switches all entries off",
@@ -67,6 +68,8 @@ def by_hand(problem: Lost | None) -> str:
     """What the administrator does where this tool cannot; empty where a command does it."""
     if isinstance(problem, why.SwitchedOff):
         return taken_out(problem.path, problem.line)
+    if isinstance(problem, why.UpperLayer):
+        return "install it in the layer below this overlay, or use --no-persist"
     if not isinstance(problem, why.NotByHand):
         return ""
     # Such a file has one command: another one that stands there is kept.
