@@ -16,6 +16,7 @@ from binfmt_setup.cli.signals import Ended
 from binfmt_setup.cli.streams import say
 from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.model.targets import ENTRY_PREFIX
+from binfmt_setup.system import packaged
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -40,7 +41,25 @@ def hold(registry: str, entries: Iterable[str]) -> None:
         _count(names)
         say(f"gone: {names}; installing again")
         # The same command from its start: it looks at the host anew, and does what is lacking.
-        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - the words of our own command line
+        os.execv(sys.executable, _again(sys.orig_argv))  # noqa: S606 - our own command line
+
+
+def _again(words: list[str]) -> list[str]:
+    """The same command line; but `-m` would look in the current directory first.
+
+    By now somebody may have put a package of this name there.
+    """
+    given = sys.argv[1:]
+    python = words[: len(words) - len(given)]
+    if "-m" not in python:
+        return words
+    above = os.path.dirname(packaged.PACKAGE)
+    code = (
+        f"import sys; sys.path[:] = [{above!r}, *filter(None, sys.path)]; import binfmt_setup; "
+        "del sys.path[0]; import runpy; "
+        "runpy.run_module('binfmt_setup', run_name='__main__', alter_sys=True)"
+    )
+    return [*python[: python.index("-m")], "-c", code, *given]
 
 
 def _count(names: str) -> None:

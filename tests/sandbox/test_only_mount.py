@@ -14,6 +14,8 @@ import pytest
 from tests.own_namespace import in_namespace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.sandbox.conftest import Sandbox
 
 REGISTRY = "/proc/sys/fs/binfmt_misc"
@@ -80,13 +82,19 @@ def test_hold_stays_until_sigterm_and_ends_well(registry: Sandbox) -> None:
     assert "qemu-aarch64" in registry.entries()
 
 
-def test_hold_registers_again_what_others_drop(registry: Sandbox) -> None:
+def test_hold_registers_again_what_others_drop(registry: Sandbox, tmp_path: Path) -> None:
     words = ("install", "arm64", "--private", "--no-persist", "--hold")
-    argv = [*registry.inside, sys.executable, "-m", "binfmt_setup", *words]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as held:
+    argv = ["env", "-C", str(tmp_path), sys.executable, "-m", "binfmt_setup", *words]
+    with subprocess.Popen(
+        [*registry.inside, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as held:
         assert held.stdout is not None
         assert held.stderr is not None
         assert any(line.startswith("works: ") for line in held.stdout)
+        # Somebody else, meanwhile, where the command was started: nothing of it is imported.
+        for name in ("binfmt_setup", "runpy", "os"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "__init__.py").write_text("raise SystemExit('planted')\n")
         registry.sh(f"echo -1 >{REGISTRY}/qemu-aarch64")
         assert "gone: qemu-aarch64; installing again\n" in iter(held.stderr.readline, "")
         assert any(line.startswith("works: ") for line in held.stdout)
