@@ -65,9 +65,10 @@ INITS = (
         programs=("/usr/lib/systemd/systemd", "/lib/systemd/systemd",
                   "/usr/lib/systemd/systemd-binfmt", "/lib/systemd/systemd-binfmt"),
     ),
+    # Before OpenRC, whose service leaves itself out there since 0.63.
+    Row("wsl", ("/run/WSL",)),
     Row("openrc", *_OPENRC, needs=_OPENRC_SERVICE),
     Row("openrc_bare", *_OPENRC, without=_OPENRC_SERVICE),
-    Row("wsl", ("/run/WSL",)),
     Row("runit", processes=("runit",), programs=("/sbin/runit", "/usr/bin/runit")),
     Row("s6", processes=("s6-svscan",), programs=("/etc/s6-linux-init/current/bin/init",)),
     Row("sysvinit", processes=("init",), programs=("/etc/inittab",)),
