@@ -53,10 +53,10 @@ def codes(box: Machine, name: str) -> dict[str, str]:
 def test_the_same_files_serve_openrc() -> None:
     with TemporaryDirectory(dir=bootlab.cache_directory()) as folder:
         box = openrc_machine(folder)
+        box.link("/etc/runlevels/boot/binfmt", "/etc/init.d/binfmt")
         written = box.offline("install", "arm64")["actions"]
         assert isinstance(written, list)
         assert [step["target"] for step in written] == ["/etc/binfmt.d/qemu-aarch64.conf"]
-        box.link("/etc/runlevels/boot/binfmt", "/etc/init.d/binfmt")
         box.install_tool()
         box.boot(
             f"try runs sh {LAB}/foreign\n"
