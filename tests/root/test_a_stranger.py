@@ -133,9 +133,11 @@ def test_a_strangers_emulator_is_refused_by_name_whatever_way_leads_to_it(
         "/mnt/ours/acl": "an access control list lets others write to /mnt/ours/acl/qemu-aarch64",
         "/mnt/ours/caps": "/mnt/ours/caps/qemu-aarch64 has rights of its own",
     }.items():
-        done = users.tool("install", "arm64", "--qemu", directory, *HERE)
-        assert why in " ".join((done.stdout + done.stderr).split()), done
-        assert done.returncode == 5
+        name = "qemu-aarch64-static" if directory.endswith("bin") else "qemu-aarch64"
+        for source in (("--qemu", directory), ("--emulator", f"{directory}/{name}")):
+            done = users.tool("install", "arm64", *source, *HERE)
+            assert why in " ".join((done.stdout + done.stderr).split()), done
+            assert done.returncode == 5
     assert users.entries() == []
 
 
