@@ -159,9 +159,11 @@ def compare_folders(shipped: Path, fresh: Path) -> int:
     others = sorted(name for name in old.keys() | new if old.get(name) != new.get(name))
     faults = [n for n in others if before.get(_program(n)) == now.get(_program(n))]
     rest = sorted(set(others) - set(faults))
-    print(f"{len(old) - len(others)} of {len(old)} programs have the recorded bytes")
-    print(f"other bytes, by other compilers: {' '.join(rest) or 'none'}")
-    print(f"other bytes, by the same compilers: {' '.join(faults) or 'none'}")
+    print(f"{fresh.name}: {len(old) - len(others)} of {len(old)} have the recorded bytes")
+    if rest:
+        print(f"{fresh.name}: others, by other compilers: {' '.join(rest)}")
+    if faults:
+        print(f"{fresh.name}: others, by the same compilers: {' '.join(faults)}")
     return int(bool(faults))
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
+import toolchains
 from binfmt_setup.model.targets import target_named
 
 pytestmark = pytest.mark.one_python
@@ -247,6 +248,26 @@ def test_check_notices_an_altered_probe(rebuilt: dict[str, str], tmp_path: Path)
         stream.write(b"\0")
     done = build_probes("--check", "--out", str(tmp_path), "--only", name)
     assert (done.returncode, answers(done.stdout)) == (1, {name: "different"})
+
+
+@pytest.mark.parametrize(
+    ("compiler", "status", "why"), [("c 1 l 1", 1, "the same compilers"), ("c 2 l 1", 0, "other")]
+)
+def test_other_bytes_are_a_fault_where_the_recorded_compilers_made_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], compiler: str, status: int, why: str
+) -> None:
+    for name, sums, built in (
+        ("recorded", "1  a\n2  b-pie\n", "a c 1 l 1\nb c 1 l 1\n"),
+        ("fresh", "1  a\n3  b-pie\n", f"a c 1 l 1\nb {compiler}\n"),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "SHA256SUMS").write_text(sums)
+        (tmp_path / name / "BUILT-WITH").write_text(built)
+    assert toolchains.compare_folders(tmp_path / "recorded", tmp_path / "fresh") == status
+    first, others = capsys.readouterr().out.splitlines()
+    assert first == "fresh: 1 of 2 have the recorded bytes"
+    assert why in others
+    assert others.endswith(": b-pie")
 
 
 def test_a_missing_compiler_fails_its_probe_and_leaves_the_old_one(
