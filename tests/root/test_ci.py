@@ -24,6 +24,16 @@ pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not QEMU.exists(),
     reason="all users are mapped by root alone" if os.geteuid() else "no qemu-user-static",
 )
+# The tool, with an emulator that fails at something, as each does; exercising takes half a minute.
+WITH_FAULTS = """
+mkdir /mnt/faulty
+cat >/mnt/faulty/binfmt-setup <<'END'
+#!/bin/sh
+case "$*" in "check --deep "*) echo "fail heap-pie"; exit 1 ;; esac
+exec /mnt/tool/binfmt-setup "$@"
+END
+chmod 755 /mnt/faulty/binfmt-setup
+"""
 HOSTILE = (
     "$(touch /mnt/temp/made)`touch /mnt/temp/made`;touch /mnt/temp/made\n"
     "';touch /mnt/temp/made;'\";touch /mnt/temp/made;\"\n::warning::forged\n--root=/mnt/temp/made"
@@ -38,8 +48,10 @@ def runner() -> Iterator[ImageHost]:
 
 
 def test_without_docker_it_is_the_tool_with_the_package_of_the_runner(runner: ImageHost) -> None:
-    done = act(runner, {"platforms": "arm64, riscv64"})
+    runner.run("sh", "-ec", WITH_FAULTS)
+    done = act(runner, {"platforms": "arm64, riscv64", "deep": "true"}, tool="/mnt/faulty:")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "::group::Exercises\nfail heap-pie\n::endgroup::\n::warning " in done.stdout
     assert "::group::Install arm64 riscv64\n" in done.stdout
     assert sorted(runner.entries()) == ["qemu-aarch64", "qemu-riscv64"]
     assert "| linux/riscv64 | ✅ runs | emulated | qemu-riscv64 |" in said(runner, "summary")
@@ -51,7 +63,7 @@ def test_without_docker_it_is_the_tool_with_the_package_of_the_runner(runner: Im
         runner, {"platforms": "arm64", "reset": "true", "check": "false", "qemu-version": "6"}
     )
     assert done.returncode == 1
-    assert "removed 4 items\n" in done.stdout
+    assert "removed 4 items, 2 put back\n" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("::error title=binfmt-setup::QEMU 7.")
     assert said(runner, "output") == output
 
