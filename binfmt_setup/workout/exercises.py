@@ -16,25 +16,26 @@ KINDS = {
         "fork-threads exec-thread membarrier futex-waitv rseq signal-storm thread-pointer"
     ),
     "processes": (
-        "exit-status spawn-error exec-errors exec-self proc-self-exe proc-cmdline script execveat "
-        "argv0 long-arguments too-long-arguments close-on-exec clone3 pidfd waitid waitid-usage "
-        "limits sessions task-name parent-death many-forks random exec-file-name auxiliary-values"
+        "exit-status spawn-error vfork exec-errors exec-self proc-self-exe proc-cmdline script "
+        "execveat argv0 long-arguments too-long-arguments close-on-exec clone3 pidfd waitid "
+        "waitid-usage limits sessions task-name parent-death many-forks random exec-file-name "
+        "auxiliary-values setuid"
     ),
     "signals": (
-        "signal-user signal-thread sigaltstack sigaltstack-disarm segv-recover segv-code segv-call "
-        "signal-counter signal-restart signal-masks signal-queue signal-every sigaction "
-        "timer-interval timer-posix timer-thread sigtimedwait signalfd signal-child signal-once "
-        "signal-child-ignored trap-instruction signal-float"
+        "signal-user signal-return signal-thread sigaltstack sigaltstack-disarm segv-recover "
+        "segv-code segv-call signal-counter signal-restart signal-masks signal-queue signal-every "
+        "sigaction timer-interval timer-posix timer-thread sigtimedwait signalfd signal-child "
+        "signal-once signal-child-ignored trap-instruction signal-float"
     ),
     "JITs": (
         "jit-one-mapping jit-by-turns jit-two-mappings jit-much-code jit-replaced jit-read "
         "jit-threads jit-fork"
     ),
     "files": (
-        "directory directory-offsets directory-old large-file many-files file-times after-2038 "
-        "statx openat2 faccessat2 fchmodat2 close-range copy-file-range splice sendfile renameat2 "
-        "tmpfile file-locks preadv preadv2 links xattr inotify fallocate statfs getcwd "
-        "file-handles sync pipe-size"
+        "directory directory-offsets directory-overlay directory-old large-file many-files "
+        "file-times after-2038 statx openat2 faccessat2 fchmodat2 close-range copy-file-range "
+        "splice sendfile renameat2 tmpfile file-locks preadv preadv2 links xattr inotify fallocate "
+        "statfs getcwd file-handles sync pipe-size"
     ),
     "kernel services": (
         "epoll epoll-pwait2 eventfd timerfd poll select clock time64 sleep affinity sched-getattr "
@@ -44,7 +45,7 @@ KINDS = {
     ),
     "network": (
         "pass-descriptor peer-credentials socket-options receive-timeout many-messages "
-        "unix-sockets tcp netlink-links netlink-addresses netlink-routes socket-errors peek"
+        "unix-sockets tcp udp netlink-links netlink-addresses netlink-routes socket-errors peek"
     ),
     "processor": "integers unaligned floats denormals hwcap",
 }
@@ -54,7 +55,7 @@ LEVELS = {
     "arm-v7": ("neon",),
     "i386": ("sse2",),
     "loongarch64": ("lsx", "lasx"),
-    "ppc64le": ("power9", "power10"),
+    "ppc64le": ("vsx", "power9", "power10"),
     "riscv64": ("rva22", "rva23"),
     "s390x": ("z13", "z14", "z15"),
     "x86_64": ("v2", "v3", "v4"),
@@ -70,6 +71,8 @@ BY_CHANCE = "heap-pie"
 """The one that is repeated, and has failed if it does once: the kernel puts it elsewhere each time,
 and of 400 such places 24 had too little space for riscv64 with QEMU 10 and 11."""
 REPEATS = 100
+SET_USER_ID = "setuid"
+"""The one that is run from another user's file, by a process that can still gain rights."""
 SPEEDS = ("integers", "floats", "calls", "starts", "memory")
 VITAL = frozenset({
     "heap", "mprotect", "map-file-shared", "map-shared-fork", "page-size", "map-loader",
@@ -77,7 +80,7 @@ VITAL = frozenset({
     "exec-errors", "script", "signal-user", "signal-masks", "signal-child", "segv-recover",
     "jit-one-mapping", "jit-by-turns", "directory", "large-file", "statx", "epoll", "poll",
     "clock", "uname", "tcp", "unix-sockets", "integers", "unaligned", "floats", "level-neon",
-    "level-lsx", "level-sse2",
+    "level-lsx", "level-sse2", "level-vsx",
 })  # fmt: skip
 """What ordinary programs need: an emulator that fails at it is not put into service."""
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 NEEDED_BYTES = 64 * 1024 * 1024
 """What exercises may write at once; most of the large file is a hole."""
+ENTRIES = 8
+"""Of the folder that is seen through an overlay; the exercise counts them."""
 PLACES = ("/var/tmp", "/tmp")  # noqa: S108 - what is made there has a random name, and is one's own
 
 
@@ -88,8 +90,12 @@ def _fill(root: str, programs: Sequence[str]) -> None:
             with open(os.path.join(root, part), "wb") as program:
                 program.write(lzma.decompress(packed))
                 os.fchmod(program.fileno(), 0o555)
-    for name in ("scratch", "proc", "dev"):
+    for name in ("scratch", "proc", "dev", "other", "overlay", "layers", "layers/layer"):
         os.mkdir(os.path.join(root, name), 0o755)
+    os.mkdir(os.path.join(root, "tmp"))
+    os.chmod(os.path.join(root, "tmp"), 0o1777)  # noqa: S103 - QEMU 5.2 makes files of /proc there
+    for number in range(ENTRIES):
+        os.mkdir(os.path.join(root, "layers/layer", str(number)))
     os.chmod(os.path.join(root, "scratch"), 0o700)
     if os.geteuid() == 0:
         _give_away(os.path.join(root, "scratch"))

@@ -5,12 +5,17 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
+import shutil
 import socket
 import struct
 from contextlib import suppress
 
 from binfmt_setup.system import syscalls
 from binfmt_setup.system.probes import isolation
+
+TYPE_CHECKING = False  # typing is costly to import
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _GIB = 1 << 30
 CPU_SECONDS = 30
@@ -24,6 +29,7 @@ _LIMITS = (
 )
 TASKS = 160
 """How many tasks exercises may have at once, beside those that the user has."""
+_OTHER_USER = isolation.NOBODY - 1  # somebody who is neither root nor nobody
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 
 
@@ -45,9 +51,18 @@ def leave_the_host(*, as_root: bool) -> list[str]:
     raise isolation.CannotIsolate(refused or OSError())
 
 
-def furnish(root: str) -> None:
+def furnish(root: str, programs: Sequence[str]) -> None:
     """Mount what programs expect; what is refused is missing natively as well."""
     flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+    os.chdir(root)  # a path in options could hold a colon or a comma
+    with suppress(OSError):
+        syscalls.mount("none", "overlay", "overlay", flags, "lowerdir=layers:scratch")
+    with suppress(OSError):  # in this mount namespace alone: nobody on the host can start these
+        syscalls.mount("none", "other", "tmpfs", syscalls.MS_NODEV, "mode=0755")
+        for name in programs:
+            shutil.copyfile(name, f"other/{name}")
+            os.chown(f"other/{name}", _OTHER_USER, _OTHER_USER)
+            os.chmod(f"other/{name}", 0o4555)  # noqa: S103 - to see whether the bit counts
     with suppress(OSError):
         syscalls.mount("proc", f"{root}/proc", "proc", flags)
     with suppress(OSError):
@@ -63,11 +78,11 @@ def furnish(root: str) -> None:
         fcntl.ioctl(network, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
 
 
-def enter(root: str, *, become_nobody: bool, proc: int) -> list[str]:
+def enter(root: str, *, become_nobody: bool, proc: int, for_good: bool = True) -> list[str]:
     """Keep this process and all it starts in `root`, without rights; what was had, in words."""
     os.chroot(root)
     os.chdir("/")
-    words = isolation.without_rights(become_nobody=become_nobody)
+    words = isolation.without_rights(become_nobody=become_nobody, for_good=for_good)
     for which, most in _LIMITS:
         isolation.lower(which, most)
     isolation.lower(resource.RLIMIT_CPU, CPU_SECONDS)

@@ -16,11 +16,18 @@ import time
 from contextlib import suppress
 
 from binfmt_setup.system import syscalls
-from binfmt_setup.system.pipes import say
+from binfmt_setup.system.pipes import read_to_end, say
 from binfmt_setup.system.probes import isolation
 from binfmt_setup.system.probes.started import SIGNALS
 from binfmt_setup.workout import sandbox
-from binfmt_setup.workout.exercises import BY_CHANCE, PIE, REPEATS, SPEEDS, exercises_of
+from binfmt_setup.workout.exercises import (
+    BY_CHANCE,
+    PIE,
+    REPEATS,
+    SET_USER_ID,
+    SPEEDS,
+    exercises_of,
+)
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -35,6 +42,7 @@ LIST = "--list"
 _TRIES = 3
 _AT_ONCE = 4
 _SLICE = 20.0  # milliseconds
+_MOMENT = 1.0  # from a process's last word to its end
 _OUTPUT_LIMIT = 4096
 
 
@@ -86,15 +94,47 @@ def perform(job: Job, writer: int) -> NoReturn:
 def _inside(job: Job, writer: int, proc: int, words: list[str], *, as_root: bool) -> NoReturn:
     """Be the first process in there."""
     try:
-        sandbox.furnish(job.root)
+        sandbox.furnish(job.root, job.programs)
+        gained = _with_set_user_id(job, proc, as_root=as_root)
         had = sandbox.enter(job.root, become_nobody=as_root, proc=proc)
         syscalls.end_with_parent(signal.SIGKILL)  # becoming nobody forgets it
         _tell(writer, (*words, *had))
-        _Runner(job, writer).run()
+        _Runner(job, writer, gained).run()
     except OSError as error:
         _tell(writer, error.errno or errno.EIO)
     finally:
         os._exit(0)
+
+
+def _with_set_user_id(job: Job, proc: int, *, as_root: bool) -> list[list[str]]:
+    """The answers of the one exercise that needs a process which can still gain rights."""
+    asked = [program for program in job.programs if SET_USER_ID in job.exercises(program)]
+    return [[SET_USER_ID, *_gaining(job.root, name, proc, as_root=as_root)] for name in asked]
+
+
+def _gaining(root: str, program: str, proc: int, *, as_root: bool) -> tuple[str, str]:
+    """What the copy that belongs to another user says; it is kept as all others are."""
+    reader, output = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            sandbox.enter(root, become_nobody=as_root, proc=proc, for_good=False)
+            os.dup2(output, 1)
+            for path in (f"/other/{program}", f"/{program}"):  # the second says: no other user
+                with suppress(OSError):
+                    os.execve(path, [path, SET_USER_ID, "/scratch"], {})
+        finally:
+            os._exit(127)
+    os.close(output)
+    try:
+        text = read_to_end(reader, SECONDS)
+    except TimeoutError:
+        return answer_of(SET_USER_ID, "", None)
+    finally:
+        os.close(reader)
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+    return answer_of(SET_USER_ID, text.decode("utf-8", "replace"), status)
 
 
 def _tell(writer: int, answer: list[str] | tuple[str, ...] | int | None) -> None:
@@ -111,6 +151,7 @@ class _Running:
         self.output = output
         self.scratch = scratch
         self.text = b""
+        self.is_heard = False
         self.until = time.monotonic() + SECONDS
 
 
@@ -136,24 +177,27 @@ class _Task:
 class _Runner:
     """Runs tasks, a few at a time; what failed again by itself; what measures by itself, last."""
 
-    def __init__(self, job: Job, writer: int) -> None:
+    def __init__(self, job: Job, writer: int, gained: list[list[str]]) -> None:
         self._job = job
         self._writer = writer
+        self._gained = gained
         self._running: dict[int, _Running] = {}
         self._poll = select.poll()
         self._number = 0
 
     def run(self) -> None:
         """Run all, and tell of each what became of it."""
-        tasks = [_Task(p, e) for p in self._job.programs if self._starts(p)
-                 for e in self._job.exercises(p)]  # fmt: skip
+        started = [program for program in self._job.programs if self._starts(program)]
+        tasks = [_Task(p, e) for p in started for e in self._job.exercises(p) if e != SET_USER_ID]
+        for answer in self._gained if started else ():
+            _tell(self._writer, answer)
         failed: list[_Task] = []
         self._all(tasks, min(_AT_ONCE, len(os.sched_getaffinity(0))), failed)
         while failed:
             again, failed = failed, []
             self._all(again, 1, failed)
-        if tasks and self._job.measure:
-            speeds = [_Task(p, f"speed-{s}") for p in self._job.programs for s in SPEEDS]
+        if started and self._job.measure:
+            speeds = [_Task(p, f"speed-{s}") for p in started for s in SPEEDS]
             self._all(speeds, 1, [])
         _tell(self._writer, None)
 
@@ -213,7 +257,8 @@ class _Runner:
 
     def _ended(self) -> list[tuple[_Task, str, str]]:
         """Those that came to their end, with their answers; it waits a moment for some."""
-        for output, _ in self._poll.poll(_SLICE):
+        ending = any(each.is_heard for each in self._running.values())
+        for output, _ in self._poll.poll(_MOMENT if ending else _SLICE):
             self._hear(self._running[output])
         gone = self._reaped()
         found = []
@@ -232,6 +277,7 @@ class _Runner:
             chunk = os.read(each.output, _OUTPUT_LIMIT)
             each.text = (each.text + chunk)[-_OUTPUT_LIMIT:]
             if not chunk:
+                each.is_heard = True
                 with suppress(KeyError):
                     self._poll.unregister(each.output)
                 return

@@ -357,17 +357,22 @@ char *put_number(char *end, unsigned long value)
 	return end;
 }
 
-long try_map(void *at, word size, int protection, int flags, int fd)
+long try_map_from(word offset, void *at, word size, int protection, int flags, int fd)
 {
 #if defined(__s390x__)
-	word arguments[] = {(word)at, size, protection, flags, fd, 0};
+	word arguments[] = {(word)at, size, protection, flags, fd, offset};
 
 	return CALL(__NR_mmap, arguments);
 #elif defined(__NR_mmap2)
-	return CALL(__NR_mmap2, at, size, protection, flags, fd, 0);
+	return CALL(__NR_mmap2, at, size, protection, flags, fd, offset >> 12);
 #else
-	return CALL(__NR_mmap, at, size, protection, flags, fd, 0);
+	return CALL(__NR_mmap, at, size, protection, flags, fd, offset);
 #endif
+}
+
+long try_map(void *at, word size, int protection, int flags, int fd)
+{
+	return try_map_from(0, at, size, protection, flags, fd);
 }
 
 void *map(word size, int protection, int flags)
@@ -502,12 +507,19 @@ int ran(const char *path, const char *first, const char *second, const char *thi
 #if defined(__x86_64__)
 void back_from_signal(void);
 asm("	.globl	back_from_signal\nback_from_signal:	mov	$15, %eax\n	syscall\n");
+#elif defined(__i386__)
+void back_from_signal(void);
+asm("	.globl	back_from_signal\nback_from_signal:	mov	$173, %eax\n	int	$0x80\n");
+#elif defined(__arm__)
+void back_from_signal(void);
+asm("	.globl	back_from_signal\n	.type	back_from_signal, %function\n"
+    "back_from_signal:	mov	r7, #173\n	svc	#0\n");
 #elif defined(__sparc__)
 void back_from_signal(void);
 asm("	.globl	back_from_signal\nback_from_signal:	nop\n	nop\n	mov	101, %g1\n	" RETURN "\n");
 #endif
 
-long handle(int number, handler *function, unsigned long flags)
+static long set_handler(int number, handler *function, unsigned long flags, int restores)
 {
 	struct action action;
 
@@ -515,14 +527,31 @@ long handle(int number, handler *function, unsigned long flags)
 	action.handle = function;
 	action.flags = flags | SA_SIGINFO;
 #if defined(__x86_64__)
-	action.flags |= SA_RESTORER;
-	action.restorer = back_from_signal;
+	restores = 1;		/* the kernel has no other way back */
 #endif
+#if defined(__x86_64__) || defined(__i386__) || defined(__arm__)
+	if (restores) {
+		action.flags |= SA_RESTORER;
+		action.restorer = back_from_signal;
+	}
+#endif
+	(void)restores;
 #if defined(__sparc__)
 	return CALL(__NR_rt_sigaction, number, &action, NULL, back_from_signal, sizeof(signals));
 #else
 	return CALL(__NR_rt_sigaction, number, &action, NULL, sizeof(signals), NULL);
 #endif
+}
+
+/* As C libraries do it: where the kernel takes the way back of the program, it is given. */
+long handle(int number, handler *function, unsigned long flags)
+{
+	return set_handler(number, function, flags, 1);
+}
+
+long handle_without_way_back(int number, handler *function, unsigned long flags)
+{
+	return set_handler(number, function, flags, 0);
 }
 
 void set_signal(signals *set, int number)

@@ -77,6 +77,7 @@ char *put_number(char *end, unsigned long value);
 void *map(word size, int protection, int flags);	/* anonymous memory, or the end */
 void *map_file(void *at, word size, int protection, int flags, int fd, word page);
 long try_map(void *at, word size, int protection, int flags, int fd);
+long try_map_from(word offset, void *at, word size, int protection, int flags, int fd);
 #define PAGE 65536UL	/* a multiple of every page size there is */
 
 /* ---- Files ------------------------------------------------------------------------------- */
@@ -150,6 +151,7 @@ struct action {
 #endif
 };
 long handle(int number, handler *function, unsigned long flags);
+long handle_without_way_back(int number, handler *function, unsigned long flags);
 void set_signal(signals *set, int number);
 int has_signal(const signals *set, int number);
 long mask(int how, int number);		/* block or unblock one signal */

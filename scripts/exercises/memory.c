@@ -94,12 +94,19 @@ static void remap_grow(void)
 	expect(grown[64 * PAGE - 1] == 0, "what was added is not empty", grown[64 * PAGE - 1]);
 	need(CALL(__NR_mremap, grown, 64 * PAGE, PAGE, 0), "mremap to less");
 	expect(grown[0] == 1, "the content was lost in shrinking", grown[0]);
+	at = map(8 * PAGE, PROT_READ | PROT_WRITE, 0);
+	memset(at + 4 * PAGE, 3, 4 * PAGE);
+	need(CALL(__NR_mremap, at, 4 * PAGE, PAGE, 0), "mremap to less");
+	expect(at[4 * PAGE] == 3 && at[8 * PAGE - 1] == 3, "what lay behind was lost", 0);
 }
 
+/* Not asked of msync: for 32-bit programs QEMU has all addresses mapped, and asks the host. */
 static int is_mapped(void *at)
 {
-	/* msync tells: ENOMEM for what is not mapped. */
-	return CALL(__NR_msync, at, PAGE, MS_ASYNC) == 0;
+	int pipe[2];
+
+	need(CALL(__NR_pipe2, pipe, 0), "pipe2");
+	return CALL(__NR_write, pipe[1], at, 1) != -EFAULT;
 }
 
 static void remap_fixed(void)

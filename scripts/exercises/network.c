@@ -20,11 +20,13 @@ enum { STREAM = 1, DATAGRAM = 2 };
 #define AF_INET 2
 #define AF_NETLINK 16
 #endif
-#if defined(__alpha__)
+#if defined(__alpha__) || defined(__hppa__)
 #define NONBLOCK 0x40000000
 #else
 #define NONBLOCK O_NONBLOCK
 #endif
+
+#define LOOPBACK (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 0x7f000001U : 0x0100007fU)
 
 struct message {
 	void *name;
@@ -114,11 +116,11 @@ static void receive_timeout(void)
 {
 	int two[2];
 	char byte;
-	long limit[2] = {0, 20000};
+	struct __kernel_old_timeval limit = {0, 20000};
 	long got;
 
 	pair(two, STREAM);
-	need(CALL(__NR_setsockopt, two[0], SOL_SOCKET, SO_RCVTIMEO, limit, sizeof(limit)),
+	need(CALL(__NR_setsockopt, two[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)),
 	     "SO_RCVTIMEO");
 	got = CALL(__NR_read, two[0], &byte, 1);
 	expect(got == -EAGAIN, "not EAGAIN", got);
@@ -188,9 +190,7 @@ static void internet(void)
 
 	memset(&where, 0, sizeof(where));
 	where.sin_family = AF_INET;
-	where.sin_addr.s_addr = __builtin_bswap32(0x7f000001);
-	if (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
-		where.sin_addr.s_addr = 0x7f000001;
+	where.sin_addr.s_addr = LOOPBACK;
 	got = CALL(__NR_bind, server, &where, sizeof(where));
 	if (got == -EADDRNOTAVAIL)
 		unsupported("no loopback network", got);
@@ -216,6 +216,43 @@ static void internet(void)
 	need(CALL(__NR_shutdown, client, 1), "shutdown");
 	sleep_ms(5);
 	expect(CALL(__NR_read, side, text, 8) == 0, "the end", 0);
+}
+
+/* As a name is looked up: a server is asked, and an own address is found for one to be reached. */
+static void datagrams(void)
+{
+	struct sockaddr_in where, own, from;
+	long server = need(CALL(__NR_socket, AF_INET, DATAGRAM | O_CLOEXEC, 0), "socket"), client, got;
+	int size = sizeof(where), yes = 1;
+	char text[8] = "";
+
+	memset(&where, 0, sizeof(where));
+	where.sin_family = AF_INET;
+	where.sin_addr.s_addr = LOOPBACK;
+	got = CALL(__NR_bind, server, &where, sizeof(where));
+	if (got == -EADDRNOTAVAIL)
+		unsupported("no loopback network", got);
+	need(got, "bind");
+	need(CALL(__NR_getsockname, server, &where, &size), "getsockname");
+	client = need(CALL(__NR_socket, AF_INET, DATAGRAM | O_CLOEXEC, 0), "socket");
+	need(CALL(__NR_setsockopt, client, 0, 11, &yes, sizeof(yes)), "IP_RECVERR");
+	got = CALL(__NR_connect, client, &where, sizeof(where));
+	if (got == -ENETUNREACH)
+		unsupported("no loopback network", got);
+	need(got, "connect");
+	size = sizeof(own);
+	need(CALL(__NR_getsockname, client, &own, &size), "getsockname");
+	expect(own.sin_addr.s_addr == LOOPBACK && own.sin_port, "its own address",
+	       own.sin_addr.s_addr);
+	write_all(client, "ask", 3);
+	size = sizeof(from);
+	got = need(CALL(__NR_recvfrom, server, text, 8, 0, &from, &size), "recvfrom");
+	expect(got == 3 && equal(text, "ask"), "the question", got);
+	expect(from.sin_port == own.sin_port && size == sizeof(from), "who asked", from.sin_port);
+	got = CALL(__NR_sendto, server, "answer", 6, 0, &from, sizeof(from));
+	expect(got == 6, "sendto", got);
+	got = need(CALL(__NR_read, client, text, 8), "read");
+	expect(got == 6 && equal(text, "answer"), "the answer", got);
 }
 
 /* getifaddrs: the kernel's list of network interfaces and addresses. */
@@ -317,6 +354,7 @@ const struct exercise network_exercises[] = {
 	{"many-messages", many_messages},
 	{"unix-sockets", named},
 	{"tcp", internet},
+	{"udp", datagrams},
 	{"netlink-links", interfaces},
 	{"netlink-addresses", addresses},
 	{"netlink-routes", routes},

@@ -5,6 +5,12 @@
 #include <linux/prctl.h>
 #include <linux/resource.h>
 
+#ifdef __NR_geteuid32
+#define GET_EFFECTIVE_USER __NR_geteuid32
+#elif defined(__NR_geteuid)
+#define GET_EFFECTIVE_USER __NR_geteuid
+#endif
+
 #ifndef P_PIDFD
 #define P_PIDFD 3
 #endif
@@ -48,6 +54,31 @@ static void spawn_error(void)
 
 	ended(pid);
 	expect(told == -ENOENT, "the parent is not told that the program is missing", told);
+}
+
+static int vfork_pipe[2];
+
+static void end_late(void *nothing)
+{
+	(void)nothing;
+	sleep_ms(60);
+	CALL(__NR_write, vfork_pipe[1], "x", 1);
+	leave(0);
+}
+
+/* vfork: the parent goes on when the child has ended, or has become another program. */
+static void wait_for_child(void)
+{
+	static int tid;
+	char byte;
+	long pid, got;
+
+	need(CALL(__NR_pipe2, vfork_pipe, O_NONBLOCK), "pipe2");
+	pid = need(spawn(CLONE_VM | CLONE_VFORK | SIGCHLD, map(STACK, PROT_READ | PROT_WRITE, 0),
+			 STACK, end_late, NULL, &tid, NULL), "clone");
+	got = CALL(__NR_read, vfork_pipe[0], &byte, 1);
+	ended(pid);
+	expect(got == 1, "the parent did not wait", got);
 }
 
 static long tried(const char *leaf, const char *content, int mode)
@@ -391,6 +422,22 @@ static void secure(void)
 	expect(auxv(AT_PAGESZ) && auxv(AT_CLKTCK) && auxv(AT_PHDR), "a missing value", 0);
 }
 
+/* Started from a file of another user's, with the set-user-ID bit: sudo, ping, newuidmap. */
+static void set_user_id(void)
+{
+	struct statx file;
+	word effective = CALL(GET_EFFECTIVE_USER);
+
+	need(CALL(__NR_statx, AT_FDCWD, myself, 0, STATX_BASIC_STATS, &file), "statx");
+	if (!(file.stx_mode & S_ISUID) || file.stx_uid == auxv(AT_UID))
+		unsupported("no second user is to be had here", 0);
+	if (effective == auxv(AT_UID))
+		unsupported("the bit counts for nothing: the registration is without flag C", 0);
+	expect(effective == file.stx_uid, "another user", effective);
+	expect(auxv(AT_EUID) == effective, "AT_EUID", auxv(AT_EUID));
+	expect(auxv(AT_SECURE) == 1, "AT_SECURE: its loader obeys who started it", auxv(AT_SECURE));
+}
+
 /* `workout :what argument`: programs that the exercises above start. */
 void be_helper(const char *what, const char *argument)
 {
@@ -411,6 +458,7 @@ void be_helper(const char *what, const char *argument)
 const struct exercise process_exercises[] = {
 	{"exit-status", exit_statuses},
 	{"spawn-error", spawn_error},
+	{"vfork", wait_for_child},
 	{"exec-errors", exec_errors},
 	{"exec-self", exec_self},
 	{"proc-self-exe", self_link},
@@ -433,5 +481,6 @@ const struct exercise process_exercises[] = {
 	{"random", random_bytes},
 	{"exec-file-name", file_name},
 	{"auxiliary-values", secure},
+	{"setuid", set_user_id},
 	{0},
 };

@@ -161,10 +161,11 @@ def _copied(root: str, names: tuple[str, ...]) -> list[str]:
     return ["mount"]
 
 
-def without_rights(*, become_nobody: bool) -> list[str]:
+def without_rights(*, become_nobody: bool, for_good: bool = True) -> list[str]:
     """Give up users, groups and capabilities; what was had.
 
-    In a user namespace of its own the process is called nobody, but outside it is who it was.
+    In a user namespace of its own the process is called nobody, but outside it is who it was. What
+    is not given up for good can be gained by set-user-ID programs: another user, but no capability.
     """
     had = []
     syscalls.leave_keyring()
@@ -177,9 +178,10 @@ def without_rights(*, become_nobody: bool) -> list[str]:
             os.setresuid(NOBODY, NOBODY, NOBODY)
             had = ["nobody"]
     syscalls.drop_capabilities()
-    syscalls.gain_no_privileges()
+    if for_good:
+        syscalls.gain_no_privileges()
     syscalls.be_unreadable()
-    return [*had, "no-capabilities", "no-new-privileges"]
+    return [*had, "no-capabilities", *(["no-new-privileges"] if for_good else [])]
 
 
 def most_tasks(proc: int, probes: int) -> int:
