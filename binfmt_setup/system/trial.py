@@ -118,11 +118,17 @@ def _be_stage(names: Sequence[str], tell: int) -> NoReturn:
 def _map_everybody(host: Host, process: int) -> None:
     """Let the namespace have all users that there are here, as themselves.
 
-    Otherwise its root could not reach an emulator below somebody's home. Raises OSError.
+    Otherwise its root could not reach an emulator below somebody's home. An ordinary user may map
+    nobody else, and becomes its root. Raises OSError.
     """
-    for kind in ("uid_map", "gid_map"):
-        rows = [line.split() for line in host.text(f"/proc/self/{kind}").splitlines()]
-        text = "".join(f"{inside} {inside} {count}\n" for inside, _, count in rows)
+    own = {"uid_map": os.geteuid(), "gid_map": os.getegid()}
+    texts = {"setgroups": "deny", **{kind: f"0 {number} 1\n" for kind, number in own.items()}}
+    if os.geteuid() == 0:
+        texts = {}
+        for kind in own:
+            rows = [line.split() for line in host.text(f"/proc/self/{kind}").splitlines()]
+            texts[kind] = "".join(f"{inside} {inside} {count}\n" for inside, _, count in rows)
+    for kind, text in texts.items():
         descriptor = os.open(f"/proc/{process}/{kind}", os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.write(descriptor, text.encode())

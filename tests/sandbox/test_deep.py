@@ -14,6 +14,7 @@ import pytest
 
 from binfmt_setup.workout import running, stage
 from binfmt_setup.workout.exercises import KINDS
+from tests.own_namespace import as_user, run
 from tests.patched_emulator import hang_at
 from tests.report_schema import assert_fits
 
@@ -205,6 +206,15 @@ def test_who_may_have_no_namespaces_is_told(
     (row,) = rows(found)
     assert row["exercises"] == []
     assert str(row["not_run"]).startswith("no registry" if source else "not even its probe")
+
+
+def test_an_ordinary_user_compares_candidates_as_well(tmp_path: Path) -> None:
+    words = ("check", "--deep", "s390x", "--qemu", QEMU, "--format", "json")
+    argv = as_user([sys.executable, "-c", _HASTY, *words])
+    done = run(argv, {**os.environ, "TMPDIR": str(tmp_path)})
+    (row,) = rows(json.loads(done.stdout))
+    assert outcomes(row) == {"heap": "ok", "uname": "ok", "terminal": "ok"}, row["not_run"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_new_emulator_is_exercised_before_it_serves(sandbox: Sandbox, tmp_path: Path) -> None:
