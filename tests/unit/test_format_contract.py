@@ -298,3 +298,12 @@ def test_every_kind_of_result_is_rendered() -> None:
         CheckResult, SecurityResult, StatusResult, InstallResult, UninstallResult, UnitResult,
         ExplainResult, RunResult, DeepResult,
     }  # fmt: skip
+
+
+def test_a_job_is_told_which_exercises_fail_and_who_meets_it() -> None:
+    shown = format_named("github")
+    annotations = shown.report(ANY["deep: fails"], Showing()).splitlines()
+    (told,) = [line for line in annotations if line.startswith("::warning ")]
+    assert told.startswith("::warning title=binfmt-setup workout::linux/arm64 with QEMU ")
+    assert told.endswith(" fails at 1 exercises%0Aheap: every program")
+    assert "\n- heap: every program\n" in shown.summary(ANY["deep: fails"])

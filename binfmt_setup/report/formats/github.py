@@ -36,6 +36,7 @@ class GitHub(OutputFormat):
         verdict, _ = verdict_words(result)
         lines = [_annotation(result, found) for found in _alike(result.verdict.all_findings)]
         lines += [_error(error) for error in result.errors]
+        lines += [_command("warning", "workout", "\n".join(told)) for told in _failing(result)]
         if result.exit_code and not any(line.startswith("::error ") for line in lines):
             lines.append(_command("error", "verdict", verdict))
         return "\n".join([*lines, _one_line(verdict), ""])
@@ -54,10 +55,24 @@ class GitHub(OutputFormat):
         findings = result.verdict.all_findings
         lines += [f"- **{f.severity}** `{f.code}`: {_cell(words.message(f))}" for f in findings]
         lines += [f"- **error** `{e.code}`: {_cell(e.message)}" for e in result.errors]
+        for who, *failed in _failing(result):
+            lines += ["", f"{_cell(who)}:", "", *(f"- {_cell(each)}" for each in failed)]
         for hint in words.remedies(findings):
             # Indented: no run of backticks in a name ends this kind of code block.
             lines += ["", f"    {visible(hint.removeprefix('run: '))}"]
         return "\n".join([*lines, ""])
+
+
+def _failing(result: Result) -> Iterable[list[str]]:
+    """Each emulator whose exercises fail, and who meets what."""
+    from binfmt_setup.report.result import DeepResult
+    from binfmt_setup.report.words.exercises import meaning
+
+    for report in result.workouts if isinstance(result, DeepResult) else ():
+        if failed := report.those("fail"):
+            version = report.version.partition(" ")[0]
+            told = [f"{each.exercise}: {meaning(each.exercise)}" for each in failed]
+            yield [f"{report.platform} with QEMU {version} fails at {len(failed)} exercises", *told]
 
 
 def _alike(findings: Iterable[Finding]) -> Iterable[list[Finding]]:
