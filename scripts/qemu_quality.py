@@ -6,10 +6,9 @@ scripts/qemu-matrix --quality calls it. Nothing is registered on the host.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,7 @@ TOP = Path(__file__).resolve().parent.parent
 DOCUMENT = TOP / "docs" / "qemu-quality.md"
 FAULTS = TOP / "binfmt_setup" / "data" / "known-faults.txt"
 _NAMED = 4
-_SECONDS = 3600
+HOST = "linux/amd64"
 _HEAD = """\
 # Exercises that fail with a QEMU of this series on x86_64, though the host itself can do them, with
 # the probes' names of the platforms. scripts/qemu-matrix --quality writes it.
@@ -82,19 +81,30 @@ class Emulators:
                     self.outcomes[key] = "varies"
 
 
-def exercised(folder: Path, file: Path) -> list[Workout]:
-    """One round with the emulators of a folder; the answer is kept in a file."""
-    if not file.exists():
-        command = [sys.executable, "-m", "binfmt_setup", "check", "--deep", "all"]
-        command += ["--qemu", str(folder), "--format", "json"]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_SECONDS, check=False, cwd=TOP
-        )
-        if done.returncode not in (0, 1):
-            raise SystemExit(f"{folder}: {done.stderr}")
-        file.write_text(done.stdout, encoding="utf-8")
-    rows: list[Workout] = json.loads(file.read_text(encoding="utf-8"))["workouts"]
-    return rows
+def exercised(folder: Path, kept: Path, *, only_kept: bool = False) -> list[Workout]:
+    """One round with the emulators of a folder; each platform's answer is kept in a file."""
+    from binfmt_setup.model.targets import TARGETS
+    from binfmt_setup.workout.programs import available
+
+    platforms = [p for t in TARGETS for p in t.platforms if p.name != HOST and available(p.probe)]
+    kept.mkdir(parents=True, exist_ok=True)
+    files = {p: kept / f"{p.name.replace('/', '-')}.json" for p in platforms}
+    missing = [platform for platform, file in files.items() if not file.exists()]
+    if missing and not only_kept:
+        from binfmt_setup.commands import deep
+        from binfmt_setup.system.host import Host
+
+        host = Host()
+        control = deep.native_control(host, measure=False)
+        for platform in missing:
+            found = deep.emulators_of(host, [platform], str(folder))
+            (report,) = deep.of_source(host, found, str(folder), control, measure=False)
+            row = {name: getattr(report, name) for name in ("platform", "version", "not_run")}
+            rows = [{"name": e.exercise, **{n: getattr(e, n) for n in ("outcome", "detail")}}
+                    for e in report.judged]  # fmt: skip
+            files[platform].write_text(json.dumps(row | {"exercises": rows}), encoding="utf-8")
+            print(f"    {platform.name}", flush=True)
+    return [json.loads(f.read_text(encoding="utf-8")) for f in files.values() if f.exists()]
 
 
 # --- the document ------------------------------------------------------------------------------
@@ -248,18 +258,34 @@ def without_silent(found: Sequence[Emulators]) -> list[str]:
     return sorted(silent)
 
 
-def write(folders: Sequence[tuple[str, Path]], kept: Path, rounds: int) -> None:
-    """Exercise each version as often as it is wanted, and write both files."""
+def _programs() -> str:
+    """What tells these programs of the workout from others: answers of others do not count."""
+    return sha256((FAULTS.parent / "workout" / "SHA256SUMS").read_bytes()).hexdigest()[:8]
+
+
+def write(
+    folders: Sequence[tuple[str, Path]], kept: Path, rounds: int, part: str = "",
+    *, only_kept: bool = False,
+) -> None:  # fmt: skip
+    """Exercise each version as often as it is wanted, and write both files.
+
+    Or only a `part`, the version of that title; then nothing is written. Or only what is kept.
+    """
     found = []
     for title, folder in folders:
+        if part not in ("", title):
+            continue
         one = Emulators(title)
         for number in range(1, rounds + 1):
-            one.add(exercised(folder, kept / f"{title.replace(' ', '-')}.{number}.json"))
+            answers = kept / _programs() / f"{title.replace(' ', '-')}.{number}"
+            one.add(exercised(folder, answers, only_kept=only_kept))
             print(
                 f"{one.version} ({title}), round {number}: {len(one.platforms)} platforms",
                 flush=True,
             )
         found.append(one)
+    if part:
+        return
     silent = without_silent(found)
-    DOCUMENT.write_text(document(found, "linux/amd64", silent), encoding="utf-8")
+    DOCUMENT.write_text(document(found, HOST, silent), encoding="utf-8")
     FAULTS.write_text(faults(found), encoding="utf-8")

@@ -92,22 +92,22 @@ def compare(
     if not wished:
         raise UsageProblem("no platform that is emulated is named", hint="name one: linux/arm64")
     # Before anything is exercised, which takes seconds: a source may not be there.
-    emulators = {source: _emulators(host, wished, source, sha256) for source in sources}
+    emulators = {source: emulators_of(host, wished, source, sha256) for source in sources}
     control = native_control(host)
     reports = [
         report
         for source, found in emulators.items()
-        for report in _of_source(host, found, source, control)
+        for report in of_source(host, found, source, control)
     ]
     errors = _nothing_ran(reports)
     return DeepResult(facts, errors=errors, workouts=tuple(_with_best(reports)), compared=True)
 
 
-def native_control(host: Host) -> Session:
+def native_control(host: Host, *, measure: bool = True) -> Session:
     """The exercises run natively; where there is no program for it, there is no control."""
     target = target_of_machine(os.uname().machine)
     name = target.platforms[0].probe if target else ""
-    return _exercised(host, [name])[name]
+    return _exercised(host, [name], measure=measure)[name]
 
 
 def unfit_candidates(
@@ -117,7 +117,7 @@ def unfit_candidates(
 
     `serving` are the probes that run today: what programs have, they keep.
     """
-    control = native_control(host)
+    control = native_control(host, measure=False)
     today = _exercised(host, serving, measure=False) if serving else {}
     sessions = _private(host, candidates, measure=False)
     if sessions is None:
@@ -143,9 +143,10 @@ def _with_best(reports: Sequence[WorkoutReport]) -> list[WorkoutReport]:
     return chosen
 
 
-def _of_source(
-    host: Host, emulators: Sequence[Emulator], source: str, control: Session
-) -> list[WorkoutReport]:
+def of_source(
+    host: Host, emulators: Sequence[Emulator], source: str, control: Session,
+    *, measure: bool = True,
+) -> list[WorkoutReport]:  # fmt: skip
     """What the emulators of one source can do."""
     from binfmt_setup.system.trial import Candidate
 
@@ -154,7 +155,7 @@ def _of_source(
         if each.registration:
             probes.setdefault(each.registration, []).append(each.platform.probe)
     candidates = [Candidate(entry, tuple(names)) for entry, names in probes.items()]
-    sessions = _private(host, candidates) if candidates else {}
+    sessions = _private(host, candidates, measure=measure) if candidates else {}
     reports = []
     for each in emulators:
         probe = each.platform.probe
@@ -172,8 +173,8 @@ def _of_source(
     return reports
 
 
-def _emulators(
-    host: Host, platforms: Sequence[Platform], source: str, sha256: str
+def emulators_of(
+    host: Host, platforms: Sequence[Platform], source: str, sha256: str = ""
 ) -> list[Emulator]:
     """What would be registered from a source, for each platform."""
     from binfmt_setup.changes.registrations import wished_registration
