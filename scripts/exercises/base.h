@@ -144,7 +144,7 @@ struct action {
 #else
 	handler *handle;
 	unsigned long flags;
-#if !defined(__alpha__) && !defined(__hppa__) && (defined(SA_RESTORER) || defined(__sparc__))
+#if !defined(__alpha__) && !defined(__hppa__) && (defined(SA_RESTORER) || defined(__sparc__) || defined(__m68k__))
 	void (*restorer)(void);
 #endif
 	signals mask;
