@@ -201,6 +201,13 @@ FINDING = Recipe(
             lambda tree: tree.insert("docs/findings.md", "### entry-disabled\n", _PARAGRAPH),
             "dummy-found",
         ),
+        Step(
+            "`tests/remedies.py`",
+            lambda tree: tree.insert(
+                "tests/remedies.py", '    "entry-unreadable"', '    "dummy-found": "a dummy",\n'
+            ),
+            "dummy-found",
+        ),
     ),
 )
 
