@@ -264,8 +264,7 @@ class Lab:
 
     def _lie(self, scenario: Scenario, status: int, state: State) -> str:
         """What is wrong with a run that met an error: what ran must run, 0 must be true."""
-        ran = (scenario.before or scenario.entry) and not scenario.lost
-        if ran and scenario.command != UNINSTALL and not starts(self._sandbox):
+        if self._lines and scenario.command != UNINSTALL and not starts(self._sandbox):
             return "what ran before runs no more; "
         unlike = state.unlike(self._reached) if status == 0 else ""
         return f"exit 0, but: {unlike}; " if unlike else ""
