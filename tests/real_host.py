@@ -75,8 +75,9 @@ RISCV64 = virtual.Hardware(
 )  # fmt: skip
 KINDS = {
     "arm64": Kind("bookworm", ARM64, AARCH64),
-    # A processor that runs no 32-bit programs.
-    "arm64-a64fx": Kind("bookworm", replace(ARM64, processor="a64fx"), AARCH64, alike=True),
+    # A processor that runs no 32-bit programs; the kernel panics where its GIC is another one.
+    "arm64-a64fx": Kind("bookworm", replace(ARM64, machine="virt,gic-version=3", processor="a64fx"),
+                        AARCH64, alike=True),
     "arm64-16k": Kind("bookworm", replace(ARM64, kernel="linux-image-arm64-16k"),
                       AARCH64, kernel="trixie", alike=True),
     "s390x": Kind("bookworm", S390X, ("manylinux2014_s390x",)),
