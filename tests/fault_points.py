@@ -167,7 +167,6 @@ def scenarios(other: Path, archive: Path | None = None) -> tuple[Scenario, ...]:
     wished = (*TOOL, "install", "--private", "--config", WISHES)
     wish = ("sh", "-c", f"printf 'platforms = [\"arm64\"]\\nkeep = true\\n' >{WISHES}")
     deep = ("env", f"TMPDIR={SCRATCH}", *qemu, "--deep")
-    place = ("mkdir", "-p", "-m", "755", SCRATCH)
     found = [
         Scenario("install", (), ARM64, ARM64),
         Scenario("install --no-persist", (), for_now, for_now),
@@ -186,7 +185,7 @@ def scenarios(other: Path, archive: Path | None = None) -> tuple[Scenario, ...]:
         Scenario("install by a wish list", (wish,), wished, wished),
         Scenario("install --emulator FILE", (ARM64,), named, named),
         Scenario("install --hold, and entries dropped", (ARM64,), HOLD, ARM64, lost=True),
-        Scenario("install --deep, its scratch", (ARM64, place), deep, deep, about=SCRATCH),
+        Scenario("install --deep, its scratch", (ARM64,), deep, deep, about=SCRATCH),
     ]
     if archive is not None:
         brought = (*ARM64, "--qemu", str(archive), "--qemu-store", STORE)
@@ -340,14 +339,14 @@ class Lab:
         """Have the registry and the files as they were before the command."""
         self._own(
             "for e in {registry}/*-*; do [ ! -e $e ] || echo -1 > $e; done; "
-            "rm -rf {ours}; cp -a {saved}/. /"
+            "rm -rf {ours}; cp -a {saved}/. /; mkdir -p -m 755 {scratch}"
         )
         for line in self._lines:
             self._sandbox.run("sh", "-c", f"cat > {REGISTRY}/register", stdin=line)
 
     def _own(self, script: str) -> None:
         """Change files and entries, where all of them are the namespace's own."""
-        words = {"ours": _OURS, "saved": _SAVED, "registry": REGISTRY}
+        words = {"ours": _OURS, "saved": _SAVED, "registry": REGISTRY, "scratch": SCRATCH}
         done = self._sandbox.sh(_OWN + script.format(**words))
         assert done.returncode == 0, done.stderr
 
