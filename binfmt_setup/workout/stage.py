@@ -222,8 +222,9 @@ class _Runner:
                 self._start(waiting.pop())
             for task, answer, detail in self._ended():
                 task.tries += 1
-                task.left -= answer == "ok"
-                if answer == "ok" and task.left > 0:
+                if answer == "ok" and task.left > 1:
+                    task.left -= 1
+                    task.tries = task.hung = 0  # what is repeated may be too slow now and then
                     waiting.append(task)
                 elif answer == "fail" and task.tries < _TRIES and not task.sure:
                     failed.append(task)
