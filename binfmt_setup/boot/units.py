@@ -44,6 +44,7 @@ _HIDDEN_BY_THE_UNIT = ("/home/", "/root/", "/run/", "/tmp/", "/var/tmp/")  # noq
 _SERVICE, _PATH, _CHANGED = ".service", ".path", "-changed.service"
 _KEEP, _LOST, KEEP_PATH = "-keep.service", "-lost.service", "-keep.path"
 """The endings of the names of what brings back entries that were dropped: `install --keep`."""
+KEEPERS = (_KEEP, _LOST, KEEP_PATH)
 _HELPERS = tuple(kind.rpartition(".")[0] for kind in (_CHANGED, _KEEP, _LOST))
 
 
@@ -137,7 +138,7 @@ class UnitGroup(Record):
     @property
     def kinds(self) -> tuple[str, ...]:
         """The endings of its units' names."""
-        return (_SERVICE, _PATH, _CHANGED, *((_KEEP, _LOST, KEEP_PATH) if self.keep else ()))
+        return (_SERVICE, _PATH, _CHANGED, *(KEEPERS if self.keep else ()))
 
     @property
     def unit_paths(self) -> tuple[str, ...]:

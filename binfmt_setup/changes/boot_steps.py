@@ -22,6 +22,7 @@ from binfmt_setup.model.boot_facts import (
     UNIT_STEM,
 )
 from binfmt_setup.model.errors import EnvironmentUnfit
+from binfmt_setup.model.shell import moving_away, typed
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -83,21 +84,23 @@ def conflict(
         needed = (SCRIPT_PATH, *(group.unit_paths if kind == "units" else ()))
         taken = next((path for path in needed if path in facts.boot.occupied), None)
         if taken and any(path.endswith(f"/{entry_name}.conf") for path in group.files):
-            return _told(taken, masked=facts.boot.occupied[taken] == "masked")
+            return _told(facts, taken, masked=facts.boot.occupied[taken] == "masked")
     return None
 
 
-def _told(path: str, *, masked: bool) -> EnvironmentUnfit:
+def _told(facts: HostFacts, path: str, *, masked: bool) -> EnvironmentUnfit:
     unit = path.rpartition("/")[2]
     if masked:
+        systemctl = ("systemctl",) if facts.live else ("systemctl", f"--root={facts.root}")
+        without = "--no-keep" if path.endswith(units.KEEPERS) else "--no-persist"
         return EnvironmentUnfit(
-            f"{unit} is masked: nothing can be registered at boot",
-            hint=f"run: systemctl unmask {unit}   (or use --no-persist)",
+            f"{unit} is masked, and is needed for what was asked for",
+            hint=f"run: {typed((*systemctl, 'unmask', unit))}   (or use {without})",
             code="config-conflict",
         )
     return EnvironmentUnfit(
         f"{path} is there already and was not written by this tool",
-        hint=f"look at it and move it away: mv {path} {path}.old",
+        hint=f"look at it and move it away: {moving_away(facts.root, path)}",
         code="config-conflict",
     )
 

@@ -7,6 +7,7 @@ from binfmt_setup.changes.registrations import is_what_we_write, kept_by_others
 from binfmt_setup.changes.steps import ChangeFile
 from binfmt_setup.model.binfmt_d import MADE_DIRECTORY, ConfigFile
 from binfmt_setup.model.errors import EnvironmentUnfit
+from binfmt_setup.model.shell import moving_away
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def config_changes(
     if current is not None and not current.owned:
         raise EnvironmentUnfit(
             f"{path} is there already and was not written by this tool",
-            hint=f"look at it and move it away: mv {path} {path}.old",
+            hint=f"look at it and move it away: {moving_away(facts.root, path)}",
             code="config-conflict",
         )
     text = units.config_text(

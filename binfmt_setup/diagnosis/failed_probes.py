@@ -19,7 +19,7 @@ from binfmt_setup.emulators.refusals import (
 )
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.reading import Absent
-from binfmt_setup.model.shell import typed
+from binfmt_setup.model.shell import moving_away, typed
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def install_command(facts: HostFacts, platform: Platform, *options: str) -> Reme
     path = config_path(platform.target)
     configs = facts.boot.configs if facts.process.own_files else ()
     if any(config.path == path and not config.owned for config in configs):
-        line = f"mv {path} {path}.old && {typed((*command, platform.name))}"
+        line = f"{moving_away(facts.root, path)} && {typed((*command, platform.name))}"
         return Remedy(("sh", "-c", line), complete=complete, first=first)
     return Remedy(command, platform.name, complete=complete, first=first)
 

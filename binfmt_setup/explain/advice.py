@@ -14,6 +14,7 @@ from binfmt_setup.explain.loading import is_for, kernel_refusal
 from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.reading import Absent
 from binfmt_setup.model.records import replace
+from binfmt_setup.model.shell import from_outside
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def _install(facts: HostFacts, seen: Explanation, *options: str) -> str:
 
 def _remedies(facts: HostFacts, seen: Explanation, failure: Failure) -> list[str]:
     """What to do about a failure; empty where the file itself has to change."""
-    file = shlex.quote(seen.steps[-1].found.path)
+    file = shlex.quote(from_outside(seen.tree, seen.steps[-1].found.path))
     emulate = _install(facts, seen)
     candidates = seen.steps[-1].candidates
     off = next((c.entry.name for c in candidates if c.state == "disabled"), "")
@@ -236,9 +237,11 @@ def _remedies(facts: HostFacts, seen: Explanation, failure: Failure) -> list[str
             if not off or _entry_is_on(facts, off)
             else _run(facts, f"echo 1 > {BINFMT_MISC}/{off}"),
         ],
-        "not-executable": [_executable(facts, seen.steps[-1].found)],
+        "not-executable": [_executable(facts, seen.steps[-1].found, file)],
         "noexec": [_run(facts, f'mount -o remount,exec "$(findmnt -no TARGET -T {file})"')],
-        "carriage-return": [f"run: sed -i 's/\\r$//' {shlex.quote(seen.path)}"],
+        "carriage-return": [
+            f"run: sed -i 's/\\r$//' {shlex.quote(from_outside(seen.tree, seen.path))}"
+        ],
         "loop": [_run(facts, f"echo -1 > {BINFMT_MISC}/{handler}")] if handler else [],
         "loader-missing": _loader_remedies(facts, seen),
     }
@@ -254,11 +257,11 @@ def _take_over(facts: HostFacts, seen: Explanation) -> str:
     return _install(facts, seen, "--take-over")
 
 
-def _executable(facts: HostFacts, found: Specimen) -> str:
-    """The executable bit, for what runs once it has it."""
+def _executable(facts: HostFacts, found: Specimen, file: str) -> str:
+    """The executable bit, for what runs once it has it; `file` is what a shell calls it."""
     taken = facts.registry.handler(found.head) is not None
     if found.elf is not None or found.script is not None or taken:
-        return f"run: chmod +x {shlex.quote(found.path)}"
+        return f"run: chmod +x {file}"
     return f"it would not run with that bit either: it is {format_words(found)}"
 
 

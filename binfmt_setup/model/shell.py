@@ -19,6 +19,17 @@ def typed(argv: Iterable[str]) -> str:
     return " ".join(word if word and _PLAIN.issuperset(word) else _quoted(word) for word in argv)
 
 
+def from_outside(root: str, path: str) -> str:
+    """A path of a tree, as a shell names it that does not run in there."""
+    return root.rstrip("/") + path
+
+
+def moving_away(root: str, path: str) -> str:
+    """The command that keeps a file of a tree under another name."""
+    there = from_outside(root, path)
+    return typed(("mv", there, f"{there}.old"))
+
+
 def _quoted(word: str) -> str:
     escaped = word.replace("'", """'"'"'""")
     return f"'{escaped}'"

@@ -358,6 +358,18 @@ def test_with_a_tree_the_hosts_file_is_not_answered_for(tmp_path: Path) -> None:
     assert f"/bin/true: no such file in {tmp_path}" in " ".join(done.stderr.split())
 
 
+def test_a_command_for_a_file_of_a_tree_names_it_from_outside(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/tool"
+    program.write_bytes((PROBES / "aarch64").read_bytes())
+    script = tmp_path / "bin/script"
+    script.write_bytes(b"#!/bin/tool\r\n")
+    script.chmod(0o755)
+    for name, command in (("/bin/tool", f"chmod +x {program}"), ("/bin/script", f"' {script}")):
+        said = json.loads(tool(name, "--chroot", str(tmp_path), "--format", "json").stdout)
+        assert command in " ".join(said["explanation"]["hints"]), said
+
+
 def test_an_empty_name_is_a_mistake_and_not_this_directory() -> None:
     done = tool("")
     assert (done.returncode, done.stdout) == (2, "")

@@ -169,6 +169,21 @@ def test_install_says_of_the_first_boot_what_check_says(tree: Path) -> None:
     assert tool(tree, "install", "s390x").returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("unit", "without"),
+    [("binfmt-setup-keep.path", "--no-keep"), ("binfmt-setup.service", "--no-persist")],
+)
+def test_a_masked_unit_says_what_goes_without_it(tree: Path, unit: str, without: str) -> None:
+    mask = tree / "etc/systemd/system" / unit
+    mask.parent.mkdir(parents=True, exist_ok=True)
+    mask.symlink_to("/dev/null")
+    done = tool(tree, "install", "s390x", "--keep")
+    assert done.returncode == 4
+    said = " ".join((done.stdout + done.stderr).split())
+    assert f"{unit} is masked" in said
+    assert f"systemctl --root={tree} unmask {unit} (or use {without})" in said
+
+
 def test_status_lists_what_the_first_boot_registers(tree: Path) -> None:
     assert tool(tree, "status").stdout.endswith("\n0 entries at the first boot\n")
     tool(tree, "install", "s390x")
@@ -392,7 +407,7 @@ def test_an_administrators_own_file_is_not_overwritten(tree: Path) -> None:
     before = contents(tree)
     done = tool(tree, "install", "s390x")
     assert done.returncode == 4
-    assert "mv /etc/binfmt.d/qemu-s390x.conf" in done.stdout
+    assert f"mv {tree}/etc/binfmt.d/qemu-s390x.conf" in done.stdout
     assert contents(tree) == before
 
 
