@@ -108,8 +108,7 @@ def _dangling(host: Host) -> Iterator[str]:
         names = host.names(directory) if directory.endswith(".wants") else ()
         for name in filter(_is_unit, names):
             unit, path = f"{UNIT_DIRECTORY}/{name}", f"{directory}/{name}"
-            is_there = host.exists(unit) or host.link_target(unit)
-            if host.link_target(path) == unit and not is_there:
+            if host.link_target(path) == unit and not host.is_there(unit):
                 yield path
 
 

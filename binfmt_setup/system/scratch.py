@@ -11,6 +11,7 @@ from pathlib import Path
 
 from binfmt_setup.model.mountinfo import parse_mountinfo
 from binfmt_setup.system import syscalls
+from binfmt_setup.system.locks import taken
 from binfmt_setup.system.made_names import TEMPORARY, is_made_up
 
 TYPE_CHECKING = False  # typing is costly to import
@@ -70,8 +71,7 @@ def _sweep(parent: str) -> None:
         with suppress(OSError):
             held = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
-                if os.fstat(held).st_uid == os.geteuid():
-                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(held).st_uid == os.geteuid() and taken(held):
                     shutil.rmtree(where)
             finally:
                 os.close(held)

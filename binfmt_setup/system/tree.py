@@ -159,6 +159,10 @@ class Tree(Record):
         """Whether something is there, links followed within the tree."""
         return self.status_of(inside) is not None
 
+    def is_there(self, inside: str) -> bool:
+        """The same, or a link that leads nowhere."""
+        return self.exists(inside) or bool(self.link_target(inside))
+
     def lets_execute(self, inside: str) -> bool:
         """Whether this user may execute a file that somebody may; of a tree nobody can tell."""
         return not self.in_place or os.access(inside, os.X_OK, effective_ids=True)
@@ -283,7 +287,7 @@ class Tree(Record):
         What is left of it after a kill has a name of our own pattern: `leftovers` knows it.
         """
         above, _, name = inside.rpartition("/")
-        if not (self.exists(above or "/") or self.link_target(above)):
+        if not self.is_there(above or "/"):
             with suppress(FileExistsError):  # another run was faster
                 self._put_with_directory(above, name, make)
                 return

@@ -72,7 +72,7 @@ class Systemd(InitSystem):
         unit = f"{UPDATE_BINFMTS_SERVICE}.service"
         if not unit_file(host, unit):
             return in_runlevel(host)
-        wanted = _is_there(host, f"{UNIT_DIRECTORY}/multi-user.target.wants/{unit}")
+        wanted = host.is_there(f"{UNIT_DIRECTORY}/multi-user.target.wants/{unit}")
         return wanted and not is_masked(host, unit)
 
     def keeps(self, facts: HostFacts, registrations: Sequence[Registration]) -> bool:
@@ -101,7 +101,7 @@ class Systemd(InitSystem):
 def unit_file(host: Host, unit: str) -> str:
     """Where the next boot finds a unit; empty where it has none. What lies in /run is gone then."""
     lasting = (f"{place}/{unit}" for place in UNIT_PLACES if not place.startswith("/run/"))
-    return next((path for path in lasting if _is_there(host, path)), "")
+    return next((path for path in lasting if host.is_there(path)), "")
 
 
 def is_masked(host: Host, unit: str) -> bool:
@@ -112,11 +112,6 @@ def is_masked(host: Host, unit: str) -> bool:
         target = os.path.normpath(f"{path.rpartition('/')[0]}/{target}")
     status = host.status_of(path) if path else None
     return target == "/dev/null" or (status is not None and status.st_size == 0)
-
-
-def _is_there(host: Host, path: str) -> bool:
-    """Whether something is at a path, be it a link that leads nowhere in this tree."""
-    return bool(host.link_target(path)) or host.exists(path)
 
 
 INIT = Systemd()
