@@ -92,6 +92,7 @@ def exercised(folder: Path, kept: Path, *, only_kept: bool = False) -> list[Work
     missing = [platform for platform, file in files.items() if not file.exists()]
     if missing and not only_kept:
         from binfmt_setup.commands import deep
+        from binfmt_setup.report.workout_json import workout_row
         from binfmt_setup.system.host import Host
 
         host = Host()
@@ -99,10 +100,7 @@ def exercised(folder: Path, kept: Path, *, only_kept: bool = False) -> list[Work
         for platform in missing:
             found = deep.emulators_of(host, [platform], str(folder))
             (report,) = deep.of_source(host, found, str(folder), control, measure=False)
-            row = {name: getattr(report, name) for name in ("platform", "version", "not_run")}
-            rows = [{"name": e.exercise, **{n: getattr(e, n) for n in ("outcome", "detail")}}
-                    for e in report.judged]  # fmt: skip
-            files[platform].write_text(json.dumps(row | {"exercises": rows}), encoding="utf-8")
+            files[platform].write_text(json.dumps(workout_row(report)), encoding="utf-8")
             print(f"    {platform.name}", flush=True)
     return [json.loads(f.read_text(encoding="utf-8")) for f in files.values() if f.exists()]
 

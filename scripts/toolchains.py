@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from testbed import debian_mirror
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 HEADERS = (
@@ -146,6 +147,19 @@ def _rows(path: Path) -> list[tuple[str, str]]:
 def _program(name: str) -> str:
     """What BUILT-WITH calls a file: the one that may lie anywhere is made with the other."""
     return name.removesuffix("-pie")
+
+
+def add_release_options(parser: argparse.ArgumentParser) -> None:
+    """What a distribution's release asks of a build: its own compilers, and how they differ."""
+    what = "take the compilers without a version in their name"
+    parser.add_argument("--any-compiler", action="store_true", help=what)
+    what = "say how what was built differs from what is there"
+    parser.add_argument("--against", metavar="DIR", type=Path, help=what)
+
+
+def compared(options: argparse.Namespace) -> int:
+    """The exit status of `--against`, where it was asked for."""
+    return compare_folders(options.against, options.out) if options.against else 0
 
 
 def compare_folders(shipped: Path, fresh: Path) -> int:
