@@ -149,6 +149,13 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def require(good: bool, what: str, more: object = "") -> None:  # noqa: FBT001 - as in assert
+    """Say what held, or end where it does not."""
+    if not good:
+        sys.exit(f"not so: {what}\n{more}")
+    say(f"yes: {what}")
+
+
 def environment(**more: str) -> dict[str, str]:
     """Return the environment of everything that is started here."""
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
