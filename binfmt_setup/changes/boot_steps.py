@@ -20,6 +20,7 @@ from binfmt_setup.model.boot_facts import (
     SCRIPT_PATH,
     UNIT_DIRECTORY,
     UNIT_STEM,
+    led_to,
 )
 from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.model.shell import moving_away, typed
@@ -203,15 +204,20 @@ def _script(state: BootFacts, *, wanted: bool) -> Iterator[ChangeFile]:
 
 
 def _removals(state: BootFacts, groups: Sequence[units.UnitGroup]) -> Iterator[BootStep]:
-    """Links and files of ours that no group needs; those of other names are left alone."""
+    """Links and files of ours that no group needs; those of other names are left alone.
+
+    A link of such a name that leads elsewhere is somebody else's, though it enables a unit of ours.
+    """
     files = {path for group in groups for path in group.unit_paths} | {SCRIPT_PATH}
     files |= {DROP_IN_PATH, PRESET_PATH} if groups else set()
     links = {link for group in groups for link in group.links}
     ours = set(_names(state.files.keys() | files)) | {f"{UNIT_STEM}.service"}
     ours -= set(_names(state.occupied))
-    for link in state.unit_links:
-        if link not in links and link.rpartition("/")[2] in ours:
-            yield ChangeLink(link, f"{UNIT_DIRECTORY}/{link.rpartition('/')[2]}", None)
+    for link, target in state.unit_links.items():
+        name = link.rpartition("/")[2]
+        leads_to_ours = led_to(link, target) == f"{UNIT_DIRECTORY}/{name}"
+        if link not in links and name in ours and leads_to_ours:
+            yield ChangeLink(link, target, None)
     for path, text in state.files.items():
         if path not in files:
             yield ChangeFile(path, text, None)

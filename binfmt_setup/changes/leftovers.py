@@ -19,6 +19,7 @@ from binfmt_setup.model.boot_facts import (
     SCRIPT_PATH,
     UNIT_DIRECTORY,
     UNIT_STEM,
+    led_to,
 )
 from binfmt_setup.system.locks import STORE_LOCK, store_locked
 from binfmt_setup.system.made_names import TEMPORARY, is_made_up
@@ -108,7 +109,7 @@ def _dangling(host: Host) -> Iterator[str]:
         names = host.names(directory) if directory.endswith(".wants") else ()
         for name in filter(_is_unit, names):
             unit, path = f"{UNIT_DIRECTORY}/{name}", f"{directory}/{name}"
-            if host.link_target(path) == unit and not host.is_there(unit):
+            if led_to(path, host.link_target(path)) == unit and not host.is_there(unit):
                 yield path
 
 

@@ -26,6 +26,7 @@ from binfmt_setup.model.boot_facts import (
     WRITTEN_TO,
     BootFacts,
     Returned,
+    led_to,
 )
 from binfmt_setup.model.errors import BinfmtSetupError
 from binfmt_setup.model.mount_order import mount_point_of, parse_fstab
@@ -177,7 +178,7 @@ def _occupied(
     """What lies there and is not ours: a link to /dev/null is somebody's decision, too."""
     others: dict[str, Literal["masked", "theirs"]] = {}
     for path in paths:
-        target = host.link_target(path)
+        target = led_to(path, host.link_target(path))
         if target == "/dev/null":
             others[path] = "masked"
         elif target or (path not in own and host.exists(path)):
@@ -185,11 +186,11 @@ def _occupied(
     return others
 
 
-def _unit_links(host: Host, read: _Reader, names: Sequence[str]) -> tuple[str, ...]:
+def _unit_links(host: Host, read: _Reader, names: Sequence[str]) -> dict[str, str]:
     """The links in systemd's `.wants` directories to units of this tool's name."""
     folders = (f"{UNIT_DIRECTORY}/{n}" for n in names if n.endswith(".wants"))
     links = (f"{d}/{name}" for d in folders for name in read.names(d) if name.startswith(UNIT_STEM))
-    return tuple(link for link in links if host.link_target(link))
+    return {link: target for link in links if (target := host.link_target(link))}
 
 
 def _active_units(host: Host, files: Iterable[str]) -> frozenset[str]:
@@ -282,7 +283,7 @@ def _configs(host: Host, read: _Reader) -> tuple[ConfigFile, ...]:
 
 
 def _config(host: Host, read: _Reader, path: str) -> ConfigFile:
-    if host.link_target(path) == "/dev/null":
+    if led_to(path, host.link_target(path)) == "/dev/null":
         return parse_config(path, "")
     text = read.text(path)
     if isinstance(text, Unreadable):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from functools import cached_property
 
 from binfmt_setup.model.binfmt_d import FIRST, OWN_DIRECTORY, ConfigFile, effective_configs
@@ -42,6 +43,11 @@ REGISTRY_UNIT = "proc-sys-fs-binfmt_misc"
 """The stem of systemd's own .mount and .automount units for the registry."""
 
 
+def led_to(link: str, target: str) -> str:
+    """The absolute path that a symbolic link says, from where it lies; empty when it is none."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(link), target)) if target else ""
+
+
 class Condition(Record):
     """A line of a unit that decides whether it is started; not `sure`: no file tells how."""
 
@@ -78,9 +84,9 @@ class BootFacts(Record):
     a file of its own shows that it runs, `installed` names all that could. `loader` is what
     registers at boot under it, `loader_enabled` whether it is run. `files` are this
     tool's units and their script by path, `occupied` the paths of theirs where something
-    of somebody else's lies, as a mask does, `unit_links` the links that enable those units,
-    `masked`, `active` and `failed` are names of units. `unmet` is the condition
-    that keeps systemd-binfmt away, or may do so. `mounted` are mount points of now,
+    of somebody else's lies, as a mask does, `unit_links` the links that enable units of those
+    names, each with what it says, `masked`, `active` and `failed` are names of units. `unmet` is
+    the condition that keeps systemd-binfmt away, or may do so. `mounted` are mount points of now,
     `in_memory` those whose files are gone after a reboot, `read_only` those directories of
     WRITTEN_TO that cannot be written to. `forgotten` are files that only the upper layer of an
     overlay over / has, with the mount in memory that this lies in. `switched_off` is the line of
@@ -99,7 +105,7 @@ class BootFacts(Record):
     loader_enabled: bool = False
     files: Mapping[str, str] = NOTHING
     occupied: Mapping[str, Literal["masked", "theirs"]] = NOTHING
-    unit_links: tuple[str, ...] = ()
+    unit_links: Mapping[str, str] = NOTHING
     masked: frozenset[str] = frozenset()
     active: frozenset[str] = frozenset()
     failed: frozenset[str] = frozenset()

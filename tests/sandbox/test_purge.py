@@ -14,7 +14,7 @@ from tests.own_namespace import CLI, TOP, in_namespace, run
 POSTRM = TOP / "packaging" / "debian" / "binfmt-setup.postrm"
 BUSYBOX = shutil.which("busybox")
 QEMU = Path("/usr/bin/qemu-aarch64-static")
-APPLETS = ("sh", "grep", "sed", "rm", "rmdir")
+APPLETS = ("sh", "grep", "sed", "rm", "rmdir", "readlink")
 NULL = "dev/null"
 # What others wrote, beside ours and under names like ours.
 THEIRS = {
@@ -32,6 +32,9 @@ def host(tree: Path) -> dict[str, str]:
     for name, text in {**dict.fromkeys(programs, ""), **THEIRS, NULL: ""}.items():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text(text)
+    elsewhere = tree / "etc/systemd/system/a.target.wants/binfmt-setup.service"
+    elsewhere.parent.mkdir()
+    elsewhere.symlink_to("/etc/fstab")
     for name in ("bin", "lib"):
         (tree / name).symlink_to(f"usr/{name}")
     (tree / "usr/bin").mkdir()

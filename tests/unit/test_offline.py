@@ -75,6 +75,24 @@ def test_install_writes_uninstall_removes_exactly_that(tree: Path) -> None:
     assert contents(tree) == before
 
 
+def test_a_link_of_our_units_name_is_ours_where_it_leads_to_our_unit(tree: Path) -> None:
+    wants = tree / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True, exist_ok=True)
+    link = wants / "binfmt-setup.service"
+    link.symlink_to("/etc/passwd")
+    before = contents(tree)
+    done = tool(tree, "uninstall")
+    assert (done.returncode, contents(tree)) == (0, before), done.stdout
+    assert tool(tree, "install", "s390x").returncode == 0
+    assert tool(tree, "uninstall").returncode == 0
+    assert contents(tree) == before
+    link.unlink()
+    for target in ("../binfmt-setup.service", "/etc/systemd/system/binfmt-setup.service"):
+        link.symlink_to(target)
+        assert tool(tree, "uninstall").returncode == 0
+        assert not link.is_symlink()
+
+
 def test_stages_for_osbuild_make_the_files_that_install_writes(tree: Path) -> None:
     foreseen = tool(tree, "install", "s390x", "--check", "--format", "json").stdout
     recipe = Path(__file__).parents[2] / "deploy/images/osbuild.py"

@@ -146,7 +146,7 @@ def test_no_mount_gets_the_name_of_anothers_helper() -> None:
     assert len(set(paths)) == len(paths) == 6 * len(groups)
     facts, rules = CASES["at a mount called as a helper"]
     (alone,) = boot_units.unit_groups(facts, rules)
-    facts = replace(facts, boot=replace(facts.boot, unit_links=tuple(alone.links)))
+    facts = replace(facts, boot=replace(facts.boot, unit_links=alone.links))
     assert not boot_units.is_kept(facts, Request())
 
 
@@ -164,16 +164,18 @@ def test_emulators_that_the_sandbox_hides_are_shown_to_it() -> None:
 
 def installed(facts: HostFacts, rules: list[Registration]) -> HostFacts:
     """The host after the steps of an install were carried out, its units running."""
-    files, links = dict(facts.boot.files), set(facts.boot.unit_links)
+    files, links = dict(facts.boot.files), dict(facts.boot.unit_links)
     for step in boot_steps.boot_steps(facts, rules, Request()):
         if isinstance(step, ChangeFile):
             files.pop(step.path, None)
             if step.after is not None:
                 files[step.path] = step.after
         elif isinstance(step, ChangeLink):
-            (links.discard if step.after is None else links.add)(step.path)
+            links.pop(step.path, None)
+            if step.after is not None:
+                links[step.path] = step.after
     active = frozenset(Path(path).name for path in files if path.endswith(".service"))
-    state = replace(facts.boot, files=files, unit_links=tuple(sorted(links)), active=active)
+    state = replace(facts.boot, files=files, unit_links=links, active=active)
     return replace(facts, boot=state)
 
 
@@ -189,12 +191,18 @@ def test_a_second_install_changes_nothing(case: str) -> None:
 def test_uninstall_takes_away_all_of_it_and_nothing_else(case: str) -> None:
     facts, rules = CASES[case]
     after = installed(facts, rules)
-    theirs = "/etc/systemd/system/multi-user.target.wants/binfmt-setup-theirs.service"
-    links = (*after.boot.unit_links, theirs)
+    wants = "/etc/systemd/system/multi-user.target.wants"
+    theirs = {
+        f"{wants}/binfmt-setup-theirs.service": "/etc/systemd/system/binfmt-setup-theirs.service",
+        "/etc/systemd/system/a.target.wants/binfmt-setup.service": "/etc/passwd",
+        "/etc/systemd/system/b.target.wants/binfmt-setup.service": "../../binfmt-setup.service",
+    }
+    ours = {"/etc/systemd/system/c.target.wants/binfmt-setup.service": "../binfmt-setup.service"}
+    links = {**after.boot.unit_links, **theirs, **ours}
     after = replace(after, boot=replace(after.boot, unit_links=links))
     gone = installed(after, [])
     assert dict(gone.boot.files) == {}
-    assert gone.boot.unit_links == (theirs,)
+    assert gone.boot.unit_links == theirs
 
 
 def test_install_starts_what_it_enables_and_watches_what_it_changes() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from binfmt_setup.boot import units
 from binfmt_setup.boot.inits.interface import UPDATE_BINFMTS_SERVICE, InitSystem, in_runlevel
 from binfmt_setup.boot.lost import (
@@ -14,7 +12,13 @@ from binfmt_setup.boot.lost import (
     SystemdBinfmtSkipped,
 )
 from binfmt_setup.model.binfmt_d import BINFMT_D
-from binfmt_setup.model.boot_facts import REGISTRY_UNIT, SYSTEMD_BINFMT, UNIT_DIRECTORY, UNIT_PLACES
+from binfmt_setup.model.boot_facts import (
+    REGISTRY_UNIT,
+    SYSTEMD_BINFMT,
+    UNIT_DIRECTORY,
+    UNIT_PLACES,
+    led_to,
+)
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -107,9 +111,7 @@ def unit_file(host: Host, unit: str) -> str:
 def is_masked(host: Host, unit: str) -> bool:
     """Whether the next boot finds a link to nothing, or an empty file, in the unit's place."""
     path = unit_file(host, unit)
-    target = host.link_target(path)
-    if not target.startswith("/"):
-        target = os.path.normpath(f"{path.rpartition('/')[0]}/{target}")
+    target = led_to(path, host.link_target(path))
     status = host.status_of(path) if path else None
     return target == "/dev/null" or (status is not None and status.st_size == 0)
 
