@@ -18,8 +18,9 @@ from binfmt_setup.model.errors import (
     EnvironmentUnfit,
     NoEmulator,
     PrivilegesMissing,
+    TookTooLong,
 )
-from binfmt_setup.model.mountinfo import BINFMT_MISC, parse_mountinfo
+from binfmt_setup.model.mountinfo import BINFMT_MISC, binfmt_mount, parse_mountinfo
 from binfmt_setup.model.reading import Absent, Unreadable, not_read
 from binfmt_setup.model.records import Record, replace
 from binfmt_setup.model.registration import BadRegistration, Entry, Registration, parse_entry
@@ -121,12 +122,24 @@ class Registry:
         """Whether looking into the directory brings the registry.
 
         Another program looks: who waits for an automount can do nothing but be killed.
+        Raises TookTooLong where the place itself can no longer be asked for.
         """
         try:
             looked = self._host.run(("ls", where), _AUTOMOUNT_SECONDS)
+        except TookTooLong:
+            # Whoever else waits for it keeps all others from the place, and from mounting there.
+            self._host.run(("ls", "-d", where), _AUTOMOUNT_SECONDS)
+            return False
         except BinfmtSetupError:
             return False
         return looked.status == 0 and "register" in looked.output.split()
+
+    def _in_reach(self) -> bool:
+        """Whether it can be opened without waiting for an automount, which may be without end."""
+        place = self._host.registry
+        mounts = parse_mountinfo(self._host.text("/proc/self/mountinfo"))
+        waits = binfmt_mount(mounts, place).state == "automount"
+        return not waits or self._triggered(self._host.path(place))
 
     def is_new(self, since: float) -> bool:
         """Whether this instance came into being since then, by CLOCK_REALTIME_COARSE.
@@ -292,8 +305,8 @@ class Registry:
         seconds = LOCK_SECONDS if alone else _LOCK_SECONDS
         lock = None
         # Without a registry there is nothing to lock, and nobody to keep out.
-        with suppress(OSError):
-            if self._host.live:
+        with suppress(OSError, TookTooLong):
+            if self._host.live and self._in_reach():
                 lock = self._host.open(f"{self._host.registry}/register", os.O_WRONLY)
         with held(lock):
             if lock is not None:

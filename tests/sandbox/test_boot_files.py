@@ -126,13 +126,33 @@ done = subprocess.run(below, text=True, timeout=60, stdout=subprocess.PIPE)
 print(done.stdout, end="", flush=True)
 os._exit(done.returncode)
 """
-MOUNT = f"""
+BELOW = """
 import os
+from binfmt_setup.system import registry
 from binfmt_setup.system.host import Host
-from binfmt_setup.system.registry import Registry
-print(Registry(Host()).mount(again=False), *sorted(os.listdir("{REGISTRY}")))
+registry._AUTOMOUNT_SECONDS = 0.5  # 10 is for a host that starts
 """
-
+MOUNT = """
+print(registry.Registry(Host()).mount(again=False), *sorted(os.listdir(registry.BINFMT_MISC)))
+"""
+# Without having mounted it. Then another program waits for the automount, and so nobody gets past
+# the place: not mount(2) either.
+NOT_MOUNTED = """
+import subprocess, time
+from binfmt_setup.commands.uninstall import uninstall
+from binfmt_setup.model.errors import TookTooLong
+from binfmt_setup.model.request import Request
+print(uninstall(Host(), Request(private=True)).changed)
+other = subprocess.Popen(["ls", registry.BINFMT_MISC])
+while "autofs_wait" not in open(f"/proc/{other.pid}/wchan").read():
+    time.sleep(0.01)
+print(uninstall(Host(), Request(private=True)).changed)
+try:
+    registry.Registry(Host()).mount(again=False)
+except TookTooLong as error:
+    print(error)
+other.kill()
+"""
 
 CURED = """
 import json, subprocess, sys
@@ -159,5 +179,14 @@ def test_what_is_told_of_an_automount_mounts_and_registers() -> None:
 @pytest.mark.parametrize("how", ["dead", "fails", "never answers"])
 def test_a_broken_automount_is_mounted_over(how: str) -> None:
     private = ("unshare", "--mount", "--propagation", "private")
-    done = run([*private, sys.executable, "-c", BROKEN, how, MOUNT])
+    done = run([*private, sys.executable, "-c", BROKEN, how, BELOW + MOUNT])
     assert (done.returncode, done.stdout) == (0, "True register status\n"), done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an automount takes root")
+def test_nothing_waits_without_end_for_an_automount_that_never_answers() -> None:
+    private = ("unshare", "--mount", "--propagation", "private")
+    program = BELOW + NOT_MOUNTED
+    done = run([*private, sys.executable, "-c", BROKEN, "never answers", program])
+    over = f"`ls -d {REGISTRY}` took more than 0.5 s and was ended without a word"
+    assert (done.returncode, done.stdout) == (0, f"False\nFalse\n{over}\n"), done.stderr
