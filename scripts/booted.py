@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,8 @@ def kept_tree(name: str, release: str, packages: str, *options: str) -> Path:
     """A tree of a release with some packages, made once."""
     from tests import bootlab
 
-    tree = bootlab.cache_directory() / name
+    mark = hashlib.sha256(repr((packages, options)).encode()).hexdigest()[:12]
+    tree = bootlab.cache_directory() / f"{name}-{mark}"
     if not tree.exists():
         fresh = tree.with_name(f"{tree.name}.part")
         shutil.rmtree(fresh, ignore_errors=True)

@@ -14,6 +14,7 @@ python3Packages.buildPythonApplication {
   build-system = [ python3Packages.hatchling ];
   dependencies = with python3Packages; [
     jinja2
+    psutil
     pyelftools
     typer
     urllib3
