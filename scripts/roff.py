@@ -17,6 +17,8 @@ _FENCE = re.compile(r"^```.*?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Code, bold, links; nothing inside code is looked at again.
 _INLINE = re.compile(r"`([^`]+)`|\*\*([^*]+)\*\*|\*([^*]+)\*|\[([^\]]+)\]\(([^)]+)\)")
 _ESCAPES = {"\\": "\\e", "-": "\\-", "'": "\\(aq", "`": "\\(ga", "^": "\\(ha", "~": "\\(ti"}
+# Where the locale is C, troff has ASCII alone, and no other form of these.
+_ESCAPES |= {"…": "...", "·": "-", "✓": "+", "✗": "x"}
 
 
 def escaped(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -19,11 +20,13 @@ from binfmt_setup.cli.table import COMMANDS
 from binfmt_setup.model import wish_list
 from binfmt_setup.model.errors import ExitCode
 from binfmt_setup.model.wish_list import parse_wish_list
+from binfmt_setup.report.style import _SIGNS
 from tests.unit.test_catalogue import FACTS, error_codes
 
 pytestmark = pytest.mark.one_python
 
 PAGES = manual.pages()
+PLAIN = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
 
 
 def shown(name: str) -> str:
@@ -84,12 +87,13 @@ def test_mandoc_and_groff_have_nothing_to_say(name: str) -> None:
     for tool in (
         ["mandoc", "-Tlint", "-Wall"],
         ["groff", "-ww", "-man", "-Tutf8", "-Kutf8", "-b", "-z"],
+        # In the locale C, which has no more than ASCII.
         ["man", "--warnings=w", "--local-file"],
     ):
         if not shutil.which(tool[0]):
             pytest.skip(f"{tool[0]} is not installed")
         path = str(manual.place(name))
-        done = subprocess.run([*tool, path], capture_output=True, text=True, check=False)
+        done = subprocess.run([*tool, path], capture_output=True, text=True, check=False, env=PLAIN)
         said = done.stderr if tool[0] == "man" else done.stdout + done.stderr
         assert (done.returncode, said) == (0, "")
 
@@ -108,11 +112,20 @@ def test_every_example_is_a_line_that_is_understood() -> None:
     [
         (".hidden 'quoted'\n'first", "\\&.hidden \\(aqquoted\\(aq \\(aqfirst"),
         ("a `--b \\n` and **c-d**", "a \\fB\\-\\-b \\en\\fP and \\fBc\\-d\\fP"),
-        ("a [link](page.md) …", "a link \\[u2026]"),
+        ("a [link](page.md) → é", "a link \\[u2192] \\[u00E9]"),
+        ("…", "\\&..."),
     ],
 )
 def test_words_are_shown_as_they_are(markdown: str, words: str) -> None:
     assert list(roff.blocks(markdown)) == [f".PP\n{words}"]
+
+
+def test_every_sign_that_answers_begin_with_is_shown_where_there_is_ascii_alone() -> None:
+    page = roff.page(".TH A 1 2020-01-01", ".SH NAME", *roff.blocks("…".join(_SIGNS.values())))
+    done = subprocess.run(["groff", "-ww", "-man", "-Tascii", "-P-cbou"], input=page, text=True,
+                          capture_output=True, check=False, env=PLAIN)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "+...x...!...-...->" in done.stdout
 
 
 def test_a_table_is_refused_rather_than_mangled() -> None:
