@@ -30,7 +30,10 @@ def preferred(facts: HostFacts, target: Target, request: Request) -> Registratio
         if name == target.entry_name:
             return Registration(name, "", "")
         found = _registered(facts, name)
-        if found is not None and found.magic and found.matches(target.header):
+        # What was removed no boot registers any more, though a file of ours may still name it.
+        if found is None or facts.emulators.file_at(found.interpreter) is None:
+            continue
+        if found.magic and found.matches(target.header):
             return found
     return None
 

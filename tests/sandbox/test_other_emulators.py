@@ -29,6 +29,10 @@ PAGE_ROWS = {
     "FEX-x86_64": ("fex", "/usr/bin/FEXInterpreter"),
     "rosetta": ("rosetta", "/run/rosetta/rosetta"),
 }
+# The line for cron.
+(CRON,) = re.findall(
+    r"^\* \* \* \* \* root (.+)$", (TOP / "docs/keep.md").read_text(encoding="utf-8"), re.MULTILINE
+)
 REGISTER = "sh /etc/binfmt-setup/register /etc/binfmt.d/*.conf"
 
 
@@ -126,6 +130,38 @@ def test_one_that_works_is_kept_and_a_wish_decides_which_is_first(
     assert system.sh("ls /etc/binfmt.d").stdout == "qemu-aarch64.conf\n"
     system.sh(f"echo -1 >{REGISTRY}/status; {REGISTER}")
     assert first(system) == "qemu-aarch64"
+
+
+def test_what_is_registered_later_does_not_overtake_it(system: Sandbox, other: Path) -> None:
+    """Another service registers QEMU again: QEMU was upgraded, or its entry was dropped."""
+    theirs(system, other)
+    wish(system, "qemu-aarch64")
+    assert system.tool("install", "--keep", "--private").returncode == 0
+    wish(system, "FEX-arm64")
+    assert system.tool("install", "--private").returncode == 0
+    services = "/etc/systemd/system/binfmt-setup{,-keep}.service"
+    lines = system.run("bash", "-c", f"sed -n s/^ExecReload=//p {services}").stdout.splitlines()
+    assert len(lines) == 2
+    for line in (*lines, CRON):
+        if "--missing" in line:
+            system.sh(f"echo -1 >{REGISTRY}/qemu-aarch64")
+        done = system.sh(line)
+        assert (done.returncode, list(system.entries())) == (0, ["FEX-arm64", "qemu-aarch64"]), line
+    system.sh(f"echo -1 >{REGISTRY}/status; {CRON}")
+    assert list(system.entries()) == ["FEX-arm64", "qemu-aarch64"]
+    system.sh(f"echo 0 >{REGISTRY}/FEX-arm64; {lines[0]}")
+    assert not system.entries()["FEX-arm64"].enabled
+
+
+def test_one_that_is_gone_leaves_the_place_to_the_next(system: Sandbox, other: Path) -> None:
+    theirs(system, other)
+    wish(system, "FEX-arm64")
+    assert system.tool("install", "--private").returncode == 0
+    other.unlink()  # the kernel holds it open until the next boot
+    assert system.json("install", "--private")["changed"] is True
+    assert first(system) == "qemu-aarch64"
+    assert system.sh("ls /etc/binfmt.d").stdout == "qemu-aarch64.conf\n"
+    assert system.json("install", "--private")["changed"] is False
 
 
 def test_one_that_does_not_work_does_not_come_first(system: Sandbox, tmp_path: Path) -> None:
