@@ -51,8 +51,13 @@ binfmt-setup install linux/arm64; lose; try still-off ls {REGISTRY}
 binfmt-setup install linux/arm64 --keep
 systemctl mask $MOUNT; umount {REGISTRY}; quiet; try masked ls {REGISTRY}
 systemctl unmask $MOUNT; binfmt-setup install linux/arm64; lose; try mounted back
-systemctl stop binfmt-setup; try stopped systemctl is-active binfmt-setup-keep.path
-systemctl start binfmt-setup
+echo 0 >{ENTRY}; quiet; lose; try switched-off ls {REGISTRY}
+binfmt-setup install linux/arm64; quiet
+for unit in systemd-binfmt binfmt-setup; do
+    systemctl stop $unit; try stopped-$unit systemctl is-active binfmt-setup-keep.path
+    systemctl start $unit binfmt-setup
+done
+try watched systemctl is-active binfmt-setup-keep.path
 """
 # Another emulator, which is preferred: it is first after systemd-binfmt has read all files, too.
 PREFER = f"""
@@ -138,11 +143,13 @@ def assert_brought_back(box: Machine) -> None:
 
 
 def assert_meant(box: Machine) -> None:
-    for name in ("unwatched", "still-off", "masked"):
+    for name in ("unwatched", "still-off", "masked", "switched-off"):
         assert "qemu-aarch64" not in box.answer(name), name
     # What watched the registry before it was unmounted sees nothing of what is mounted later.
     assert box.answer("mounted") == "status 0\n"
-    assert box.answer("stopped").startswith("inactive\n")
+    for unit in ("systemd-binfmt", "binfmt-setup"):
+        assert box.answer(f"stopped-{unit}").startswith("inactive\n")
+    assert box.answer("watched").startswith("active\n")
 
 
 def assert_given_up_and_told(box: Machine) -> None:

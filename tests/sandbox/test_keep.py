@@ -43,6 +43,19 @@ def test_only_what_is_missing_comes_back_and_not_for_ever(system: Sandbox) -> No
     assert system.sh(f"ls {RETURNED.rpartition('/')[0]}").returncode != 0
 
 
+def test_what_was_switched_off_does_not_come_back_on(system: Sandbox) -> None:
+    """Somebody meant it, and somebody else drops all entries."""
+    assert system.tool("install", "arm64", "riscv64", "--keep", "--private").returncode == 0
+    system.sh(f"echo 0 >{REGISTRY}/qemu-aarch64; {LOOK}; {LOOK}")
+    for _ in range(2):
+        done = system.sh(f"echo -1 >{REGISTRY}/status; {LOOK}")
+        assert (done.returncode, set(system.entries())) == (0, {"qemu-riscv64"})
+    assert system.tool("install", "arm64", "--private").returncode == 0
+    system.sh(f"{LOOK}; echo -1 >{REGISTRY}/status; {LOOK}")
+    assert set(system.entries()) == {"qemu-aarch64", "qemu-riscv64"}
+    assert system.sh(f"grep ^off {RETURNED}").stdout == "off qemu-aarch64 \noff \n"
+
+
 def test_what_cannot_be_counted_is_not_brought_back_and_told(system: Sandbox) -> None:
     assert system.tool("install", "arm64", "--private").returncode == 0
     system.sh(f"echo -1 >{REGISTRY}/qemu-aarch64; ln -s /dev/full {RETURNED.rpartition('/')[0]}")
