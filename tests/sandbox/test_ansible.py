@@ -62,12 +62,20 @@ def test_an_answer_that_is_no(registry: Sandbox) -> None:
     assert TOOL.reason(found).startswith("linux/arm64: no entry for its programs -> run: ")
 
 
-def test_a_mistake_is_an_answer_too(registry: Sandbox) -> None:
-    found = asked(
-        registry, TOOL.install_words(NOTHING | {"platforms": ["linux/arn64"]}, check=True)
-    )
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ({"platforms": ["linux/arn64"]}, "unknown platform 'linux/arn64' -> did you mean"),
+        # A variable that is empty by mistake: no other emulator, and none that nobody verified.
+        ({"qemu": ""}, "--qemu is empty -> "),
+        ({"qemu": "/usr/bin", "qemu_sha256": ""}, "--qemu-sha256 is empty -> "),
+        ({"config": ""}, "--config is empty -> "),
+    ],
+)
+def test_a_mistake_is_an_answer_too(registry: Sandbox, wish: dict[str, object], said: str) -> None:
+    found = asked(registry, TOOL.install_words(NOTHING | wish, check=True))
     assert found["exit_code"] == 2
-    assert TOOL.failure(found).startswith("unknown platform 'linux/arn64' -> did you mean")
+    assert TOOL.failure(found).startswith(said)
 
 
 def test_what_is_no_tool(registry: Sandbox) -> None:

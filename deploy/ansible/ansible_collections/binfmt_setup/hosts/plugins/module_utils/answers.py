@@ -19,9 +19,9 @@ def ask(module, words):
     """The document that a command line is answered with; what is none fails the task."""
     if module.params["platforms"] == []:
         module.fail_json(msg="platforms is an empty list: name a platform, or leave it out")
-    program = module.params["executable"] or module.get_bin_path(
-        "binfmt-setup", required=True, opt_dirs=tool.PLACES
-    )
+    program = module.params["executable"]
+    if program is None:
+        program = module.get_bin_path("binfmt-setup", required=True, opt_dirs=tool.PLACES)
     try:
         return tool.document(*module.run_command([program] + words))
     except tool.NoAnswer as error:

@@ -33,7 +33,7 @@ def install_words(wish, check):
     }
     words += [name for name, wanted in switches.items() if wanted]
     values = {"--qemu": wish["qemu"], "--qemu-sha256": wish["qemu_sha256"]}
-    words += [name + "=" + value for name, value in values.items() if value]
+    words += [name + "=" + value for name, value in values.items() if value is not None]
     return words + common_words(wish)
 
 
@@ -50,9 +50,12 @@ def check_words(wish):
 
 
 def common_words(wish):
-    """The end of each command line: the format, the wish list, the platforms."""
+    """The end of each command line: the format, the wish list, the platforms.
+
+    An empty value is a mistake in a variable, which the tool refuses; it never means the default.
+    """
     words = ["--format=json"]
-    if wish["config"]:
+    if wish["config"] is not None:
         words.append("--config=" + wish["config"])
     return words + ["--"] + (wish["platforms"] or [])
 

@@ -15,7 +15,7 @@ description:
   - A platform that does not work does not fail the task, it makes RV(ok) false. The task fails
     only where the question could not be put.
   - Without O(platforms) and without a wish list, it asks for what is registered on the host, now
-    or at the next boot.
+    or at the next boot; where nothing is, for all that the host has an emulator for.
 extends_documentation_fragment:
   - binfmt_setup.hosts.tool
 attributes:

@@ -35,6 +35,7 @@ def row(message, hint="", severity="error", code="x"):
         ({"credentials": True}, ["--credentials"]),
         ({"credentials": False}, ["--no-credentials"]),
         ({"qemu": "-x", "qemu_sha256": "ab"}, ["--qemu=-x", "--qemu-sha256=ab"]),
+        ({"qemu": "/q", "qemu_sha256": ""}, ["--qemu=/q", "--qemu-sha256="]),
     ],
 )
 def test_install(given, words):
@@ -52,6 +53,7 @@ def test_check_mode_and_platforms_that_look_like_options():
     assert tool.check_words(wish(strict=True, config="/a")) == [
         "check", "--strict", "--format=json", "--config=/a", "--",
     ]
+    assert tool.check_words(wish(config=""))[-2:] == ["--config=", "--"]
 
 
 @pytest.mark.parametrize(
