@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,11 @@ from tests.scripts import script
 if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 pytestmark = pytest.mark.one_python
 
@@ -80,6 +86,14 @@ def test_the_first_release_is_the_version_that_is_there(
     assert release.prepare(top, DAY) == __version__
     debian = (top / "packaging/debian/changelog").read_text()
     assert debian.count("binfmt-setup (") == 1
+
+
+def test_the_list_of_contents_is_one_of_a_version(release: ModuleType) -> None:
+    text = (TOP / "pyproject.toml").read_text(encoding="utf-8")
+    was, told = tomllib.loads(text), tomllib.loads(release.described(text, "5.0.0"))
+    assert was["project"].pop("dynamic") == ["version"]
+    assert told["project"].pop("version") == "5.0.0"
+    assert told == was
 
 
 def test_this_changelog_has_something_to_release(release: ModuleType) -> None:
