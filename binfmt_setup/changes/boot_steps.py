@@ -12,7 +12,12 @@ from binfmt_setup.changes.steps import (
     ControlUnit,
     Reload,
 )
-from binfmt_setup.model.binfmt_d import MADE_DIRECTORY, OWN_DIRECTORY, parse_config
+from binfmt_setup.model.binfmt_d import (
+    MADE_DIRECTORY,
+    OWN_DIRECTORY,
+    VOLATILE_DIRECTORY,
+    parse_config,
+)
 from binfmt_setup.model.boot_facts import (
     DROP_IN_PATH,
     PRESET_PATH,
@@ -20,6 +25,7 @@ from binfmt_setup.model.boot_facts import (
     SCRIPT_PATH,
     UNIT_DIRECTORY,
     UNIT_STEM,
+    VOLATILE_DROP_IN_PATH,
     led_to,
 )
 from binfmt_setup.model.errors import EnvironmentUnfit
@@ -40,16 +46,43 @@ if TYPE_CHECKING:
 
 
 def boot_steps(
-    facts: HostFacts, own: Sequence[Registration], request: Request
+    facts: HostFacts, own: Sequence[Registration], request: Request, *, volatile: bool = False
 ) -> tuple[BootStep, ...]:
     """Write, renew or remove what is run at boot, as this tool's files left in binfmt.d need it.
 
-    Under --no-persist nothing is written, and nothing that is there is taken away.
+    Under --no-persist nothing of that is written, and nothing that is there is taken away. But
+    what is `volatile`, in /run/binfmt.d, must not make systemd-binfmt fail either.
     """
+    steps = _for_the_next_boot(facts, own, request)
+    steps += _until_the_next_boot(facts, wanted=volatile)
+    if steps and systemd_listens(facts):
+        steps.append(Reload())
+    returned = facts.boot.returned
+    if returned.there and (returned.given_up or not (own and units.is_kept(facts, request))):
+        steps.append(ChangeFile(RETURNED_PATH, returned.text, None))
+    return tuple(steps)
+
+
+def _until_the_next_boot(facts: HostFacts, *, wanted: bool) -> list[BootStep]:
+    """The drop-in for files in /run/binfmt.d, new or removed.
+
+    Not where /run shows a host's systemd to a container that has none, and no systemctl.
+    """
+    needed = wanted and systemd_listens(facts) and facts.boot.loader
+    path, after = VOLATILE_DROP_IN_PATH, units.drop_in_text() if needed else None
+    before = facts.boot.files.get(path)
+    differs = before != after and path not in facts.boot.occupied
+    return [ChangeFile(path, before, after)] if differs else []
+
+
+def _for_the_next_boot(
+    facts: HostFacts, own: Sequence[Registration], request: Request
+) -> list[BootStep]:
+    """Units, their links and their script."""
     state = facts.boot
     kind = written(facts, request)
     if own and kind == "nothing":
-        return ()
+        return []
     groups = units.groups_wished(facts, own, request) if kind == "units" else ()
     running = systemd_listens(facts)
     removals = tuple(_removals(state, groups))
@@ -60,18 +93,7 @@ def boot_steps(
         for name in sorted(going)
         if running and (name in state.active or name.endswith(".path"))
     ]
-    steps: list[BootStep] = [
-        *stops,
-        *removals,
-        *_script(state, wanted=bool(own)),
-        *_writings(state, groups),
-    ]
-    if steps and running:
-        steps.append(Reload())
-    kept = own and units.is_kept(facts, request)
-    if state.returned.there and (state.returned.given_up or not kept):
-        steps.append(ChangeFile(RETURNED_PATH, state.returned.text, None))
-    return tuple(steps)
+    return [*stops, *removals, *_script(state, wanted=bool(own)), *_writings(state, groups)]
 
 
 def conflict(
@@ -209,7 +231,7 @@ def _removals(state: BootFacts, groups: Sequence[units.UnitGroup]) -> Iterator[B
     A link of such a name that leads elsewhere is somebody else's, though it enables a unit of ours.
     """
     files = {path for group in groups for path in group.unit_paths} | {SCRIPT_PATH}
-    files |= {DROP_IN_PATH, PRESET_PATH} if groups else set()
+    files |= {VOLATILE_DROP_IN_PATH, *((DROP_IN_PATH, PRESET_PATH) if groups else ())}
     links = {link for group in groups for link in group.links}
     ours = set(_names(state.files.keys() | files)) | {f"{UNIT_STEM}.service"}
     ours -= set(_names(state.occupied))
@@ -259,21 +281,24 @@ def boot_plan(facts: HostFacts, reached: Sequence[TargetChange], request: Reques
     if not facts.process.own_files:
         return BootPlan()
     own = _own_after(facts, reached)
-    steps = boot_steps(facts, own, request)
+    volatile = bool(_own_after(facts, reached, VOLATILE_DIRECTORY))
+    steps = boot_steps(facts, own, request, volatile=volatile)
     lost = any(change.entry and change.entry.before is None for change in reached)
     return BootPlan(steps, start_steps(facts, own, steps, request, lost=lost))
 
 
-def _own_after(facts: HostFacts, changes: Sequence[TargetChange]) -> tuple[Registration, ...]:
-    """What this tool's files in /etc/binfmt.d register once the changes are made."""
+def _own_after(
+    facts: HostFacts, changes: Sequence[TargetChange], directory: str = OWN_DIRECTORY
+) -> tuple[Registration, ...]:
+    """What this tool's files in a directory of binfmt.d register once the changes are made."""
     kept = {
         c.path: c.registrations
         for c in facts.boot.configs
-        if c.owned and c.path.startswith(OWN_DIRECTORY + "/")
+        if c.owned and c.path.startswith(directory + "/")
     }
     for change in changes:
         for file in change.files:
             kept.pop(file.path, None)
-            if file.after is not None and file.path.startswith(OWN_DIRECTORY + "/"):
+            if file.after is not None and file.path.startswith(directory + "/"):
                 kept[file.path] = parse_config(file.path, file.after).registrations
     return tuple(r for path in sorted(kept) for r in kept[path])

@@ -19,6 +19,7 @@ from binfmt_setup.model.boot_facts import (
     SCRIPT_PATH,
     UNIT_DIRECTORY,
     UNIT_STEM,
+    VOLATILE_DROP_IN_PATH,
     led_to,
 )
 from binfmt_setup.system.locks import STORE_LOCK, store_locked
@@ -72,7 +73,8 @@ def _remove_folders(host: Host, directory: str, prefix: str) -> None:
 def _directories(host: Host) -> tuple[str, ...]:
     """Where files and links are written."""
     wants = (name for name in host.names(UNIT_DIRECTORY) if name.endswith(".wants"))
-    beside = (path.rpartition("/")[0] for path in (SCRIPT_PATH, DROP_IN_PATH, PRESET_PATH))
+    files = (SCRIPT_PATH, DROP_IN_PATH, VOLATILE_DROP_IN_PATH, PRESET_PATH)
+    beside = (path.rpartition("/")[0] for path in files)
     own = (OWN_DIRECTORY, VOLATILE_DIRECTORY, UNIT_DIRECTORY, *beside)
     return (*own, *(f"{UNIT_DIRECTORY}/{name}" for name in wants))
 

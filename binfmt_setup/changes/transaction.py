@@ -28,6 +28,7 @@ from binfmt_setup.changes.steps import (
     ControlUnit,
     Discard,
     Outcome,
+    Reload,
     reverse,
 )
 from binfmt_setup.changes.work import Work
@@ -192,7 +193,12 @@ class Transaction:
                 self._boot_step(step)
         except BinfmtSetupError as error:
             self._take_back_boot(done)
-            self._note(done[-1], "failed", error)
+            if isinstance(done[-1], Reload) and not self._plan.request.persist:
+                # Until the reboot it does without: a container may see a systemd and not reach it.
+                self._host.say(error.message)
+                self._note(done[-1], "rolled-back")
+            else:
+                self._note(done[-1], "failed", error)
         except BaseException:
             self._take_back_boot(done)
             raise

@@ -23,6 +23,7 @@ from binfmt_setup.model.boot_facts import (
     SYSTEMD_BINFMT,
     UNIT_DIRECTORY,
     UNIT_STEM,
+    VOLATILE_DROP_IN_PATH,
     WRITTEN_TO,
     BootFacts,
     Returned,
@@ -163,7 +164,8 @@ def _own_paths(names: Sequence[str]) -> tuple[str, ...]:
     """Where this tool writes what runs at boot; drop-ins beside it are their makers' affair."""
     kinds = (".service", ".path")
     units = (n for n in names if n.startswith(UNIT_STEM) and n.endswith(kinds))
-    return (SCRIPT_PATH, DROP_IN_PATH, PRESET_PATH, *(f"{UNIT_DIRECTORY}/{name}" for name in units))
+    beside = (SCRIPT_PATH, DROP_IN_PATH, VOLATILE_DROP_IN_PATH, PRESET_PATH)
+    return (*beside, *(f"{UNIT_DIRECTORY}/{name}" for name in units))
 
 
 def _boot_files(host: Host, read: _Reader, paths: Sequence[str]) -> dict[str, str]:

@@ -37,6 +37,8 @@ RETURNED_PATH = "/run/binfmt-setup-keep/returned"
 SYSTEMD_BINFMT = "systemd-binfmt.service"
 DROP_IN_PATH = f"{UNIT_DIRECTORY}/{SYSTEMD_BINFMT}.d/{UNIT_STEM}.conf"
 """What keeps systemd-binfmt from failing where it could not register everything."""
+VOLATILE_DROP_IN_PATH = DROP_IN_PATH.replace("/etc/", "/run/", 1)
+"""The same until the next reboot, for `install --no-persist`."""
 PRESET_PATH = f"/etc/systemd/system-preset/50-{UNIT_STEM}.preset"
 """What keeps the units enabled where a boot, as an image's first one may, presets all of them."""
 REGISTRY_UNIT = "proc-sys-fs-binfmt_misc"

@@ -231,6 +231,25 @@ def test_the_emulator_was_removed_and_comes_back() -> None:
         assert 'Status: "1 registered"' in box.answer("later")
 
 
+# The same with a file that is gone after a reboot.
+UNTIL_THE_REBOOT = f"""
+setup uninstall --private
+setup install arm64 --private --no-persist
+try volatile_second setup install arm64 --private --no-persist --format json
+mv {QEMU} {QEMU}.away
+systemctl try-restart systemd-binfmt
+try volatile systemctl is-active systemd-binfmt
+try volatile_meanwhile cat {REGISTRY}/theirs
+mv {QEMU}.away {QEMU}
+for n in 1 2 3 4 5 6 7 8 9; do systemctl try-restart systemd-binfmt; done
+try volatile_again systemctl is-active systemd-binfmt
+try volatile_runs sh {LAB}/foreign
+setup uninstall --private
+try volatile_gone systemctl cat systemd-binfmt
+try volatile_left ls /run/binfmt.d /run/systemd/system/systemd-binfmt.service.d
+"""
+
+
 def test_our_file_does_not_make_systemd_binfmt_fail() -> None:
     """Debian 12: the package goes, dpkg's trigger restarts the service, the package comes back.
 
@@ -239,6 +258,7 @@ def test_our_file_does_not_make_systemd_binfmt_fail() -> None:
     with bootlab.machine() as box:
         box.offline("install", "arm64")
         box.write("/etc/binfmt.d/theirs.conf", THEIRS)
+        box.install_tool()
         box.boot(
             f"mv {QEMU} {QEMU}.away\n"
             "systemctl try-restart systemd-binfmt\n"
@@ -254,14 +274,17 @@ def test_our_file_does_not_make_systemd_binfmt_fail() -> None:
             f"try started sh {LAB}/foreign\n"
             "for n in 1 2 3 4 5 6 7 8 9; do systemctl restart systemd-binfmt; done\n"
             f"try often sh {LAB}/foreign\n"
-            "try limit systemctl is-active systemd-binfmt\n"
+            "try limit systemctl is-active systemd-binfmt\n" + UNTIL_THE_REBOOT
         )
-        for name in ("without", "with", "limit"):
+        for name in ("without", "with", "limit", "volatile", "volatile_again"):
             assert box.answer(name) == "active\nstatus 0\n"
-        for name in ("meanwhile", "theirs"):
+        for name in ("meanwhile", "theirs", "volatile_meanwhile"):
             assert "extension .theirs" in box.answer(name)
-        for name in ("runs", "started", "often"):
+        for name in ("runs", "started", "often", "volatile_runs"):
             assert RUNS in box.answer(name)
+        assert answer_of(box, "volatile_second")["changed"] is False
+        assert "SuccessExitStatus" not in box.answer("volatile_gone")
+        assert box.answer("volatile_left").count("No such file") == 2
 
 
 def test_a_failed_systemd_binfmt_is_told_and_what_is_told_cures_it() -> None:

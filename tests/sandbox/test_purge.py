@@ -14,6 +14,7 @@ from tests.own_namespace import CLI, TOP, in_namespace, run
 POSTRM = TOP / "packaging" / "debian" / "binfmt-setup.postrm"
 BUSYBOX = shutil.which("busybox")
 QEMU = Path("/usr/bin/qemu-aarch64-static")
+DROP_IN = "systemd-binfmt.service.d/binfmt-setup.conf"
 APPLETS = ("sh", "grep", "sed", "rm", "rmdir", "readlink")
 NULL = "dev/null"
 # What others wrote, beside ours and under names like ours.
@@ -42,6 +43,11 @@ def host(tree: Path) -> dict[str, str]:
     assert BUSYBOX
     for name in APPLETS:
         shutil.copy(BUSYBOX, tree / "usr/bin" / name)
+    # A systemd that runs, and what the script tells it.
+    (tree / "run/systemd/system").mkdir(parents=True)
+    for name in ("systemctl", "deb-systemd-invoke"):
+        (tree / "usr/bin" / name).write_text("#!/bin/sh\n")
+        (tree / "usr/bin" / name).chmod(0o755)
     for name in ("usr/bin/qemu-aarch64-static", "opt/qemu-riscv64"):
         shutil.copy(QEMU.with_name(f"qemu-{name.split('-')[1]}-static"), tree / name)
     return listing(tree)
@@ -56,6 +62,9 @@ def test_purging_takes_back_what_install_has_made() -> None:
         for words in (("riscv64", "--emulator", "/opt/qemu-riscv64"), ("arm64", "--keep")):
             done = run([*CLI, "install", *words, "--root", tree])
             assert done.returncode == 0, done.stdout + done.stderr
+        volatile = tree / "run/systemd/system" / DROP_IN
+        volatile.parent.mkdir()
+        shutil.copy(tree / "etc/systemd/system" / DROP_IN, volatile)
         kept = listing(tree)
         assert len(kept) > len(before) + 20
         shutil.copy(POSTRM, tree / "postrm")

@@ -13,7 +13,12 @@ from binfmt_setup.boot import units as boot_units
 from binfmt_setup.changes import boot_steps
 from binfmt_setup.changes.steps import ChangeFile, ChangeLink, ControlUnit, Reload
 from binfmt_setup.model.binfmt_d import MARKER
-from binfmt_setup.model.boot_facts import SCRIPT_PATH, UNIT_PATH, BootFacts
+from binfmt_setup.model.boot_facts import (
+    SCRIPT_PATH,
+    UNIT_PATH,
+    VOLATILE_DROP_IN_PATH,
+    BootFacts,
+)
 from binfmt_setup.model.facts import HostFacts
 from binfmt_setup.model.interpreter import EmulatorFacts, Interpreter
 from binfmt_setup.model.mount_order import parse_fstab
@@ -185,6 +190,27 @@ def test_a_second_install_changes_nothing(case: str) -> None:
     after = installed(facts, rules)
     assert boot_steps.boot_steps(after, rules, Request()) == ()
     assert boot_steps.start_steps(after, rules, (), Request()) == ()
+
+
+def test_until_the_reboot_a_running_systemd_gets_a_drop_in_and_nothing_else() -> None:
+    def steps(facts: HostFacts, *, volatile: bool) -> tuple[object, ...]:
+        request = Request(persist=False)
+        return boot_steps.boot_steps(facts, [], request, volatile=volatile)
+
+    text = boot_units.drop_in_text()
+    facts = host()
+    assert steps(facts, volatile=True) == (
+        ChangeFile(VOLATILE_DROP_IN_PATH, None, text), Reload(),
+    )  # fmt: skip
+    there = replace(facts, boot=replace(facts.boot, files={VOLATILE_DROP_IN_PATH: text}))
+    assert steps(there, volatile=True) == ()
+    assert steps(there, volatile=False) == (
+        ChangeFile(VOLATILE_DROP_IN_PATH, text, None), Reload(),
+    )  # fmt: skip
+    theirs = replace(facts.boot, occupied={VOLATILE_DROP_IN_PATH: "theirs"})
+    contained = replace(facts.boot, loader="")  # a container with the host's /run
+    for boot in (theirs, contained, host(running=False).boot):
+        assert steps(replace(facts, boot=boot), volatile=True) == ()
 
 
 @pytest.mark.parametrize("case", CASES)
