@@ -1,19 +1,22 @@
 """The way in for the ``binfmt-setup`` command and for ``python -m binfmt_setup``."""
 
+import gc
 import os
 import sys
 
-# `python -m` looks for every module in the current directory first, which may be anybody's: what
-# lies there is not to be our `json`. This package is found by now, and so is all that it holds.
-# Modules that Python needs to come this far (runpy) it has looked for there already; the command
-# that is installed never does, nor does `python -P -m` from Python 3.11 on.
+# `python -m` looks for every module in the current directory first, and so does an empty part of
+# PYTHONPATH, which may be anybody's: what lies there is not to be our `json`. This package is found
+# by now, and so is all that it holds. Modules that Python needs to come this far (runpy) it has
+# looked for there already; the command that is installed never does, nor does `python -P -m` from
+# Python 3.11 on. A directory that PYTHONPATH names stays.
 try:
-    if sys.path[:1] in ([""], [os.getcwd()]):  # noqa: PTH109 - pathlib takes long to load
-        del sys.path[0]
+    _here = os.getcwd()  # noqa: PTH109 - pathlib takes long to load
 except FileNotFoundError:  # the current directory is gone
-    del sys.path[0]
-
-import gc
+    _here = ""
+_named = _here in os.environ.get("PYTHONPATH", "").split(":")
+sys.path[:] = [
+    path for at, path in enumerate(sys.path) if path not in ("", _here) or (path and at and _named)
+]
 
 
 def main() -> None:

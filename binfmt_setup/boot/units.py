@@ -263,6 +263,7 @@ def render_units(group: UnitGroup) -> dict[str, str]:
         autoescape=False,  # noqa: S701 - a unit file is not HTML; unit_word quotes for systemd
     )
     environment.filters["unit_word"] = unit_word
+    environment.filters["bound_path"] = bound_path
     environment.filters["unit_text"] = unit_text
     hidden = (p for p in group.places if f"{p}/".startswith(_HIDDEN_BY_THE_UNIT))
     words = {
@@ -288,6 +289,11 @@ def unit_word(text: str) -> str:
         .replace("$", "$$")
     )
     return f'"{escaped}"' if set(text) & set(" \t;'\"\\") else escaped
+
+
+def bound_path(text: str) -> str:
+    """A path that is bound to where it is: behind a colon stood another place (systemd.exec(5))."""
+    return unit_word(text).replace(":", "\\:")
 
 
 def unit_text(text: str) -> str:

@@ -402,7 +402,7 @@ class Transaction:
         if entry and entry.after:
             error = EnvironmentUnfit(
                 f"{entry.after.interpreter} {words}",
-                hint="the host is as it was; try another QEMU with --qemu DIR",
+                hint="for its programs the host is as it was; try another QEMU with --qemu DIR",
                 code="probe-failed",
             )
             self._note(entry, "rolled-back", error)

@@ -63,14 +63,15 @@ def guard() -> None:
 def _stream(descriptor: int, kind: type[io.FileIO], was: object, errors: str) -> io.TextIOWrapper:
     """A text stream, encoded as Python has decided; it gave none for a closed descriptor.
 
-    Where "strict" was its way with what the encoding lacks, that is shown in another form.
+    What the encoding lacks is shown in another form, unless the caller has chosen one: "strict" and
+    "surrogateescape", which C locales have, would end in an error.
     """
     encoding = getattr(was, "encoding", None) or "utf-8"
     kept = getattr(was, "errors", None)
     return io.TextIOWrapper(
         io.BufferedWriter(kind(descriptor, "w", closefd=False)),
         encoding=encoding,
-        errors=errors if kept in (None, "strict") else kept,
+        errors=errors if kept in (None, "strict", "surrogateescape") else kept,
         line_buffering=descriptor == 2,
     )
 

@@ -55,8 +55,9 @@ def callers_qemu(
     """The directory with what --qemu names; unpacked, for these targets, in the caller's cache."""
     if not text and not sha256:
         return ""
-    if not sha256 and Path(text).is_dir():  # what archives take to read is not loaded then
-        return str(Path(text).absolute())
+    with suppress(PermissionError):  # told below
+        if not sha256 and Path(text).is_dir():  # what archives take to read is not loaded then
+            return str(Path(text).absolute())
     from binfmt_setup.inspect import snapshot
     from binfmt_setup.sources import qemu_source
 

@@ -6,8 +6,6 @@ whole host is named once, and the platforms it breaks do not repeat it.
 
 from __future__ import annotations
 
-from itertools import chain
-
 from binfmt_setup.boot.inits.interface import init_of
 from binfmt_setup.boot.lost import RegistryMasked
 from binfmt_setup.boot.survival import NotMounted, boot_troubles, why_lost
@@ -32,7 +30,7 @@ from binfmt_setup.model.shell import typed
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Literal
 
     from binfmt_setup.boot.survival import NotRegistered
@@ -120,7 +118,7 @@ def _host_findings(
 
 def _files_findings(facts: HostFacts) -> Iterator[Finding]:
     """What the files of the next boot say, which an offline tree has, too."""
-    yield from chain.from_iterable(map(_invalid_lines, facts.boot.configs))
+    yield from _invalid_files(facts.boot.configs)
     if facts.registry.own and not facts.process.own_files:
         return  # the files are the host's, and the registry goes with its namespace
     from binfmt_setup.diagnosis.next_boot import next_boot_findings
@@ -167,6 +165,15 @@ def _bad_entries(bad: Sequence[UnreadEntry]) -> Iterator[Finding]:
     if more := len(bad[PROBLEMS_KEPT:]):
         fact = known.MoreUnreadable("", "", more, len(bad))
         yield Finding(fact, remedy=Remedy(("ls", BINFMT_MISC)))
+
+
+def _invalid_files(configs: Iterable[ConfigFile]) -> Iterator[Finding]:
+    """What is wrong with binfmt.d files; beyond some files only how many."""
+    bad = [config for config in configs if config.problems]
+    for config in bad[:PROBLEMS_KEPT]:
+        yield from _invalid_lines(config)
+    if more := len(bad[PROBLEMS_KEPT:]):
+        yield Finding(known.MoreFilesInvalid(bad[-1].path, 0, "", "", more))
 
 
 def _invalid_lines(config: ConfigFile) -> Iterator[Finding]:

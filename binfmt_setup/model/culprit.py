@@ -16,7 +16,8 @@ class Fault:
     """What makes a path one that is not to be trusted.
 
     SHARED are directories like /tmp: open to all by design, and not to be closed; SHARED_GROUP
-    those like /nix/store. PROCESS is procfs, which shows each process other files.
+    those like /nix/store. PROCESS is procfs, which shows each process other files; LOGIN is
+    a directory that its user's login will make.
     """
 
     OWNER: Final = "owner"
@@ -27,6 +28,7 @@ class Fault:
     ACL: Final = "acl"
     MOUNT: Final = "mount"
     PROCESS: Final = "process"
+    LOGIN: Final = "login"
     UNREADABLE: Final = "unreadable"
 
 
@@ -38,6 +40,7 @@ _REASONS = {
     Fault.SHARED_GROUP: "every member of its group can write to {0.path}",
     Fault.ACL: "an access control list lets others write to {0.path}",
     Fault.PROCESS: "what lies below {0.path} is another file for each process",
+    Fault.LOGIN: "{0.path} will be user {0.number}'s, who has to log in for that",
     Fault.MOUNT: "{0.path} lies in a file system of user {0.number}, which says what it likes",
 }
 

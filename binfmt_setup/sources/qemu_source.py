@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import stat
 import tempfile
 from collections.abc import Callable, Collection
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from binfmt_setup.changes.steps import Discard, Outcome, Unpack
 from binfmt_setup.emulators import store
 from binfmt_setup.emulators.store import STORE, Stored
 from binfmt_setup.inspect.snapshot import snapshot
-from binfmt_setup.model.errors import EnvironmentUnfit, NoEmulator, UsageProblem
+from binfmt_setup.model.errors import EnvironmentUnfit, NoEmulator, PrivilegesMissing, UsageProblem
 from binfmt_setup.model.interpreter import EmulatorFacts, Interpreter
 from binfmt_setup.model.records import NOTHING, Record, replace
 from binfmt_setup.model.registration import control_characters
@@ -72,19 +73,35 @@ def parse_source(
 
         parse_reference(text.removeprefix(IMAGE))
         return Source("image", text, store_path, environment or {}, digest)
-    if Path(text).is_dir():
+    kind = _kind_of(text)
+    if kind == "directory":
         if digest:
             raise UsageProblem(
                 f"--qemu-sha256 says nothing of a directory, and {text} is one",
                 hint="name an archive or an image with --qemu, or leave --qemu-sha256 out",
             )
         return Source("directory", str(Path(text).absolute()))
-    if Path(text).is_file():
+    if kind == "archive":
         return Source("archive", text, store_path, environment or {}, digest)
     raise UsageProblem(
         f"--qemu {text}: no such file or directory",
         hint="name a directory with static QEMU binaries, an archive, or image:REFERENCE",
     )
+
+
+def _kind_of(text: str) -> str:
+    """Whether a path is a directory or an archive; empty for neither, raises PrivilegesMissing."""
+    try:
+        status = Path(text).stat()
+    except PermissionError as error:
+        raise PrivilegesMissing(
+            f"--qemu {text} may not be read", hint="run it with sudo"
+        ) from error
+    except OSError:
+        return ""
+    if stat.S_ISDIR(status.st_mode):
+        return "directory"
+    return "archive" if stat.S_ISREG(status.st_mode) else ""
 
 
 def _refuse_unfit_store(text: str, keep_in: str) -> None:

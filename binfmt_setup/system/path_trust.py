@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 ROOT = frozenset({0})
 """Whose files may be run as root."""
 _OVERFLOW_USER = 65534  # who owns the files of users that this namespace does not map
+_OF_USERS = "/run/user"
 _PROC = "/proc"
 _HOPS = 40  # links that the kernel follows before it says ELOOP
 _MOST = 24
@@ -182,7 +183,7 @@ class PathJudge:
             target = os.readlink(where) if is_link else ""
             acl = b"" if is_link else _acl_of(where)
         except (FileNotFoundError, NotADirectoryError):
-            return (), "", False
+            return self._to_be_made(inside), "", False
         except OSError as error:
             return (Culprit(inside, Fault.UNREADABLE, error.errno or errno.EIO),), "", False
         mount = self._mount(inside, status.st_dev)
@@ -194,6 +195,13 @@ class PathJudge:
             if not (fault in _SHARED and (self._shared or self._read_only(where)))
         )
         return culprits, target, True
+
+    def _to_be_made(self, inside: str) -> tuple[Culprit, ...]:
+        """Whose a directory will be that a login makes (pam_systemd(8))."""
+        above, _, name = inside.rpartition("/")
+        if above != _OF_USERS or not name.isdecimal() or int(name) in self._owners:
+            return ()
+        return (Culprit(inside, Fault.LOGIN, int(name)),)
 
     def _status(self, where: str) -> os.stat_result:
         return os.lstat(where)

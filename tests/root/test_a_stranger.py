@@ -172,6 +172,16 @@ def test_nothing_is_laid_out_where_a_stranger_could_swap_it(users: ManyUsers, pl
     assert users.root("ls", "/mnt/theirs/tmp").stdout == ""
 
 
+def test_what_a_user_may_not_read_is_said_to_him(users: ManyUsers) -> None:
+    users.prepared(root="mkdir -m 700 -p /mnt/mine/closed; mkdir -p /mnt/mine/closed/qemu")
+    for words in ("unit arm64", "install --check arm64", "check --deep arm64", "run"):
+        line = [*words.split(), "--qemu", "/mnt/mine/closed/qemu"]
+        line += ["--", "true"] if words == "run" else []
+        done = users.stranger(PYTHON, "-m", "binfmt_setup", *line)
+        assert (done.returncode, "Traceback" in done.stderr) == (3, False), done.stderr
+        assert "may not be read" in done.stderr
+
+
 def test_a_strangers_store_is_not_used(users: ManyUsers) -> None:
     users.prepared(
         root="mkdir -m 755 /mnt/victim; echo precious >/mnt/victim/file",

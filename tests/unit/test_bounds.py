@@ -85,6 +85,16 @@ def test_hostile_files_cost_no_more_than_the_bound(tree: Path) -> None:
     assert [finding.get("omitted") for finding in told] == [None] * PROBLEMS_KEPT + [19_990]
 
 
+def test_very_many_bad_files_are_counted(tree: Path) -> None:
+    for number in range(200):
+        (tree / f"etc/binfmt.d/{number:03}.conf").write_text(BAD)
+    _, done = _read_by("check", "--root", tree, "s390x", "--format", "json")
+    told = [f for f in json.loads(done.stdout)["findings"] if f["code"] == "config-invalid"]
+    assert len(told) == PROBLEMS_KEPT + 1
+    assert f"{200 - PROBLEMS_KEPT} more files" in told[-1]["message"]
+    assert told[-1]["omitted"] == 200 - PROBLEMS_KEPT
+
+
 def test_a_text_that_is_too_long_is_not_taken_for_a_whole_one(tree: Path) -> None:
     (tree / "etc/fstab").write_text("x" * TEXT_LIMIT)
     assert len(Tree(tree).text("/etc/fstab")) == TEXT_LIMIT

@@ -25,7 +25,8 @@ PLANTED = (
         "explain /bin/sh", "unit arm64", "install --check arm64 --qemu image:127.0.0.1:1/x/y",
     ],
 )  # fmt: skip
-def test_nothing_is_imported_from_there(tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize("more", ["", ":"], ids=["named", "empty-part"])
+def test_nothing_is_imported_from_there(tmp_path: Path, command: str, more: str) -> None:
     marker = tmp_path / "ran"
     evil = tmp_path / "here"
     evil.mkdir()
@@ -35,7 +36,7 @@ def test_nothing_is_imported_from_there(tmp_path: Path, command: str) -> None:
     variables = {name: os.environ[name] for name in ("PATH", "HOME")}
     done = subprocess.run(
         [sys.executable, "-m", "binfmt_setup", *command.split()],
-        cwd=evil, env={**variables, "PYTHONPATH": str(TOP)},
+        cwd=evil, env={**variables, "PYTHONPATH": f"{TOP}{more}"},
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert not marker.exists(), marker.read_text()

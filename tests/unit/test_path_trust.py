@@ -118,3 +118,15 @@ def test_all_on_a_path_are_told_and_mended_at_once(tmp_path: Path) -> None:
     assert deep is not None
     assert len(deep.all) == 24
     assert deep.reason.endswith("; 21 more like that")
+
+
+def test_what_a_login_makes_is_its_users(tmp_path: Path) -> None:
+    """Nothing is there yet: whoever logs in can put it there."""
+    (tmp_path / "run/user").mkdir(parents=True)
+    judge = PathJudge({os.getuid()}, root=tmp_path)
+    found = judge.culprit("/run/user/4711/qemu", whole=True)
+    assert found == Culprit("/run/user/4711", Fault.LOGIN, 4711)
+    assert "user 4711" in found.reason
+    assert found.command == ()
+    for harmless in (f"/run/user/{os.getuid()}/qemu", "/run/user/x/qemu", "/run/4711/qemu"):
+        assert judge.culprit(harmless) is None

@@ -158,3 +158,18 @@ def test_verbose_says_what_was_read_and_how_long_it_took(command: str, tree: Pat
     told = done.stderr.splitlines()[-1]
     assert told.startswith(f"{command.split(maxsplit=1)[0]}: read ")
     assert f" ms; exit {done.returncode}" in told
+
+
+@pytest.mark.parametrize("format_", ["text", "github", "junit", "json"])
+def test_what_an_encoding_lacks_is_shown_in_another_form(tmp_path: Path, format_: str) -> None:
+    config = tmp_path / "etc/binfmt.d/b\u00e4d.conf"
+    config.parent.mkdir(parents=True)
+    config.write_text("n\u00e4\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "binfmt_setup", "check", "--root", tmp_path, "--format", format_],
+        env=unmeasured() | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        cwd=TOP, capture_output=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert b"config-invalid" in done.stdout

@@ -62,6 +62,7 @@ CASES = {
     "late": (host(NOFAIL), [rule(ODD)]),
     "late and usual": (host(NOFAIL), [rule(USUAL), rule("/opt/qemu", "riscv64")]),
     "at home": (host(), [rule(HOME)]),
+    "at home, with a colon": (host(), [rule("/home/a:b/qemu")]),
     "at a mount called as a helper": (host("UUID=3 /keep ext4 nofail 0 2\n"), [rule("/keep/qemu")]),
 }
 

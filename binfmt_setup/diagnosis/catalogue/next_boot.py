@@ -152,3 +152,7 @@ class MoreInvalid(ConfigInvalid):
     """The rest of very many such lines; `line` is how many the file has."""
 
     more: int
+
+
+class MoreFilesInvalid(MoreInvalid):
+    """The rest of very many such files; `path` is the last."""

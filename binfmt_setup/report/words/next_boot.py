@@ -147,6 +147,15 @@ def _(fact: known.ShadowedAfterBoot) -> Words:
     )
 
 
+@tells(known.MoreFilesInvalid)
+def _(fact: known.MoreFilesInvalid) -> Words:
+    return Words(
+        f"{fact.more:,} more files have lines that register nothing; the last is {fact.path}",
+        "correct or remove them",
+        _AT_BOOT,
+    )
+
+
 @tells(known.MoreInvalid)
 def _(fact: known.MoreInvalid) -> Words:
     return Words(
