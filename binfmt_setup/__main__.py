@@ -44,9 +44,17 @@ def main() -> None:
 
 
 def _status(arguments: list[str]) -> int:
-    from binfmt_setup.cli.signals import listen
+    from binfmt_setup.cli.signals import listen, raise_what_came
 
     listen()
+    try:
+        return _answered(arguments)
+    except Exception:
+        raise_what_came()
+        raise
+
+
+def _answered(arguments: list[str]) -> int:
     from binfmt_setup.cli import streams
 
     streams.guard()

@@ -112,6 +112,7 @@ class Result:
     skips: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     output: str = ""
+    broken: list[str] = field(default_factory=list)
 
     @property
     def skipped(self) -> int:

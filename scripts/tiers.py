@@ -28,6 +28,8 @@ LONE_TIERS = ("root", "boot", "engines")
 TIERS = ("unit", "cases", "sandbox", *LONE_TIERS)
 # What pytest leaves with then.
 NO_TESTS_COLLECTED = 5
+# Of those that did not run, so many are told by name.
+NAMED = 5
 Job = Callable[[], None]
 
 
@@ -49,6 +51,13 @@ class Outcomes:
     found: list[str] = field(default_factory=list)
     ended: dict[str, tuple[str, str]] = field(default_factory=dict)
     running: str = ""
+
+    @property
+    def broken(self) -> list[str]:
+        """The tests that failed, and the one that did not end."""
+        failed = [name for name, (outcome, _) in self.ended.items() if outcome == "failed"]
+        names = [f"failed: {name}" for name in failed]
+        return [*names, f"was running: {self.running}"] if self.running else names
 
     @property
     def not_run(self) -> list[str]:
@@ -137,6 +146,7 @@ class Run:
         code, result = run(name, self.command(wish), data, log=self.log)
         outcomes = read(self.log)
         count(outcomes, result)
+        result.broken = outcomes.broken
         if code not in {0, NO_TESTS_COLLECTED} and not (result.failed and not outcomes.running):
             # It broke before, or after, the tests, or was ended in the midst of them.
             result.failed += 1
@@ -173,14 +183,12 @@ def count(outcomes: Outcomes, result: Result) -> None:
 
 
 def unfinished(outcomes: Outcomes) -> str:
-    """The names of what failed, ran and did not run when a tier was ended."""
-    failed = [name for name, (outcome, _) in outcomes.ended.items() if outcome == "failed"]
-    parts = {"failed": failed, "was running": [outcomes.running] * bool(outcomes.running),
-             "did not run": outcomes.not_run}  # fmt: skip
+    """What did not run when a tier was ended, and what ran or had failed: that stands last."""
     text = f"\n{len(outcomes.ended)} of {len(outcomes.found)} tests had ended\n"
-    for word, names in parts.items():
-        text += "".join(f"{word}: {name}\n" for name in names)
-    return text
+    not_run = outcomes.not_run
+    text += "".join(f"did not run: {name}\n" for name in not_run[:NAMED])
+    text += f"did not run: {len(not_run) - NAMED} more\n" * (len(not_run) > NAMED)
+    return text + "".join(f"{name}\n" for name in outcomes.broken)
 
 
 def show(result: Result) -> None:

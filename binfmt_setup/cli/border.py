@@ -12,6 +12,7 @@ from itertools import pairwise, takewhile
 from binfmt_setup.cli import streams
 from binfmt_setup.cli.answers import HOST, Answer, answer_of, style_of
 from binfmt_setup.cli.reader import Call
+from binfmt_setup.cli.signals import raise_what_came
 from binfmt_setup.model.errors import BinfmtSetupError, ExitCode
 from binfmt_setup.model.records import Record
 
@@ -47,6 +48,7 @@ def answered(reading: Callable[[], Call | Answer], arguments: Sequence[str]) -> 
     except BinfmtSetupError as error:
         answer = _failure(error, wanted)
     except Exception as error:
+        raise_what_came()
         from binfmt_setup.system.limits import beneath_python
 
         unfit = beneath_python(error)

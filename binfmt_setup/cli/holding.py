@@ -12,11 +12,12 @@ import sys
 import time
 from contextlib import suppress
 
-from binfmt_setup.cli.signals import Ended
+from binfmt_setup.cli.signals import Ended, raise_what_came
 from binfmt_setup.cli.streams import say
 from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.model.targets import ENTRY_PREFIX
 from binfmt_setup.system import packaged
+from binfmt_setup.system.signals import undisturbed
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -37,11 +38,14 @@ def hold(registry: str, entries: Iterable[str]) -> None:
     with suppress(Ended):
         while not (gone := there - _names(registry)):
             time.sleep(PAUSE)
+            raise_what_came()
         names = ", ".join(sorted(gone))
         _count(names)
         say(f"gone: {names}; installing again")
         # The same command from its start: it looks at the host anew, and does what is lacking.
-        os.execv(sys.executable, _again(sys.orig_argv))  # noqa: S606 - our own command line
+        # A signal on the way there waits: one that Python has only noted would be forgotten.
+        with undisturbed():
+            os.execv(sys.executable, _again(sys.orig_argv))  # noqa: S606 - our own command line
 
 
 def _again(words: list[str]) -> list[str]:

@@ -20,6 +20,7 @@ WORDS: dict[int, str] = {
     signal.SIGHUP: "hung up",
 }
 _AGAIN_SECONDS = 0.001
+_came: list[Ended] = []
 
 
 class Ended(BaseException):
@@ -43,19 +44,31 @@ class Ended(BaseException):
 def listen() -> None:
     """Let these signals raise `Ended` from now on; those that the caller ignores stay ignored.
 
-    But for SIGCHLD: who ignores it lets the kernel forget how children ended.
+    But for SIGCHLD: who ignores it lets the kernel forget how children ended. What the caller made
+    wait comes now: it would wait for ever.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number in WORDS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _end)
     sys.unraisablehook = _lost
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, WORDS)
 
 
 def _end(number: int, _: FrameType | None) -> None:
     for other in WORDS:  # a second one would break off what takes back
         signal.signal(other, _unheard)
-    raise Ended(number)
+    _came.append(Ended(number))
+    raise_what_came()
+
+
+def raise_what_came() -> None:
+    """Raise what came before and got lost, or became another error; both may happen in C code.
+
+    Up to Python 3.11 what a descriptor raises while its class is made becomes a RuntimeError.
+    """
+    for ended in _came:
+        raise ended
 
 
 def _unheard(_: int, __: FrameType | None) -> None:

@@ -20,8 +20,9 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Let signals wait for as long as the block lasts: then they come."""
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # raises what came just before
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, old)

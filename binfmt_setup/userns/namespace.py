@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 from contextlib import suppress
 
 from binfmt_setup.model.errors import BinfmtSetupError, EnvironmentUnfit
@@ -19,6 +18,7 @@ from binfmt_setup.system.pipes import read_to_end
 from binfmt_setup.system.probes import PROBES
 from binfmt_setup.system.programs import SAFE_PATH
 from binfmt_setup.system.registry import Registry
+from binfmt_setup.system.signals import ENDING, signal, undisturbed
 from binfmt_setup.userns import denied
 from binfmt_setup.userns.identity import Caller
 
@@ -236,9 +236,14 @@ def runs_natively(probe: str) -> bool:
 def become(path: str, arguments: Sequence[str], environment: dict[bytes, bytes]) -> NoReturn:
     """Become the command; returns never, raises OSError.
 
-    Python ignores these two signals, which a program does not expect to inherit.
+    Python ignores SIGPIPE and SIGXFSZ, which a program does not expect to inherit.
     """
+    packaged.leave()
+    # One that Python noted and had no time for would be lost. From here on they just end this.
+    with undisturbed():
+        for number in ENDING:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-    packaged.leave()
     os.execve(path, list(arguments), environment)

@@ -104,11 +104,17 @@ def test_hold_registers_again_what_others_drop(registry: Sandbox, tmp_path: Path
     assert registry.tool("check", "arm64").returncode == 0
 
 
-# Another program, at the very end of an install; only of the first one.
+# Another program, at the very end of an install; only of the first one. And SIGTERM after it.
 _MEANWHILE = f"""
 import os
+import signal
 from binfmt_setup import __main__
 from binfmt_setup.commands import provision
+become = os.execv
+def ended(*words):
+    os.kill(os.getpid(), signal.SIGTERM)
+    become(*words)
+os.execv = ended
 look = provision.looked_again
 def dropped(*words):
     open("{REGISTRY}/qemu-aarch64", "w").write("-1")
@@ -120,13 +126,11 @@ __main__.main()
 
 
 def test_hold_knows_what_was_dropped_before_it_began(registry: Sandbox) -> None:
+    """And a signal that comes as it is about to become the next command is not lost."""
     words = ("install", "arm64", "--private", "--no-persist", "--hold")
-    argv = [*registry.inside, sys.executable, "-c", _MEANWHILE, *words]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as held:
-        assert held.stderr is not None
-        assert "gone: qemu-aarch64; installing again\n" in iter(held.stderr.readline, "")
-        held.terminate()
-        held.communicate(timeout=20)
+    done = registry.run(sys.executable, "-c", _MEANWHILE, *words)
+    assert "gone: qemu-aarch64; installing again\n" in done.stderr
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (143, "terminated")
 
 
 def test_hold_does_not_fight_for_ever(registry: Sandbox) -> None:

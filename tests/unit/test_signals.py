@@ -91,6 +91,33 @@ def test_an_ignored_signal_stays_ignored() -> None:
         assert done.stdout.startswith("binfmt-setup ")
 
 
+def test_a_signal_that_the_caller_made_wait_comes() -> None:
+    """As from a program that starts this one in the midst of what must not be interrupted."""
+    code = (
+        "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]); "
+        "os.kill(os.getpid(), signal.SIGTERM); "
+        "os.execv(sys.executable, [sys.executable, '-m', 'binfmt_setup', 'status'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=TOP, env=unmeasured(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "terminated\n")
+
+
+def test_a_signal_that_python_makes_another_error_of_is_none() -> None:
+    code = (
+        "import functools, os, signal; from binfmt_setup.__main__ import main; "
+        "named = lambda *_: os.kill(os.getpid(), signal.SIGTERM); "
+        "functools.cached_property.__set_name__ = named; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "status"],
+        cwd=TOP, env=unmeasured(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "terminated\n")
+
+
 def test_ctrl_c_from_outside_leaves_no_traceback_and_no_process() -> None:
     """Real time: at moments all over the life of a check."""
     for step in range(12):
