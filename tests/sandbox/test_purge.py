@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 import pytest
@@ -11,12 +14,14 @@ from tests.bootlab import listing
 from tests.own_folder import own_folder
 from tests.own_namespace import CLI, TOP, in_namespace, run
 
-POSTRM = TOP / "packaging" / "debian" / "binfmt-setup.postrm"
+SCRIPTS = TOP / "packaging" / "debian"
 BUSYBOX = shutil.which("busybox")
 QEMU = Path("/usr/bin/qemu-aarch64-static")
 DROP_IN = "systemd-binfmt.service.d/binfmt-setup.conf"
 APPLETS = ("sh", "grep", "sed", "rm", "rmdir", "readlink")
-NULL = "dev/null"
+NULL, LOCK = "dev/null", "run/binfmt-setup/lock"
+# A name of somebody else's for a file of ours.
+LINK = "qemu-mine"
 # What others wrote, beside ours and under names like ours.
 THEIRS = {
     "etc/binfmt.d/qemu-s390x.conf": ":qemu-s390x:M::x::/opt/s390x:F\n",
@@ -36,6 +41,7 @@ def host(tree: Path) -> dict[str, str]:
     elsewhere = tree / "etc/systemd/system/a.target.wants/binfmt-setup.service"
     elsewhere.parent.mkdir()
     elsewhere.symlink_to("/etc/fstab")
+    (tree / f"etc/binfmt.d/{LINK}.conf").symlink_to("qemu-aarch64.conf")
     for name in ("bin", "lib"):
         (tree / name).symlink_to(f"usr/{name}")
     (tree / "usr/bin").mkdir()
@@ -48,9 +54,23 @@ def host(tree: Path) -> dict[str, str]:
     for name in ("systemctl", "deb-systemd-invoke"):
         (tree / "usr/bin" / name).write_text("#!/bin/sh\n")
         (tree / "usr/bin" / name).chmod(0o755)
+    # Debian's busybox has no flock.
+    libraries = subprocess.check_output(["ldd", "/usr/bin/flock"], text=True)
+    for file in ["/usr/bin/flock", *re.findall(r"/\S+", libraries)]:
+        (tree / file[1:]).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, tree / file[1:])
     for name in ("usr/bin/qemu-aarch64-static", "opt/qemu-riscv64"):
         shutil.copy(QEMU.with_name(f"qemu-{name.split('-')[1]}-static"), tree / name)
     return listing(tree)
+
+
+def scripted(tree: Path, name: str, word: str) -> subprocess.CompletedProcess[str]:
+    """Run a script of the package in a tree, as dpkg does."""
+    shutil.copy(SCRIPTS / f"binfmt-setup.{name}", tree / "script")
+    done = in_namespace(["chroot", tree, "/bin/sh", "/script", word])
+    (tree / "script").unlink()
+    (tree / NULL).write_text("")
+    return done
 
 
 def test_purging_takes_back_what_install_has_made() -> None:
@@ -67,13 +87,40 @@ def test_purging_takes_back_what_install_has_made() -> None:
         shutil.copy(tree / "etc/systemd/system" / DROP_IN, volatile)
         kept = listing(tree)
         assert len(kept) > len(before) + 20
-        shutil.copy(POSTRM, tree / "postrm")
-        script = ("chroot", tree, "/bin/sh", "/postrm")
-        done = in_namespace([*script, "remove"])
+        done = scripted(tree, "prerm", "remove")
+        assert (done.returncode, done.stdout) == (0, "")
+        assert "registrations that stay, and come back at every boot: 2." in done.stderr
+        done = scripted(tree, "postrm", "remove")
         assert (done.returncode, done.stderr) == (0, "")
-        assert {name for name in listing(tree) if name != "postrm"} == set(kept)
-        done = in_namespace([*script, "purge"])
+        assert listing(tree) == kept
+        (tree / LOCK).parent.mkdir()
+        (tree / LOCK).touch()
+        with (tree / LOCK).open() as lock:
+            flock(lock, LOCK_EX)  # as another copy does that is at work
+            done = scripted(tree, "postrm", "purge")
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-        (tree / "postrm").unlink()
-        (tree / NULL).write_text("")
+        assert sorted(listing(tree).keys() ^ before.keys()) == ["run/binfmt-setup", LOCK]
+        done = scripted(tree, "postrm", "purge")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         assert listing(tree) == before
+
+
+def test_qemu_is_pinned_anew_for_our_entries_alone() -> None:
+    if not BUSYBOX or not QEMU.exists():
+        pytest.skip("busybox or QEMU is not installed")
+    with own_folder() as folder:
+        tree = folder / "tree"
+        host(tree)
+        done = run([*CLI, "install", "arm64", "--root", tree])
+        assert done.returncode == 0, done.stdout + done.stderr
+        shutil.rmtree(tree / "run")  # where systemd runs, a unit does it
+        registry = tree / "proc/sys/fs/binfmt_misc"
+        registry.mkdir(parents=True)
+        for name in ("qemu-aarch64", "qemu-s390x", LINK):
+            (registry / name).touch()
+        for name, text in (("ischroot", "exit 1"), ("binfmt-setup", 'echo "$@"')):
+            (tree / "usr/bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+            (tree / "usr/bin" / name).chmod(0o755)
+        done = scripted(tree, "postinst", "triggered")
+        said = "binfmt-setup: QEMU has changed: qemu-aarch64\ninstall qemu-aarch64\n"
+        assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
