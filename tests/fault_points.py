@@ -57,6 +57,8 @@ sleep 1; kill $$
 HOLD = ("sh", "-c", _DROPPED, "sh", *ARM64, "--hold")
 """It ends by the signal that whoever started it sends, after its entry was dropped once."""
 _VOLATILE = f"/run/binfmt.d /run/binfmt-setup-keep {STORE} {SCRATCH}"
+OFF = "\noff"
+"""Behind the line of an entry that is disabled."""
 _OURS = f"/etc/binfmt.d /etc/systemd /etc/binfmt-setup {_VOLATILE}"
 _LOOKED_AT = f"/etc {_VOLATILE}"
 _SAVED = "/run/saved"
@@ -175,7 +177,7 @@ def scenarios(other: Path, archive: Path | None = None) -> tuple[Scenario, ...]:
         Scenario("install --qemu DIR", (ARM64,), qemu, qemu),
         Scenario("install --take-over", (), taking, taking, theirs),
         Scenario("uninstall", (ARM64,), UNINSTALL, ARM64),
-        Scenario("uninstall that puts back", (taking,), UNINSTALL, taking, theirs),
+        Scenario("uninstall that puts back", (taking,), UNINSTALL, taking, theirs + OFF),
         Scenario("the boot script, at boot", (ARM64,), SCRIPT, ARM64, lost=True),
         Scenario("the boot script, after an upgrade", (ARM64,), SCRIPT, ARM64),
         Scenario("install --keep", (ARM64,), keeping, keeping),
@@ -263,7 +265,8 @@ class Lab:
 
     def _lie(self, scenario: Scenario, status: int, state: State) -> str:
         """What is wrong with a run that met an error: what ran must run, 0 must be true."""
-        if self._lines and scenario.command != UNINSTALL and not starts(self._sandbox):
+        ran = any(OFF not in line for line in self._lines) and scenario.command != UNINSTALL
+        if ran and not starts(self._sandbox):
             return "what ran before runs no more; "
         unlike = state.unlike(self._reached) if status == 0 else ""
         return f"exit 0, but: {unlike}; " if unlike else ""
@@ -295,11 +298,12 @@ class Lab:
         told = _MADE_UP.sub(TEMPORARY, self._sandbox.sh(_LOOK).stdout)
         files, _, rest = told.partition("SUMS\n")
         sums, _, entries = rest.partition("ENTRIES\n")
-        found = (text.partition("\n")[::2] for text in entries.split("ENTRY ")[1:])
+        named = (text.partition("\n")[::2] for text in entries.split("ENTRY ")[1:])
+        found = (parse_entry(name, text) for name, text in named)
         return State(
             tuple((name, form) for name, _, form in (x.partition("\t") for x in files.split("\n"))),
             sums,
-            tuple((name, parse_entry(name, text).registration.line) for name, text in found),
+            tuple((e.name, e.registration.line + ("" if e.enabled else OFF)) for e in found),
         )
 
     def _again(self, command: Sequence[str]) -> tuple[int, dict[str, object], str]:
@@ -325,7 +329,7 @@ class Lab:
         self._reset()
         self._own("mkdir -p /etc/systemd/system")
         if scenario.entry:
-            self._sandbox.run("sh", "-c", f"cat > {REGISTRY}/register", stdin=scenario.entry)
+            self._register(scenario.entry)
         self._nothing = self._state()
         for command in scenario.before:
             done = self._sandbox.run(*command)
@@ -342,7 +346,12 @@ class Lab:
             "rm -rf {ours}; cp -a {saved}/. /; mkdir -p -m 755 {scratch}"
         )
         for line in self._lines:
-            self._sandbox.run("sh", "-c", f"cat > {REGISTRY}/register", stdin=line)
+            self._register(line)
+
+    def _register(self, entry: str) -> None:
+        line, off, _ = entry.partition(OFF)
+        switch = f"; echo 0 > {REGISTRY}/{line[1:].partition(line[0])[0]}" if off else ""
+        self._sandbox.run("sh", "-c", f"cat > {REGISTRY}/register{switch}", stdin=line)
 
     def _own(self, script: str) -> None:
         """Change files and entries, where all of them are the namespace's own."""

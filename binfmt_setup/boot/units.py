@@ -19,6 +19,7 @@ from binfmt_setup.model.binfmt_d import (
     OWN_DIRECTORY,
     REPLACED,
     VOLATILE_DIRECTORY,
+    WAS_OFF,
 )
 from binfmt_setup.model.boot_facts import RETURNED_PATH, SCRIPT_PATH, UNIT_DIRECTORY, UNIT_STEM
 from binfmt_setup.model.errors import EnvironmentUnfit
@@ -81,7 +82,7 @@ def config_text(  # noqa: PLR0913 - each is a comment
     if made_directory:
         lines.append(MADE_DIRECTORY)
     if replaced is not None:
-        lines.append(REPLACED + _line(replaced))
+        lines += [REPLACED + _line(replaced), *([WAS_OFF] if replaced.off else [])]
     if sha256:
         lines.append(DIGEST + sha256)
     if chosen:

@@ -125,7 +125,7 @@ def _target_change(
         after, change = handler.registration, None
     else:
         after = registration_to_write(facts, target, request)
-        change = ChangeEntry(target.entry_name, entry.registration if entry else None, after)
+        change = ChangeEntry(target.entry_name, entry.standing if entry else None, after)
     if not facts.live:
         change = None
     files = config_changes(facts, target, after, change, request)

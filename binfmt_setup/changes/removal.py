@@ -51,8 +51,8 @@ def _removal(facts: HostFacts, target: Target) -> TargetChange:
     entry = facts.registry.entry(target.entry_name) if facts.registry_in_reach else None
     after = _what_counts_then(facts, target, files) if files else None
     change = None
-    if entry is not None and owner_of(facts, entry).ours and entry.registration != after:
-        change = ChangeEntry(entry.name, entry.registration, after)
+    if entry is not None and owner_of(facts, entry).ours and entry.standing != after:
+        change = ChangeEntry(entry.name, entry.standing, after)
     elif entry is None and files and after is not None and facts.registry.listing is None:
         # Ours was lost, and its file is what kept the other one from being registered.
         change = ChangeEntry(target.entry_name, None, after)
@@ -74,12 +74,14 @@ def _what_counts_then(
     """
     left = replace(facts.boot, configs=tuple(c for c in facts.boot.configs if c not in going))
     config = left.config_of(target.entry_name)
-    replaced = next((c.replaced for c in going if c.replaced), None)
+    stood = counts = next((c.replaced for c in going if c.replaced), None)
     if config is not None:
-        replaced = [r for r in config.registrations if r.name == target.entry_name][-1]
+        counts = [r for r in config.registrations if r.name == target.entry_name][-1]
     elif target.entry_name in left.imported:
-        replaced = left.imported[target.entry_name]
-    return replaced if replaced and _can_be_put_back(facts, replaced) else None
+        counts = left.imported[target.entry_name]
+    if stood and counts and stood.says_the_same(counts):
+        counts = stood  # it may have been disabled, which no file says
+    return counts if counts and _can_be_put_back(facts, counts) else None
 
 
 def _can_be_put_back(facts: HostFacts, registration: Registration) -> bool:

@@ -304,7 +304,7 @@ class Transaction:
         stood = self._facts.registry.entry(step.name)
         return (
             stood is None
-            or stood.registration != step.after
+            or stood.standing != step.after
             or (step.name in self._facts.registry.marked)
         )
 
@@ -337,7 +337,7 @@ class Transaction:
         """Whether what a step is about is in this state already."""
         if isinstance(step, ChangeEntry):
             entry = self._registry.entry(step.name)
-            return (entry.registration if entry else None) == wanted
+            return (entry.standing if entry else None) == wanted
         if isinstance(step, ChangeLink):
             return (self._host.link_target(step.path) or None) == wanted
         there = self._host.text(step.path) if self._host.exists(step.path) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from binfmt_setup.model.records import Record
+from binfmt_setup.model.records import Record, replace
 from binfmt_setup.model.registration import BadRegistration, Registration, parse_line
 
 TYPE_CHECKING = False  # typing is costly to import
@@ -27,6 +27,7 @@ BY_UNIT = "# Registered by binfmt-setup.service: "
 """Before a registration that this tool's unit reads and systemd-binfmt does not: with F and an
 emulator that is missing, systemd-binfmt ends failed, and then dpkg's trigger leaves it so."""
 REPLACED = "# Stood here before: "
+WAS_OFF = "# Which was disabled"
 DIGEST = "# SHA-256 of the interpreter: "
 """What the script at boot compares; it is written for files that --qemu brought."""
 CHOSEN = "# Chosen with --emulator"
@@ -101,6 +102,8 @@ def parse_config(path: str, text: str) -> ConfigFile:
         except BadRegistration as error:
             problems.append((number, str(error)))
             ended.append((number, stripped[1:].partition(stripped[0])[0]))
+    if replaced is not None and WAS_OFF in lines:
+        replaced = replace(replaced, off=True)
     kept = tuple(problems[:PROBLEMS_KEPT])
     more = len(problems) - len(kept)
     owned = lines[0] == MARKER

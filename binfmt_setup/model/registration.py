@@ -8,7 +8,7 @@ read back from an entry's file. Source: fs/binfmt_misc.c (`create_entry`,
 from __future__ import annotations
 
 from binfmt_setup.model.elf import bytes_match
-from binfmt_setup.model.records import Record
+from binfmt_setup.model.records import Record, replace
 
 MAX_LINE = 1920
 """The kernel's limit for one register line, in bytes."""
@@ -28,6 +28,7 @@ class Registration(Record):
     """What an entry is registered with: which programs, which interpreter, how.
 
     Exactly one of `magic` and `extension` is set. `flags` are in the kernel's order POCF.
+    With `off` it is disabled then: what stood so comes back so.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Registration(Record):
     mask: bytes = b""
     offset: int = 0
     extension: str = ""
+    off: bool = False
 
     @property
     def line(self) -> str:
@@ -93,6 +95,11 @@ class Entry(Record):
     def name(self) -> str:
         """The entry's name, which is also its file's name."""
         return self.registration.name
+
+    @property
+    def standing(self) -> Registration:
+        """What brings it back as it stands, enabled or not."""
+        return self.registration if self.enabled else replace(self.registration, off=True)
 
     @property
     def flags(self) -> str:

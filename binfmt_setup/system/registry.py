@@ -259,12 +259,12 @@ class Registry:
         try:
             with self._opened() as directory:
                 _write_at(directory, "register", registration.line)
+                if registration.off:
+                    _write_at(directory, registration.name, "0")
                 if mark:
                     os.chmod(registration.name, _MARKED_MODE, dir_fd=directory)
                 text = _read_at(directory, registration.name)
-            seen = parse_entry(
-                registration.name, text if isinstance(text, str) else ""
-            ).registration
+            seen = parse_entry(registration.name, text if isinstance(text, str) else "").standing
         except OSError as error:
             raise _refused(error, registration) from error
         except BadRegistration as error:

@@ -79,6 +79,26 @@ def test_an_equivalent_entry_of_the_distribution_is_left_alone(system: Sandbox) 
     assert system.sh(TREE).stdout == before
 
 
+@pytest.mark.parametrize("whose", ["by hand", "the same as ours", "the distribution's"])
+def test_what_was_disabled_comes_back_disabled(system: Sandbox, whose: str) -> None:
+    if whose == "the same as ours":
+        system.json("install", "arm64", "--private")
+        ours = system.entries()["qemu-aarch64"].registration
+        system.json("uninstall", "--private")
+        system.register(ours)
+    else:
+        by_the_package(system, flags="")
+        system.sh(f"rm {PACKAGED}" if whose == "by hand" else "")
+    system.sh("echo 0 > /proc/sys/fs/binfmt_misc/qemu-aarch64")
+    before = system.entries()
+    for options in ((), ("--no-persist",)):
+        assert changes(system, *options) == [True, False, False]
+        assert system.entries()["qemu-aarch64"].enabled
+        system.json("uninstall", "--private")
+        assert system.entries() == before
+        assert system.json("uninstall", "--private")["changed"] is False
+
+
 def changes(system: Sandbox, *arguments: str) -> list[object]:
     """Whether each of three installs in a row changed something."""
     command = ("install", "arm64", "--private", *arguments)
