@@ -20,8 +20,6 @@ QEMU = Path("/usr/bin/qemu-aarch64-static")
 DROP_IN = "systemd-binfmt.service.d/binfmt-setup.conf"
 APPLETS = ("sh", "grep", "sed", "rm", "rmdir", "readlink")
 NULL, LOCK = "dev/null", "run/binfmt-setup/lock"
-# A name of somebody else's for a file of ours.
-LINK = "qemu-mine"
 # What others wrote, beside ours and under names like ours.
 THEIRS = {
     "etc/binfmt.d/qemu-s390x.conf": ":qemu-s390x:M::x::/opt/s390x:F\n",
@@ -41,7 +39,7 @@ def host(tree: Path) -> dict[str, str]:
     elsewhere = tree / "etc/systemd/system/a.target.wants/binfmt-setup.service"
     elsewhere.parent.mkdir()
     elsewhere.symlink_to("/etc/fstab")
-    (tree / f"etc/binfmt.d/{LINK}.conf").symlink_to("qemu-aarch64.conf")
+    (tree / "etc/binfmt.d/qemu-mine.conf").symlink_to("qemu-aarch64.conf")
     for name in ("bin", "lib"):
         (tree / name).symlink_to(f"usr/{name}")
     (tree / "usr/bin").mkdir()
@@ -103,24 +101,3 @@ def test_purging_takes_back_what_install_has_made() -> None:
         done = scripted(tree, "postrm", "purge")
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         assert listing(tree) == before
-
-
-def test_qemu_is_pinned_anew_for_our_entries_alone() -> None:
-    if not BUSYBOX or not QEMU.exists():
-        pytest.skip("busybox or QEMU is not installed")
-    with own_folder() as folder:
-        tree = folder / "tree"
-        host(tree)
-        done = run([*CLI, "install", "arm64", "--root", tree])
-        assert done.returncode == 0, done.stdout + done.stderr
-        shutil.rmtree(tree / "run")  # where systemd runs, a unit does it
-        registry = tree / "proc/sys/fs/binfmt_misc"
-        registry.mkdir(parents=True)
-        for name in ("qemu-aarch64", "qemu-s390x", LINK):
-            (registry / name).touch()
-        for name, text in (("ischroot", "exit 1"), ("binfmt-setup", 'echo "$@"')):
-            (tree / "usr/bin" / name).write_text(f"#!/bin/sh\n{text}\n")
-            (tree / "usr/bin" / name).chmod(0o755)
-        done = scripted(tree, "postinst", "triggered")
-        said = "binfmt-setup: QEMU has changed: qemu-aarch64\ninstall qemu-aarch64\n"
-        assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
