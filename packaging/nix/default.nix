@@ -2,7 +2,6 @@
 {
   lib,
   python3Packages,
-  qemu-user ? null,
 }:
 
 python3Packages.buildPythonApplication {
