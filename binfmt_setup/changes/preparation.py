@@ -67,7 +67,7 @@ def make(
                 _refuse_the_only_mount(host, before)
                 new = False  # seen in this container alone: nothing of the host has changed
         except OSError as error:
-            raise _refused(host, error, f"cannot mount binfmt_misc on {step.target}") from error
+            raise _refused(host, error, f"cannot mount binfmt_misc on {host.registry}") from error
         if new:
             outcomes.append(Outcome(step, "done"))
     return outcomes

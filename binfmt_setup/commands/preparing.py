@@ -5,7 +5,6 @@ from __future__ import annotations
 from binfmt_setup.changes import preparation
 from binfmt_setup.changes.steps import Outcome
 from binfmt_setup.commands.ground import Ground
-from binfmt_setup.model.mountinfo import BINFMT_MISC
 from binfmt_setup.model.records import replace
 
 TYPE_CHECKING = False  # typing is costly to import
@@ -49,7 +48,7 @@ def foreseen(
     if any(step.kind == "mount" for step in steps):
         from binfmt_setup.system.denied_mounts import refuse_foreseeable
 
-        refuse_foreseeable(host, f"cannot mount binfmt_misc on {BINFMT_MISC}")
+        refuse_foreseeable(host, f"cannot mount binfmt_misc on {host.registry}")
     outcomes = [Outcome(step, "planned") for step in steps]
 
     def mounted(seen: HostFacts) -> HostFacts:

@@ -106,17 +106,48 @@ def test_least_privileges_and_a_registry_that_is_bound_elsewhere(host: ImageHost
     assert list(host.entries()) == ["qemu-theirs"]
 
 
-def test_what_would_go_with_its_container_is_refused(bare: ImageHost) -> None:
-    done = bare.container("--install", "arm64,nonsense")
-    said = done.stderr.splitlines()
+@pytest.mark.parametrize(
+    "line", ["--install arm64", "-install=arm64", "--uninstall qemu-* --install=arm64"]
+)
+def test_what_would_go_with_its_container_is_refused(bare: ImageHost, line: str) -> None:
+    done = bare.container(*line.split())
     assert done.returncode == 4
-    assert said[0] == "installing: nonsense unsupported architecture: nonsense"
-    # setup-qemu-action shows the last line.
-    assert said[-1].startswith("installing: arm64 binfmt_misc is mounted in this container alone")
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("installing: arm64 binfmt_misc is mounted in this container alone")
     assert works(done.stdout) == []
-    powerless = bare.container("--install", "arm64", least=True)
+    powerless = bare.container(*line.split(), least=True)
     assert powerless.returncode == 4
-    assert "CAP_SYS_ADMIN" in powerless.stderr
+    assert "binfmt_misc" in powerless.stderr
+
+
+def test_the_last_line_is_a_reason_where_something_failed(host: ImageHost) -> None:
+    """It is what docker/setup-qemu-action shows."""
+    host.register(THEIRS)
+    done = host.container("--install", "nonsense,arm64,sparkle")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["installing: arm64 OK"] + [
+        f"installing: {name} unsupported architecture: {name}" for name in ("nonsense", "sparkle")
+    ]
+    # In the order of Go's program, whatever stands first: what was there goes, and is made anew.
+    done = host.container("--install=arm64", "--uninstall", "qemu-theirs,qemu-aarch64")
+    assert done.returncode == 1
+    first, second, third = done.stderr.splitlines()
+    assert first == "uninstalling: qemu-aarch64 OK"
+    assert second.startswith("uninstalling: qemu-theirs left alone: ")
+    assert third == "installing: arm64 OK"
+    # Elsewhere than where it usually is; where it cannot be, that place is named.
+    assert works(host.container("--mount", "/tmp").stdout) == ["linux/arm64"]
+    done = host.container("--mount", "/nowhere", "--install", "arm64")
+    assert (done.returncode, "binfmt_misc on /nowhere: " in done.stderr) == (4, True)
+
+
+def test_nothing_to_remove_is_not_said_of_a_registry_that_is_not_seen(host: ImageHost) -> None:
+    assert host.container("install", "arm64").returncode == 0
+    for line in (("--uninstall", "qemu-*"), ("uninstall", "arm64")):
+        done = host.container(*line, least=True)
+        assert (done.returncode, done.stdout) == (4, "")
+        assert "not known what is registered" in done.stderr
+    assert list(host.entries()) == ["qemu-aarch64"]
 
 
 def test_lines_that_cannot_be_meant(bare: ImageHost) -> None:

@@ -14,6 +14,7 @@ import os
 import platform as python_platform
 import sys
 
+from binfmt_image.surroundings import mount_if_absent
 from binfmt_setup.model.errors import BinfmtSetupError, ExitCode, NoEmulator, UsageProblem
 from binfmt_setup.model.records import Record, replace
 from binfmt_setup.model.registration import Entry
@@ -107,9 +108,14 @@ def answer(words: Sequence[str], place: Place, around: Host) -> int:
             hint="leave it out, or name a directory with QEMU_BINARY_PATH",
         )
     place = replace(place, emulators=place.emulators or os.environ.get("QEMU_BINARY_PATH", ""))
+    mounted = not (wish.install and not wish.uninstall) and mount_if_absent(
+        host, needed=bool(wish.uninstall)
+    )
     status = _uninstall(host, wish.uninstall, place) if wish.uninstall else 0
     there: tuple[str, ...] = ()
     if wish.install:
+        if mounted:  # it shall meet the host as it was, and refuse a mount that does not last
+            Registry(host).unmount()
         installed, there = _install(host, wish, place)
         status = installed or status
     print(json.dumps(_state(host), indent=2), flush=True)
@@ -143,13 +149,23 @@ def _version() -> str:
 
 
 def _install(host: Host, wish: Wish, place: Place) -> tuple[int, tuple[str, ...]]:
-    """Install, and say a line for each architecture; the status, and what there is then."""
+    """Install, and say a line for each architecture; the status, and what there is then.
+
+    What failed comes last: docker/setup-qemu-action shows the last line as the reason.
+    """
+    names, unknown = _named(wish.install)
+    status, there = _install_known(host, wish, names, place) if names or not unknown else (0, ())
+    for word in unknown:
+        _tell(f"installing: {word} unsupported architecture: {word}")
+    return status or (ExitCode.USAGE if unknown else 0), there
+
+
+def _install_known(
+    host: Host, wish: Wish, names: list[str], place: Place
+) -> tuple[int, tuple[str, ...]]:
     from binfmt_setup.commands.install import install
     from binfmt_setup.commands.request import Words, requested
 
-    names, status = _named(wish.install)
-    if not names and wish.install != "all":
-        return status, ()
     every = [p.name for p in container_platforms()] + list(_MORE)
     words = Words(names or every, place.emulators, brings_qemu=True)
     switches = Request(persist=place.on_host, private=place.private, hold=bool(wish.hold))
@@ -170,25 +186,23 @@ def _install(host: Host, wish: Wish, place: Place) -> tuple[int, tuple[str, ...]
         if not state.ok:
             found = [said.message(f) for f in state.findings if f.severity == "error"]
             bad[name] = "; ".join(found) or "it does not run"
-    for name, why in bad.items():
+    for name, why in sorted(bad.items(), key=lambda row: bool(row[1])):
         _tell(f"installing: {name} {why or 'OK'}")
     for problem in result.errors:
         _tell(f"installing: {_in_one_line(problem)}")
-    return result.exit_code or status, result.entries
+    return result.exit_code, result.entries
 
 
-def _named(text: str) -> tuple[list[str], int]:
-    """The architectures that are meant, unknown ones told of; none for all."""
-    if text == "all":
-        return [], 0
-    known, status = [], 0
-    for word in text.split(","):
+def _named(text: str) -> tuple[list[str], list[str]]:
+    """The architectures that are meant, none for all; and those that are none."""
+    known: list[str] = []
+    unknown: list[str] = []
+    for word in text.split(",") if text != "all" else ():
         try:
             known.append(parse_platform(word).name)
         except UsageProblem:
-            _tell(f"installing: {word} unsupported architecture: {word}")
-            status = ExitCode.USAGE
-    return known, status
+            unknown.append(word)
+    return known, unknown
 
 
 def _in_one_line(error: BinfmtSetupError) -> str:
@@ -203,30 +217,40 @@ def _in_one_line(error: BinfmtSetupError) -> str:
 
 
 def _uninstall(host: Host, text: str, place: Place) -> int:
-    """Remove those of these entries that are ours; a pattern cannot fail, a name can."""
-    from binfmt_setup.commands.uninstall import uninstall
+    """Remove those of these entries that are ours; a pattern cannot fail, a name can.
+
+    What failed is told last, as with `_install`.
+    """
     from binfmt_setup.inspect.snapshot import snapshot
 
-    facts, status = snapshot(host), 0
+    facts = snapshot(host)
+    told: list[tuple[int, str]] = []
     for word in text.split(","):
         found = _entries_meant(facts, word)
-        if not found:
-            _tell(f"uninstalling: {word} not found")
+        told += [(0, f"{word} not found")] if not found else []
         for entry in found:
             target = target_of_entry(entry.name)
-            if (why := _why_not_ours(facts, entry)) or target is None:
-                _tell(f"uninstalling: {entry.name} {why}")
-                status = status if entry.name != word else ExitCode.ANSWER_IS_NO
-                continue
-            request = Request(target.platforms, "named", private=place.private, force=True)
-            try:
-                result = uninstall(host, request)
-                failed = next(iter(result.errors), None)
-            except BinfmtSetupError as error:
-                failed = error
-            _tell(f"uninstalling: {entry.name} {_in_one_line(failed) if failed else 'OK'}")
-            status = failed.exit_code if failed else status
-    return status
+            if (said := _why_not_ours(facts, entry)) or target is None:
+                status: int = ExitCode.ANSWER_IS_NO if entry.name == word else ExitCode.OK
+            else:
+                status, said = _removed(host, target, place)
+            told.append((status, f"{entry.name} {said}"))
+    told.sort(key=lambda row: row[0])
+    for _, line in told:
+        _tell(f"uninstalling: {line}")
+    return told[-1][0]
+
+
+def _removed(host: Host, target: Target, place: Place) -> tuple[int, str]:
+    """Remove this tool's entry for a target: the status, and what is to be said of it."""
+    from binfmt_setup.commands.uninstall import uninstall
+
+    request = Request(target.platforms, "named", private=place.private, force=True)
+    try:
+        failed = next(iter(uninstall(host, request).errors), None)
+    except BinfmtSetupError as error:
+        failed = error
+    return (failed.exit_code, _in_one_line(failed)) if failed else (0, "OK")
 
 
 def _entries_meant(facts: HostFacts, word: str) -> list[Entry]:

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 
-from binfmt_image.surroundings import Place, host_seen_from
+from binfmt_image.surroundings import BIND, Place, host_seen_from, mount_if_absent
 from binfmt_setup.cli.answers import SURROUNDINGS
 from binfmt_setup.cli.signals import listen
 from binfmt_setup.emulators.choice import IN_OUR_IMAGE
@@ -29,10 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from binfmt_setup.model.mountinfo import Mount
-    from binfmt_setup.system.host import Host
 
 _CHANGING = ("install", "uninstall")
-_BIND = "-v /proc/sys/fs/binfmt_misc:/run/binfmt_misc:rw,rslave"
 
 
 def main() -> None:
@@ -69,12 +66,12 @@ def _done(arguments: Sequence[str]) -> int:
     host = host_seen_from(registry, "" if place.on_host else IN_OUR_IMAGE)
     SURROUNDINGS.set(host)
     command = words[0] if words else ""
-    if command != "install" and "--install" not in words:
-        _mount_if_absent(host)
     if not command or (command.startswith("-") and command not in ("-h", "--help")):
         from binfmt_image.drop_in import answer
 
         return answer(words, place, host)
+    if command != "install":
+        mount_if_absent(host, needed=command == "uninstall")
     return _ours(with_places(words, place))
 
 
@@ -127,7 +124,7 @@ def registry_at(wished: str, mounts: tuple[Mount, ...]) -> str:
             kind = f"is of the type {mount.fs_type}" if mount else "is no mount"
             raise EnvironmentUnfit(
                 f"--registry {wished}: {kind}, not binfmt_misc",
-                hint=f"bind the host's: {_BIND} (without rslave an automount that nobody has "
+                hint=f"bind the host's: {BIND} (without rslave an automount that nobody has "
                 "touched yet stays in the way; where the host has none: mount -t binfmt_misc "
                 f"none {BINFMT_MISC})",
                 code="not-mounted",
@@ -138,15 +135,6 @@ def registry_at(wished: str, mounts: tuple[Mount, ...]) -> str:
         return BINFMT_MISC
     others = (m for m in mounts if m.fs_type == "binfmt_misc")
     return next((m.point for m in others if visible_mount(mounts, m.point) is m), BINFMT_MISC)
-
-
-def _mount_if_absent(host: Host) -> None:
-    """See the host's entries; `install` mounts for itself, and knows whether that will last."""
-    if os.geteuid() == 0 and not host.exists(f"{host.registry}/status"):
-        from binfmt_setup.system.registry import Registry
-
-        with suppress(OSError):
-            Registry(host).mount(again=True)
 
 
 def with_places(words: Sequence[str], place: Place) -> list[str]:

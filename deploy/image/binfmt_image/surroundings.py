@@ -6,14 +6,19 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.model.records import NOTHING, Record, replace
 from binfmt_setup.system.host import Host
 from binfmt_setup.system.probes import running_probes
+from binfmt_setup.system.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from binfmt_setup.system.probes import ProbeResult
+
+
+BIND = "-v /proc/sys/fs/binfmt_misc:/run/binfmt_misc:rw,rslave"
 
 
 class Place(Record):
@@ -43,6 +48,25 @@ def host_seen_from(registry: str, emulators: str) -> Host:
             yield lambda: as_seen_here(results(), _files(emulators))
 
     return Host(registry=registry, prove=prove, shows_files=False)
+
+
+def mount_if_absent(host: Host, *, needed: bool = False) -> bool:
+    """See the host's entries; whether it took a mount. `install` mounts, and knows what lasts.
+
+    Raises EnvironmentUnfit where it cannot be mounted and an answer without it would be wrong.
+    """
+    if os.geteuid() != 0 or host.exists(f"{host.registry}/status"):
+        return False
+    try:
+        return Registry(host).mount(again=True)
+    except OSError as error:
+        if needed:
+            raise EnvironmentUnfit(
+                f"cannot mount binfmt_misc on {host.registry}: {error.strerror}; "
+                "so it is not known what is registered",
+                hint=f"bind the host's: {BIND}", code="not-mounted",
+            ) from error  # fmt: skip
+        return False
 
 
 def as_seen_here(
