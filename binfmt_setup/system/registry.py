@@ -18,7 +18,6 @@ from binfmt_setup.model.errors import (
     EnvironmentUnfit,
     NoEmulator,
     PrivilegesMissing,
-    TookTooLong,
 )
 from binfmt_setup.model.mountinfo import BINFMT_MISC, binfmt_mount, parse_mountinfo
 from binfmt_setup.model.reading import Absent, Unreadable, not_read
@@ -39,8 +38,6 @@ _ENTRY_BYTES = 8192  # an entry's text is at most a name, two hex fields and 192
 _MOUNT_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
 _THAW = 0xC0045878  # FITHAW (linux/fs.h)
 _LOCK_SECONDS = 5.0
-_AUTOMOUNT_SECONDS = 10.0
-"""systemd answers in milliseconds, and at boot within a few seconds."""
 _MARK = stat.S_ISVTX
 _MARKED_MODE = 0o644 | _MARK
 
@@ -82,7 +79,8 @@ class Registry:
     def mount_own(cls, host: Host, before: Outside) -> Registry:
         """Mount a new registry for the namespace this process has entered, and hold it open.
 
-        Raises OSError where it cannot be mounted, EnvironmentUnfit where it may be another's.
+        Raises OSError or TookTooLong where it cannot be mounted, EnvironmentUnfit where it may be
+        another's.
         """
         host = replace(host, registry=BINFMT_MISC)
         cls(host).mount(again=True)
@@ -103,11 +101,15 @@ class Registry:
         Looking into the directory may be all it takes: an automount does the rest. One that is
         broken answers with an error, or never: mounting over it does not ask it. With `again`
         it is mounted in any case: in a user namespace that has no registry yet, that makes a
-        new and empty one. Raises OSError.
+        new and empty one. Raises OSError, or TookTooLong where an automount keeps it away.
         """
         where = self._host.path(self._host.registry)
-        if not again and self._triggered(where):
-            return True
+        if self._automounted():
+            from binfmt_setup.system import automounts  # few hosts have one
+
+            if not again and automounts.brings_registry(self._host):
+                return True
+            automounts.require_passable(where)
         try:
             syscalls.mount("binfmt_misc", where, "binfmt_misc", _MOUNT_FLAGS)
         except OSError as error:
@@ -118,28 +120,18 @@ class Registry:
             return False
         return True
 
-    def _triggered(self, where: str) -> bool:
-        """Whether looking into the directory brings the registry.
-
-        Another program looks: who waits for an automount can do nothing but be killed.
-        Raises TookTooLong where the place itself can no longer be asked for.
-        """
-        try:
-            looked = self._host.run(("ls", where), _AUTOMOUNT_SECONDS)
-        except TookTooLong:
-            # Whoever else waits for it keeps all others from the place, and from mounting there.
-            self._host.run(("ls", "-d", where), _AUTOMOUNT_SECONDS)
-            return False
-        except BinfmtSetupError:
-            return False
-        return looked.status == 0 and "register" in looked.output.split()
-
     def _in_reach(self) -> bool:
         """Whether it can be opened without waiting for an automount, which may be without end."""
-        place = self._host.registry
+        if not self._automounted():
+            return True
+        from binfmt_setup.system import automounts
+
+        return automounts.brings_registry(self._host)
+
+    def _automounted(self) -> bool:
+        """Whether the place shows an automount that nobody triggered; seen without asking it."""
         mounts = parse_mountinfo(self._host.text("/proc/self/mountinfo"))
-        waits = binfmt_mount(mounts, place).state == "automount"
-        return not waits or self._triggered(self._host.path(place))
+        return binfmt_mount(mounts, self._host.registry).state == "automount"
 
     def is_new(self, since: float) -> bool:
         """Whether this instance came into being since then, by CLOCK_REALTIME_COARSE.
@@ -305,7 +297,7 @@ class Registry:
         seconds = LOCK_SECONDS if alone else _LOCK_SECONDS
         lock = None
         # Without a registry there is nothing to lock, and nobody to keep out.
-        with suppress(OSError, TookTooLong):
+        with suppress(OSError):
             if self._host.live and self._in_reach():
                 lock = self._host.open(f"{self._host.registry}/register", os.O_WRONLY)
         with held(lock):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from binfmt_setup.model.errors import BinfmtSetupError
+from binfmt_setup.model.errors import BinfmtSetupError, TookTooLong
 from binfmt_setup.model.records import Record, replace
 from binfmt_setup.system import syscalls
 from binfmt_setup.system.pipes import readable, say
@@ -197,7 +197,7 @@ def _entered(host: Host, gate: Gate) -> Registry | None:
             return None
         syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_SLAVE)
         return Registry.mount_own(host, before)
-    except OSError:
+    except (OSError, TookTooLong):
         return None
 
 
