@@ -21,11 +21,12 @@ from binfmt_setup.system.probes import isolation
 from binfmt_setup.system.probes.started import SIGNALS
 from binfmt_setup.workout import sandbox
 from binfmt_setup.workout.exercises import (
-    BY_CHANCE,
+    HANG,
     PIE,
-    REPEATS,
     SET_USER_ID,
     SPEEDS,
+    TIMES,
+    USUAL,
     exercises_of,
 )
 
@@ -39,7 +40,6 @@ SECONDS = 10.0
 """What one exercise may take; most take milliseconds."""
 LIST = "--list"
 """What a program is asked for first: the names of its exercises."""
-_TRIES = 3
 _AT_ONCE = 4
 _SLICE = 20.0  # milliseconds
 _MOMENT = 1.0  # from a process's last word to its end
@@ -145,7 +145,7 @@ def _tell(writer: int, answer: list[str] | tuple[str, ...] | int | None) -> None
 class _Running:
     """An exercise that was started."""
 
-    def __init__(self, task: _Task, pid: int, output: int, scratch: str) -> None:
+    def __init__(self, task: Task, pid: int, output: int, scratch: str) -> None:
         self.task = task
         self.pid = pid
         self.output = output
@@ -155,23 +155,21 @@ class _Running:
         self.until = time.monotonic() + SECONDS
 
 
-class _Task:
-    """An exercise of a program, and how often it was tried."""
+class Task:
+    """An exercise of a program, and the answers that came so far."""
 
     def __init__(self, program: str, exercise: str) -> None:
         self.program = program
         self.exercise = exercise
-        self.tries = 0
-        self.left = REPEATS if exercise == BY_CHANCE else 1
-        self.hung = 0
+        self.is_sure = False
+        self._came: dict[str, int] = {}
 
-    @property
-    def sure(self) -> bool:
-        """Whether a failure counts at once.
-
-        What had no end twice will not have one; what chance decides has failed if it does once.
-        """
-        return self.hung > 1 or (self.exercise == BY_CHANCE and not self.hung)
+    def hear(self, answer: str) -> None:
+        """Count an answer; it is sure when it came often enough."""
+        if answer == "ok":
+            self._came.pop(HANG, None)  # what is repeated may be too slow now and then
+        self._came[answer] = self._came.get(answer, 0) + 1
+        self.is_sure = self._came[answer] >= TIMES.get(self.exercise, USUAL).get(answer, 1)
 
 
 class _Runner:
@@ -188,16 +186,16 @@ class _Runner:
     def run(self) -> None:
         """Run all, and tell of each what became of it."""
         started = [program for program in self._job.programs if self._starts(program)]
-        tasks = [_Task(p, e) for p in started for e in self._job.exercises(p) if e != SET_USER_ID]
+        tasks = [Task(p, e) for p in started for e in self._job.exercises(p) if e != SET_USER_ID]
         for answer in self._gained if started else ():
             _tell(self._writer, answer)
-        failed: list[_Task] = []
+        failed: list[Task] = []
         self._all(tasks, min(_AT_ONCE, len(os.sched_getaffinity(0))), failed)
         while failed:
             again, failed = failed, []
             self._all(again, 1, failed)
         if started and self._job.measure:
-            speeds = [_Task(p, f"speed-{s}") for p in started for s in SPEEDS]
+            speeds = [Task(p, f"speed-{s}") for p in started for s in SPEEDS]
             self._all(speeds, 1, [])
         _tell(self._writer, None)
 
@@ -206,7 +204,7 @@ class _Runner:
 
         Where it does not, each of them would take all of its time to say nothing: all have failed.
         """
-        self._start(_Task(program, LIST))
+        self._start(Task(program, LIST))
         while not (ended := self._ended()):
             pass
         _, answer, detail = ended[0]
@@ -215,24 +213,21 @@ class _Runner:
                 _tell(self._writer, [exercise, answer, f"the program does not start: {detail}"])
         return answer == "ok"
 
-    def _all(self, tasks: Sequence[_Task], at_once: int, failed: list[_Task]) -> None:
+    def _all(self, tasks: Sequence[Task], at_once: int, failed: list[Task]) -> None:
         waiting = list(reversed(tasks))
         while waiting or self._running:
             while waiting and len(self._running) < at_once:
                 self._start(waiting.pop())
             for task, answer, detail in self._ended():
-                task.tries += 1
-                if answer == "ok" and task.left > 1:
-                    task.left -= 1
-                    task.tries = task.hung = 0  # what is repeated may be too slow now and then
+                if task.is_sure:
+                    _tell(self._writer, [task.exercise, answer, detail])
+                elif answer == "ok":
                     waiting.append(task)
-                elif answer == "fail" and task.tries < _TRIES and not task.sure:
+                else:
                     failed.append(task)
                     _tell(self._writer, [])  # a word of life: what hangs takes long
-                else:
-                    _tell(self._writer, [task.exercise, answer, detail])
 
-    def _start(self, task: _Task) -> None:
+    def _start(self, task: Task) -> None:
         self._number += 1
         scratch = f"/scratch/{self._number}"
         os.mkdir(scratch, 0o700)
@@ -256,7 +251,7 @@ class _Runner:
         self._running[output] = _Running(task, pid, output, scratch)
         self._poll.register(output, select.POLLIN)
 
-    def _ended(self) -> list[tuple[_Task, str, str]]:
+    def _ended(self) -> list[tuple[Task, str, str]]:
         """Those that came to their end, with their answers; it waits a moment for some."""
         ending = any(each.is_heard for each in self._running.values())
         for output, _ in self._poll.poll(_MOMENT if ending else _SLICE):
@@ -299,20 +294,22 @@ class _Runner:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(each.pid, signal.SIGKILL)
         if status is None:
-            each.task.hung += 1
             os.waitpid(each.pid, 0)
         with suppress(KeyError):
             self._poll.unregister(each.output)
         os.close(each.output)
         del self._running[each.output]
         _remove(each.scratch)
-        return answer_of(each.task.exercise, each.text.decode("utf-8", "replace"), status)
+        text = each.text.decode("utf-8", "replace")
+        answer, detail = answer_of(each.task.exercise, text, status)
+        each.task.hear(HANG if status is None and answer == "fail" else answer)
+        return answer, detail
 
 
 class _NotStarted(OSError):
     """The kernel does not start the program: nothing that follows would be started either."""
 
-    def __init__(self, task: _Task, error: OSError) -> None:
+    def __init__(self, task: Task, error: OSError) -> None:
         super().__init__(error.errno, f"{task.program}: {error.strerror}")
 
 

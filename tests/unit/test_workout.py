@@ -18,7 +18,7 @@ from binfmt_setup.system import scratch
 from binfmt_setup.workout import exercises, programs
 from binfmt_setup.workout.judging import best, judged, speed_factors, unfit
 from binfmt_setup.workout.results import Done, Judged, Session, WorkoutReport
-from binfmt_setup.workout.stage import LIST, answer_of
+from binfmt_setup.workout.stage import LIST, Task, answer_of
 from tests.own_namespace import TOP
 
 FOLDER = TOP / "binfmt_setup" / "data" / "workout"
@@ -88,6 +88,30 @@ def test_what_an_exercise_said(text: str, status: int | None, answer: tuple[str,
 )
 def test_a_program_that_names_its_exercises_works(status: int | None, answer: str) -> None:
     assert answer_of(LIST, "heap\nthreads\n", status)[0] == answer
+
+
+@pytest.mark.parametrize(
+    ("exercise", "answers"),
+    [
+        ("heap", "ok"),
+        ("heap", "unsupported"),
+        ("heap", "fail ok"),  # a busy machine
+        ("heap", "fail fail fail"),
+        ("heap", "hang hang"),
+        ("heap-pie", "ok " * 7 + "fail"),  # once is enough
+        ("heap-pie", "ok hang " * 99 + "ok"),  # but not because a machine stood still
+        ("signal-counter", "fail ok fail fail fail fail"),  # QEMU 5.2, more than 97 of 100 times
+        ("signal-counter", "ok fail ok ok ok ok"),
+        ("signal-counter", "unsupported"),
+    ],
+)
+def test_an_answer_counts_when_it_came_often_enough(exercise: str, answers: str) -> None:
+    task = Task("aarch64", exercise)
+    sure = []
+    for answer in answers.split():
+        task.hear(answer)
+        sure.append(task.is_sure)
+    assert sure == [*[False] * (len(sure) - 1), True]
 
 
 CONTROL = Session(
