@@ -162,8 +162,7 @@ def _inside(
     try:
         for descriptor in theirs:
             os.close(descriptor)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what comes takes back what is begun here
         registry = _entered(host, gate)
         if registry is not None:
             names = _registered(registry, candidates)

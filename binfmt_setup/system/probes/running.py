@@ -178,7 +178,10 @@ def forked(perform: Callable[[int], NoReturn]) -> tuple[int, int]:
 
         raise exhausted(error, "cannot run probes") from error
     if process == 0:
-        perform(writer)
+        try:
+            perform(writer)
+        finally:
+            os._exit(1)  # whatever is raised: what calls this is the parent's work
     os.close(writer)
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, old)
