@@ -285,9 +285,8 @@ def _nothing_ran(reports: Sequence[WorkoutReport]) -> tuple[BinfmtSetupError, ..
     """The question could not be put at all: nothing was exercised."""
     if not reports or any(not report.not_run for report in reports):
         return ()
-    return (
-        EnvironmentUnfit(
-            f"the workout could not be run: {reports[0].not_run}", code="no-workout",
-            hint="run it as root, or where user namespaces are allowed",
-        ),
-    )  # fmt: skip
+    hint = "run it as root, or where user namespaces are allowed, and with space: TMPDIR=DIR"
+    if not reports[0].emulator:
+        hint = "name a source that has an emulator: --qemu SOURCE"
+    message = f"the workout could not be run: {reports[0].not_run}"
+    return (EnvironmentUnfit(message, code="no-workout", hint=hint),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager, suppress
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 NEEDED_BYTES = 64 * 1024 * 1024
 """What exercises may write at once; most of the large file is a hole."""
+LEAST_BYTES = 8 * 1024 * 1024
+"""With less left, what fails may fail for lack of space: exercises took 3 MiB at once."""
 ENTRIES = 8
 """Of the folder that is seen through an overlay; the exercise counts them."""
 PLACES = ("/var/tmp", "/tmp")  # noqa: S108 - what is made there has a random name, and is one's own
@@ -61,16 +64,27 @@ def _place(environment: Mapping[str, str]) -> str:
         (p for p in ((asked,) if asked else PLACES) if os.path.isdir(p)), asked or PLACES[0]
     )
     try:
+        place = os.path.abspath(place)  # programs are told of it, and run elsewhere
         about = os.statvfs(place)
     except OSError as error:
         raise _no_place(place, error.strerror or str(error)) from error
-    if culprit := PathJudge(shared=True).culprit(os.path.abspath(place)):
+    if culprit := PathJudge(shared=True).culprit(place):
         raise _no_place(place, culprit.reason)
     if about.f_flag & os.ST_NOEXEC:
         raise _no_place(place, "its file system is mounted noexec")
-    if about.f_bavail * about.f_frsize < NEEDED_BYTES:
+    if _bytes_free(about) < NEEDED_BYTES:
         raise _no_place(place, f"less than {NEEDED_BYTES >> 20} MiB are free")
     return place
+
+
+def _bytes_free(about: os.statvfs_result) -> int:
+    return about.f_bavail * about.f_frsize
+
+
+def demand_space(folder: str) -> None:
+    """Raise OSError where somebody filled the file system meanwhile."""
+    if _bytes_free(os.statvfs(folder)) < LEAST_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _no_place(place: str, why: str) -> EnvironmentUnfit:

@@ -29,6 +29,7 @@ _REFUSED = {
     errno.ENOEXEC: "nothing on this host runs the program",
     errno.ENOENT: "the interpreter is not to be found in another root directory: flag F is missing",
 }
+_ISOLATED = _REFUSED | {errno.ENOSPC: "the file system of its scratch folder became full"}
 
 
 def run_workouts(
@@ -72,7 +73,8 @@ def _session(name: str, job: Job, progress: Callable[[str], None]) -> Session:
     number = stage.count(job)
     for said in _answers(job):
         if isinstance(said, int):
-            return Session(name, not_run=_REFUSED.get(said, os.strerror(said)), isolation=isolation)
+            why = (_ISOLATED if isolation else _REFUSED).get(said, os.strerror(said))
+            return Session(name, not_run=why, isolation=isolation)
         if isinstance(said, tuple):
             isolation = said
             continue

@@ -29,6 +29,7 @@ from binfmt_setup.workout.exercises import (
     USUAL,
     exercises_of,
 )
+from binfmt_setup.workout.programs import demand_space
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ _AT_ONCE = 4
 _SLICE = 20.0  # milliseconds
 _MOMENT = 1.0  # from a process's last word to its end
 _OUTPUT_LIMIT = 4096
+_READS = 32  # at once: more than a pipe holds
 
 
 class Job:
@@ -219,6 +221,8 @@ class _Runner:
             while waiting and len(self._running) < at_once:
                 self._start(waiting.pop())
             for task, answer, detail in self._ended():
+                if answer == "fail":
+                    demand_space("/scratch")
                 if task.is_sure:
                     _tell(self._writer, [task.exercise, answer, detail])
                 elif answer == "ok":
@@ -269,7 +273,9 @@ class _Runner:
     def _hear(self, each: _Running) -> None:
         poll = select.poll()
         poll.register(each.output, select.POLLIN)
-        while poll.poll(0):
+        for _ in range(_READS):  # one may never be silent
+            if not poll.poll(0):
+                return
             chunk = os.read(each.output, _OUTPUT_LIMIT)
             each.text = (each.text + chunk)[-_OUTPUT_LIMIT:]
             if not chunk:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from xml.etree import ElementTree as ET
@@ -19,8 +22,7 @@ from tests.patched_emulator import hang_at
 from tests.report_schema import assert_fits
 
 if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tests.sandbox.conftest import Sandbox
 
@@ -119,6 +121,7 @@ def test_a_source_without_an_emulator_is_said(sandbox: Sandbox, tmp_path: Path) 
     done = deep(sandbox, place, "check", "--deep", "arm64", "--qemu", str(tmp_path))
     assert done.returncode == 4, done.stdout + done.stderr
     assert "no usable emulator" in done.stdout
+    assert "--qemu SOURCE" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -186,6 +189,67 @@ def test_no_scratch_space(sandbox: Sandbox, tmp_path: Path) -> None:
     assert done.returncode == 4
     assert "64 MiB" in done.stderr + done.stdout
     assert "TMPDIR=" in done.stderr + done.stdout
+
+
+# All exercises, and no control before them.
+_AT_ONCE = """
+from binfmt_setup.commands import deep
+from binfmt_setup.workout.results import Session
+deep.native_control = lambda *words, **more: Session("")
+from binfmt_setup.__main__ import main
+main()
+"""
+
+# Somebody fills the file system just before the emulator's turn; natively there was space.
+_FILLED = """
+from binfmt_setup.workout import stage
+count = stage.count
+def of_a_full_place(job):
+    if job.programs != ("x86_64",):
+        about = os.statvfs(job.root)
+        with open(os.environ["TMPDIR"] + "/filler", "wb") as filler:
+            filler.write(bytes(about.f_bavail * about.f_frsize))
+    return count(job)
+stage.count = of_a_full_place
+"""
+
+
+def test_a_file_system_that_becomes_full_is_no_fault_of_an_emulator(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    sandbox.mount()
+    driver = _HASTY.replace("heap uname terminal", "statx large-file sync")
+    driver = driver.replace("import sys", "import os, sys", 1)
+    driver = driver.replace("from binfmt_setup.__main__", f"{_FILLED}from binfmt_setup.__main__")
+    tool = shlex.join([sys.executable, "-c", driver, "check", "--deep", "arm64", "--qemu", QEMU])
+    place = f"mount -t tmpfs -o size=72m none {tmp_path} && export TMPDIR={tmp_path}"
+    done = sandbox.sh(f"{place} && cd {Path.cwd()} && {tool}")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "became full" in " ".join(done.stdout.split())
+    assert "fails at" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("send", "number"), [(os.kill, signal.SIGTERM), (os.killpg, signal.SIGINT)]
+)
+def test_what_is_interrupted_leaves_nothing(
+    sandbox: Sandbox, tmp_path: Path, send: Callable[[int, int], None], number: int
+) -> None:
+    """While a candidate is exercised, which another process does than the one that is told."""
+    sandbox.mount()
+    argv = [*sandbox.inside, "env", f"TMPDIR={tmp_path}", sys.executable, "-c", _AT_ONCE]
+    argv += ["check", "--deep", "arm64", "--qemu", QEMU]
+    with subprocess.Popen(
+        argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
+        while not list(tmp_path.glob("*/scratch/*")):
+            assert running.poll() is None
+            time.sleep(0.01)
+        send(running.pid, number)
+        _, said = running.communicate()
+    assert running.returncode == 128 + number
+    assert len(said.splitlines()) == 1, said
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("source", [(), ("--qemu", QEMU)])

@@ -15,7 +15,7 @@ from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.model.targets import TARGETS
 from binfmt_setup.report.words import exercises as words
 from binfmt_setup.system import scratch
-from binfmt_setup.workout import exercises, programs
+from binfmt_setup.workout import exercises, programs, stage
 from binfmt_setup.workout.judging import best, judged, speed_factors, unfit
 from binfmt_setup.workout.results import Done, Judged, Session, WorkoutReport
 from binfmt_setup.workout.stage import LIST, Task, answer_of
@@ -114,6 +114,13 @@ def test_an_answer_counts_when_it_came_often_enough(exercise: str, answers: str)
     assert sure == [*[False] * (len(sure) - 1), True]
 
 
+def test_one_that_is_never_silent_does_not_keep_the_others_waiting() -> None:
+    endless = os.open("/dev/zero", os.O_RDONLY)
+    runner = stage._Runner(stage.Job("/", (), frozenset(), measure=False), -1, [])
+    runner._hear(stage._Running(Task("aarch64", "heap"), os.getpid(), endless, ""))
+    os.close(endless)
+
+
 CONTROL = Session(
     "x86_64",
     (
@@ -177,6 +184,23 @@ def test_no_place_for_it(tmp_path: Path) -> None:
             pass
     assert stopped.value.code == "no-scratch"
     assert gone in stopped.value.message
+
+
+def test_a_place_may_be_named_from_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is run in there changes its directory."""
+    monkeypatch.chdir(tmp_path)
+    with programs.laid_out(["aarch64"], {"TMPDIR": "."}) as root:
+        assert root.startswith(f"{tmp_path}/")
+    monkeypatch.chdir("/")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(EnvironmentUnfit):  # noqa: SIM117 - the first is what is tested
+        with programs.laid_out(["aarch64"], {"TMPDIR": "."}):
+            pass
 
 
 def test_what_was_laid_out_is_gone_afterwards(tmp_path: Path) -> None:
