@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from binfmt_setup.changes import conditions, plan, recovery
-from binfmt_setup.changes.steps import ChangeEntry, Outcome, Plan, Prepare
+from binfmt_setup.changes.steps import ChangeEntry, Outcome, Plan, Prepare, Unpack
 from binfmt_setup.changes.transaction import Transaction
 from binfmt_setup.commands.request import probe, selected
 from binfmt_setup.emulators import choice
@@ -225,7 +225,7 @@ def concluded(host: Host, done: Done) -> InstallResult:
         outcomes = (*done.around, *(Outcome(step, "planned") for step in todo.steps))
         return InstallResult(facts, verdict, problems, outcomes, check=True)
     work.start_units()
-    outcomes = (*done.around, *work.outcomes)
+    outcomes = (*(_as_it_stayed(host, outcome) for outcome in done.around), *work.outcomes)
     if outcomes:
         facts = looked_again(host, facts)
     verdict = judge(facts, done.reading.platforms, work.probes, named=named)
@@ -234,6 +234,12 @@ def concluded(host: Host, done: Done) -> InstallResult:
     if done.request.persist and emulated and not errors and (why := nothing_lasts(facts)):
         verdict = _lost_at_reboot(verdict, why)
     return InstallResult(facts, verdict, errors, outcomes, entries=_entries(done, outcomes))
+
+
+def _as_it_stayed(host: Host, outcome: Outcome) -> Outcome:
+    """Emulators that nothing came to use are removed again: then nothing has changed."""
+    gone = isinstance(outcome.step, Unpack) and not host.exists(outcome.step.directory)
+    return replace(outcome, result="rolled-back") if gone else outcome
 
 
 def _entries(done: Done, outcomes: Iterable[Outcome]) -> tuple[str, ...]:

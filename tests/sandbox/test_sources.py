@@ -120,7 +120,9 @@ def test_a_version_that_fails_its_probe_is_not_switched_to(
     bad = write(tmp_path / "bad.tar", tar(Item("usr/bin/qemu-aarch64", native)))
     result = registry.json("install", *HERE, "--qemu", str(bad), *kept, status=4)
     assert rows(result, "platforms")[0]["ok"] is True
-    assert [row["result"] for row in rows(result, "actions")] == ["done", "rolled-back"]
+    # What was unpacked is gone again, too.
+    assert [row["result"] for row in rows(result, "actions")] == ["rolled-back", "rolled-back"]
+    assert result["changed"] is False
     assert registry.entries() == before
     assert len(list((tmp_path / "store/qemu").iterdir())) == 1
 
