@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +21,18 @@ if TYPE_CHECKING:
 
 REGISTRY = "/proc/sys/fs/binfmt_misc"
 SECONDS = 60
-_BECOME = (
-    "echo mine; read go; mount -t proc proc /proc; mount -t tmpfs none /mnt; mkdir /mnt/image; "
-    "echo ready; exec cat"
-)
-_HOLD = ("unshare", "--user", "--mount", "--pid", "--fork", "sh", "-ec", _BECOME)
+_BECOME = "mount -t tmpfs none /mnt; mkdir /mnt/image; echo ready; exec cat"
+_HOLD = ("unshare", "--user", "--mount", "--pid", "--fork", "sh", "-ec",
+         f"echo mine; read go; mount -t proc proc /proc; {_BECOME}")  # fmt: skip
+# Below an automount it has the /proc on which that lies, and gets what is mounted there.
+_SHARED = 'mount --make-rshared /; exec "$@"'
+_HOLD_BELOW = ("unshare", "--mount", "--propagation=private", "sh", "-ec", _SHARED, "sh",
+               sys.executable, str(Path(__file__).with_name("automount.py")),
+               "unshare", "--user", "--mount", "--propagation=slave", "sh", "-ec",
+               f"echo mine; read go; {_BECOME}")  # fmt: skip
 # What the runtime has mounted: the image, read-only, a /proc of its own, a /dev, a /run, and what
 # is bound.
-_CONTAINER = """
+CONTAINER = """
 tree=$1 privileges=$2 binds=$3
 shift 3
 cd /mnt/image
@@ -76,16 +81,18 @@ class ImageHost:
         settings = [f"{key}={value}" for key, value in variables.items()]
         unshare = ("unshare", "--mount", "--propagation=slave", "--pid", "--fork")
         return ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *settings, *unshare,
-                "sh", "-ec", _CONTAINER, "sh", str(self.tree), LEAST if least else "", binds,
+                "sh", "-ec", CONTAINER, "sh", str(self.tree), LEAST if least else "", binds,
                 *words]  # fmt: skip
 
     @contextmanager
     def started(
-        self, *arguments: str, binds: str, **variables: str
+        self, *arguments: str, least: bool = True, binds: str = "", **variables: str
     ) -> Iterator[subprocess.Popen[str]]:
-        """A container with least privileges that stays; what it says is its error stream."""
-        argv = [*self.enter, *self._container(arguments, variables, binds, least=True)]
-        with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as begun:
+        """A container that stays, with what it says and prints."""
+        argv = [*self.enter, *self._container(arguments, variables, binds, least=least)]
+        with subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as begun:
             try:
                 yield begun
             finally:
@@ -114,10 +121,14 @@ class ImageHost:
 
 
 @contextmanager
-def image_host(tree: Path) -> Iterator[ImageHost]:
-    """A fresh one, without a mount of its registry."""
+def image_host(tree: Path, *, automount: bool = False) -> Iterator[ImageHost]:
+    """A fresh one, without a mount of its registry, or with an automount that nobody touched."""
     with subprocess.Popen(
-        _HOLD, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        _HOLD_BELOW if automount else _HOLD,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     ) as held:
         assert held.stdin is not None
         assert held.stdout is not None

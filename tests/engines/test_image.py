@@ -56,6 +56,13 @@ def test_setup_qemu_action_with_our_image(new_docker: Lab) -> None:
     assert build.returncode == 0, build.stderr
     assert "target=aarch64" in build.stderr
 
+    # Without the word that this namespace is meant, nothing would reach the host.
+    theirs = ("run", "--rm", "--privileged", "--env=BINFMT_PRIVATE=0", IMAGE)
+    refused = new_docker.run("docker", *theirs, "--install", "arm64")
+    assert refused.returncode == 4
+    assert "--private" in refused.stderr
+    call(new_docker, *theirs, "--private", "--install", "arm64")
+
     failed = new_docker.run("docker", *RUN, "--install", "s390x")
     assert failed.returncode == 5
     assert failed.stderr.splitlines()[-1].startswith("installing: no usable emulator for s390x")

@@ -106,6 +106,18 @@ def test_least_privileges_and_a_registry_that_is_bound_elsewhere(host: ImageHost
     assert list(host.entries()) == ["qemu-theirs"]
 
 
+def test_an_automount_that_nobody_has_touched_is_triggered() -> None:
+    with image_host(image_tree.image_tree(), automount=True) as host:
+        # It is not what a container's own /proc has.
+        refused = host.container("--install", "arm64")
+        assert refused.returncode == 4
+        assert "in this container alone" in refused.stderr
+        done = host.container("--install", "arm64", least=True, binds=BOUND)
+        assert (done.returncode, done.stderr) == (0, "installing: arm64 OK\n")
+        assert list(host.entries()) == ["qemu-aarch64"]
+        assert works(host.container().stdout) == ["linux/arm64"]
+
+
 @pytest.mark.parametrize(
     "line", ["--install arm64", "-install=arm64", "--uninstall qemu-* --install=arm64"]
 )
@@ -118,6 +130,21 @@ def test_what_would_go_with_its_container_is_refused(bare: ImageHost, line: str)
     powerless = bare.container(*line.split(), least=True)
     assert powerless.returncode == 4
     assert "binfmt_misc" in powerless.stderr
+
+
+def test_a_container_that_stays_holds_the_only_mount(bare: ImageHost) -> None:
+    probe = str(image_tree.TOP / "binfmt_setup/data/probes/aarch64")
+
+    def runs() -> bool:
+        return "target=aarch64" in bare.run("sh", "-c", '"$0" one', probe).stdout
+
+    with bare.started("install", "all", "--hold", least=False) as held:
+        assert held.stdout is not None
+        assert any(line.startswith("works: ") for line in held.stdout)
+        assert runs()
+        bare.end("--hold")
+        assert held.wait(20) == 0
+    assert not runs()
 
 
 def test_the_last_line_is_a_reason_where_something_failed(host: ImageHost) -> None:
