@@ -72,24 +72,24 @@ class ImageHost:
         self, *arguments: str, least: bool = False, binds: str = "", **variables: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a container of the image: privileged, or with as little as it can have."""
-        return self.run(*self._container(arguments, variables, binds, least=least))
+        return self.run(*self._container(arguments, variables, binds, LEAST if least else ""))
 
     def _container(
-        self, words: Sequence[str], variables: Mapping[str, str], binds: str, *, least: bool
+        self, words: Sequence[str], variables: Mapping[str, str], binds: str, privileges: str
     ) -> list[str]:
         """The command on the host that becomes a container."""
         settings = [f"{key}={value}" for key, value in variables.items()]
         unshare = ("unshare", "--mount", "--propagation=slave", "--pid", "--fork")
         return ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *settings, *unshare,
-                "sh", "-ec", CONTAINER, "sh", str(self.tree), LEAST if least else "", binds,
+                "sh", "-ec", CONTAINER, "sh", str(self.tree), privileges, binds,
                 *words]  # fmt: skip
 
     @contextmanager
     def started(
-        self, *arguments: str, least: bool = True, binds: str = "", **variables: str
+        self, *arguments: str, privileges: str = LEAST, binds: str = "", **variables: str
     ) -> Iterator[subprocess.Popen[str]]:
         """A container that stays, with what it says and prints."""
-        argv = [*self.enter, *self._container(arguments, variables, binds, least=least)]
+        argv = [*self.enter, *self._container(arguments, variables, binds, privileges)]
         with subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as begun:

@@ -138,7 +138,7 @@ def test_a_container_that_stays_holds_the_only_mount(bare: ImageHost) -> None:
     def runs() -> bool:
         return "target=aarch64" in bare.run("sh", "-c", '"$0" one', probe).stdout
 
-    with bare.started("install", "all", "--hold", least=False) as held:
+    with bare.started("install", "all", "--hold", privileges="") as held:
         assert held.stdout is not None
         assert any(line.startswith("works: ") for line in held.stdout)
         assert runs()
