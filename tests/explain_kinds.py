@@ -100,9 +100,11 @@ class Maker:
         """Every file, once."""
         self._native_programs()
         self._native_refused()
+        self._native_segments()
         self._native_loaders()
         self._nowhere_to_start()
         self._foreign_programs()
+        self._foreign_segments()
         self._odd_entries()
         self._no_entry()
         self._scripts()
@@ -143,6 +145,32 @@ class Maker:
             for size in range(4, end, 4 if self.full else 11):
                 self.add("cut off within its headers", f"{name}, {size} bytes", probe[:size])
 
+    def _native_segments(self) -> None:
+        """What the kernel finds wrong when there is no way back, and what it does not mind."""
+        for name in ("x86_64", "i386"):
+            probe = _probe(name)
+            for kind, number in (("an i486's", 6), ("again", 3)) if name == "i386" else ():
+                changed = _with(probe, 18, "<H", number)
+                self.add("a program of this machine", f"{name}, {kind}", changed)
+            for kind, about, changed in segments(probe):
+                self.add(kind, f"{name}, {about}", changed)
+
+    def _foreign_segments(self) -> None:
+        """The same of what QEMU loads, which takes more."""
+        refused, good = "a foreign program that its emulator refuses", "a foreign program"
+        for name in GOOD:
+            probe = _probe(name)
+            size = len(probe)
+            cases = (
+                (good, "more in the file than in memory", {"memory": 1}),
+                (refused, "zeros where nothing may be written", {"memory": size + 5000}),
+                (refused, "not to be executed", {"flags": 4}), (refused, "no rights", {"flags": 0}),
+                (refused, "another place within a page", {"offset": 1}),
+                (refused, "all memory there is", {"memory": 0xFFFFF000, "flags": 7}),
+            )  # fmt: skip
+            for kind, about, fields in cases:
+                self.add(kind, f"{name}, {about}", _with_segment(probe, **fields))
+
     def _native_loaders(self) -> None:
         probe, kind = _probe("x86_64"), "a program of this machine and its loader"
         cases = {
@@ -156,6 +184,12 @@ class Maker:
             "foreign": self.put("loader-foreign", _probe("aarch64")),
             "cut off": self.put("loader-cut", probe[:100]),
             "itself in a loop": str(self.folder / "loader-loop"),
+            "nothing to load": self.put("loader-none", _with(probe, 64, "<I", 6)),
+            "an object file": self.put("loader-type", _with(probe, 16, "<H", 1)),
+            "a segment beyond all": self.put("loader-far", _with_segment(probe, address=-4096)),
+            "a loader's name of its own": self.put("loader-named", _interpreted(probe, b"x")),
+            "a place that no file has": self.put("loader-off", _with_segment(probe, offset=-4096)),
+            "of no name": "\0",
         }
         (self.folder / "loader-loop").symlink_to("loader-loop")
         for about, path in cases.items():
@@ -292,6 +326,14 @@ class Maker:
                 "--default-signal=PIPE true", "A=b nowhere-at-all",
             )),
             "#!/usr/bin/env -S python3 -u\r\n",
+            *(f"#!/usr/bin/env {words}\n" for words in (
+                "-Z true", "-x", "--nonsense true", "-q", "--help", "--version", "-0 true", "-i0",
+                "-S -Z true", "-S --nonsense true", "-S -0 true", "-S --null true", "-S -u",
+                "-S -C", "-S --version true", "-S --un=HOME true", "-S --sp=true", "-S --igno true",
+                "-u",
+                '-S "true" \'a b\'', '-S "true', "-S tr\\ue", "-S $HOME/true", "-S -S true",
+                "-S -vStrue", "-iStrue", "-S -- -x", "-S -u HOME -Z true", "-S A=b --version",
+            )),
         ):  # fmt: skip
             self.add(kind, repr(line), line.encode())
 
@@ -348,6 +390,41 @@ def _with(content: bytes, at: int, form: str, value: int) -> bytes:
     changed = bytearray(content)
     struct.pack_into(form, changed, at, value)
     return bytes(changed)
+
+
+def _with_segment(program: bytes, **fields: int) -> bytes:
+    """The same program with other values in its first program header, which is to be loaded."""
+    order, wide = ("<" if program[5] == 1 else ">"), program[4] == 2
+    places = {"offset": 8, "address": 16, "size": 32, "memory": 40, "align": 48}
+    form = order + ("Q" if wide else "I")
+    for name, value in fields.items():
+        at = 64 + places.get(name, 4) if wide else 52 + places.get(name, 48) // 2
+        word = order + "I" if name == "flags" else form
+        program = _with(program, at, word, value % (1 << 8 * struct.calcsize(word)))
+    return program
+
+
+def segments(probe: bytes) -> Iterator[tuple[str, str, bytes]]:
+    """Programs of this machine whose one segment is another: kind, a word, and content."""
+    runs, kind = "a program of this machine", "a program that the kernel cannot load"
+    yield runs, "all of the page", _with_segment(probe, size=4096, memory=4096)
+    yield runs, "zeros behind it", _with_segment(probe, memory=len(probe) + 99999)
+    yield runs, "no alignment", _with_segment(probe, align=0)
+    for about, fields in {
+        "more in the file than in memory": {"memory": 1}, "not to be executed": {"flags": 6},
+        "only to be written": {"flags": 2}, "no rights": {"flags": 0},
+        "another place within a page": {"offset": 1}, "a place beyond its end": {"offset": 4096},
+        "a place that no file has": {"offset": -4096}, "memory that nobody has": {"memory": -4096},
+        "an address of the kernel's": {"address": -4096}, "the lowest address": {"address": 0},
+        "elsewhere than it starts": {"address": 0x500000}, "nothing of the file": {"size": 0},
+        "all of memory but a page": {"memory": (1 << (47 if probe[4] == 2 else 32)) - 8192},
+    }.items():  # fmt: skip
+        yield kind, about, _with_segment(probe, **fields)
+    number = 56 if probe[4] == 2 else 44
+    row = 64 if probe[4] == 2 else 52
+    yield kind, "no segment", _with(_with(probe, row, "<I", 6), number, "<H", 1)
+    yield kind, "to be placed, no segment", _with(_with(probe, row, "<I", 6), 16, "<H", 3)
+    yield kind, "to be placed, too long", _with(_with_segment(probe, memory=-8192), 16, "<H", 3)
 
 
 def crashing(program: bytes) -> bytes:

@@ -6,6 +6,7 @@ import os
 from functools import partial
 from pathlib import Path
 
+from binfmt_setup.explain.mapping import UNLIMITED, Limits
 from binfmt_setup.explain.reasoning import explain
 from binfmt_setup.explain.specimen import Specimen, in_path, look_at
 from binfmt_setup.inspect.natives import with_natives
@@ -53,11 +54,27 @@ def seen_by(host: Host, facts: HostFacts, tree: Host, file: str) -> Explanation:
     seen = explain(
         facts, path, look=look, look_on_host=lambda wanted: look_at(host, wanted),
         prove=partial(_prove, host), start=_started, find=partial(in_path, tree),
-        tree=str(tree.root),
+        tree=str(tree.root), limits=_limits(host, facts),
     )  # fmt: skip
     if seen.failure is not None and seen.failure.code == "unreadable":
         raise PrivilegesMissing(seen.failure.message, hint="run it with sudo")
     return seen
+
+
+def _limits(host: Host, facts: HostFacts) -> Limits:
+    """What this kernel gives this user's programs, where it guesses (vm.overcommit_memory 0)."""
+    if not facts.live:
+        return UNLIMITED
+    process = facts.process
+    rows = (row.split() for row in host.text("/proc/meminfo").splitlines())
+    sizes = {row[0]: int(row[1]) * 1024 for row in rows if len(row) > 1}
+    guessed = host.text("/proc/sys/vm/overcommit_memory").strip() == "0"
+    lowest = host.text("/proc/sys/vm/mmap_min_addr").strip()
+    free = process.is_root and process.initial_namespace  # CAP_SYS_RAWIO
+    return Limits(
+        0 if free or not lowest.isdecimal() else int(lowest),
+        (guessed and sizes.get("MemTotal:", 0) + sizes.get("SwapTotal:", 0)) or UNLIMITED.memory,
+    )
 
 
 def _placed(tree: Host, file: str) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from binfmt_setup.explain.explanation import Candidate, Failure, NearMiss, Step
 from binfmt_setup.explain.loading import is_for, kernel_refusal
+from binfmt_setup.explain.mapping import lacks, refused
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from binfmt_setup.explain.loading import Loading
+    from binfmt_setup.explain.mapping import Limits
     from binfmt_setup.explain.specimen import Specimen
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Entry
@@ -88,7 +90,7 @@ def next_file(step: Step) -> tuple[str, bool]:
     return (step.found.script.interpreter if step.found.script else ""), False
 
 
-def unusable(there: Specimen, native: Target | None) -> tuple[str, str] | None:
+def unusable(there: Specimen, native: Target | None, limits: Limits) -> tuple[str, str] | None:
     """Why the kernel cannot use what lies at a loader's path, and the errno it gives."""
     words = {
         "missing": "is not there", "link-loop": "is a link that leads to itself",
@@ -99,13 +101,20 @@ def unusable(there: Specimen, native: Target | None) -> tuple[str, str] | None:
         return words, number
     if there.noexec or not there.executable:
         return "may not be executed", "EACCES"
-    if native is None:
-        return None
+    return _no_loader(there, native, limits) if native else None
+
+
+def _no_loader(there: Specimen, native: Target, limits: Limits) -> tuple[str, str] | None:
+    """The same of a file: it is looked at before there is no way back, and mapped after that."""
     if there.size < _SMALLEST_LOADER[native.bits]:
         return f"is {there.size} bytes long, too short for a program", "EIO"
     loading = there.as_one_of(native)
-    refused = loading is None or not is_for(loading, native) or loading.problem is not None
-    return ("is no program of this machine", "ELIBBAD") if refused else None
+    if loading is None or not is_for(loading, native) or not loading.has_rows:
+        return "is no program of this machine", "ELIBBAD"
+    if not loading.is_program or lacks(loading, there.size):
+        return ("is cut off" if loading.is_program else "is no program"), ""
+    failure = refused(loading, there.size, "it", limits, is_loader=True)
+    return (f"cannot be used: {failure.message}", "") if failure else None
 
 
 def cut_off(found: Specimen) -> Failure:
@@ -119,7 +128,7 @@ def cut_off(found: Specimen) -> Failure:
 
 
 def no_start(loading: Loading, what: str = "it") -> Failure | None:
-    """A static program needs nothing more than a place to start at."""
+    """Nothing can be said of a program but whether it has a place to start at."""
     if loading.starts:
         return None
     words = f"{what} is a shared library: it has no entry point"

@@ -16,6 +16,7 @@ from binfmt_setup.diagnosis.ownership import left_by
 from binfmt_setup.explain import advice
 from binfmt_setup.explain.explanation import Cause, Explanation, Failure, Step
 from binfmt_setup.explain.loading import is_for, kernel_refusal, qemu_refusal
+from binfmt_setup.explain.mapping import UNLIMITED, lacks, refused
 from binfmt_setup.explain.matching import cut_off, next_file, no_start, step_of, unusable
 from binfmt_setup.explain.rights import rights_words
 from binfmt_setup.explain.scripts import call_of_env
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from binfmt_setup.explain.loading import Loading
-    from binfmt_setup.explain.scripts import Script
+    from binfmt_setup.explain.mapping import Limits
+    from binfmt_setup.explain.scripts import EnvCall, Script
     from binfmt_setup.explain.specimen import Specimen
     from binfmt_setup.model.facts import HostFacts
     from binfmt_setup.model.registration import Entry
@@ -54,6 +56,7 @@ class _Walk:
     start: Start
     find: Find
     tree: str
+    limits: Limits
     steps: list[Step] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     loader: str = ""
@@ -155,22 +158,40 @@ class _Walk:
     def _loader_problem(
         self, found: Specimen, loading: Loading | None, target: Target | None, first: int
     ) -> Failure | None:
-        """What stops a program of this machine: a cut-off file, or its loader."""
-        if loading is None or loading.ends > found.size:
+        """What stops a program of this machine: its loader, or how it wants to be loaded."""
+        if loading is None:
             return cut_off(found)
-        if loading.loader is None:
-            return no_start(loading, "it" if found is self.steps[0].found else found.path)
-        there = self._seen_loader(loading.loader, ours=found is self.steps[0].found)
-        broken = unusable(there, target)
+        name = loading.loader
+        if name is not None and (broken := self._broken_loader(found, name, target, first)):
+            return broken
+        what = "it" if found is self.steps[0].found else found.path
+        return self._segment_problem(found, loading, what, self.limits)
+
+    def _segment_problem(
+        self, found: Specimen, loading: Loading, what: str, limits: Limits | None
+    ) -> Failure | None:
+        """What comes of its segments; what is missing behind a file's end reads as zeros."""
+        if lacks(loading, found.size):
+            return cut_off(found)
+        missing = loading.ends - found.size
+        if missing > 0:
+            self.notes.append(f"{what} is cut off: its last {missing} bytes are zeros when it runs")
+        return refused(loading, found.size, what, limits)
+
+    def _broken_loader(
+        self, found: Specimen, loader: str, target: Target | None, first: int
+    ) -> Failure | None:
+        there = self._seen_loader(loader, ours=found is self.steps[0].found)
+        broken = unusable(there, target, self.limits)
         if broken is None:
             return None
         words, number = broken
         if any(step.handler for step in self.steps[first:]):
-            words = f"{found.path} is dynamically linked, and its loader {loading.loader} {words}"
+            words = f"{found.path} is dynamically linked, and its loader {loader} {words}"
             return Failure("interpreter-dynamic", words + self._where, number)
         what = "its loader" if len(self.steps) == 1 else f"the loader of {found.path},"
         code: Cause = "loader-missing" if there.kind == "missing" else "loader-unusable"
-        return Failure(code, f"{what} {loading.loader} {words}{self._where}", number)
+        return Failure(code, f"{what} {loader} {words}{self._where}", number)
 
     def _script_problem(self, first: int) -> Failure | None:
         """What stops a script, or the script that stands for an emulator, once its shell runs."""
@@ -198,23 +219,35 @@ class _Walk:
         if call is None:
             self.notes.append(f"what {env} does with its options is not known")
             return None
-        if call.directory and self.look(call.directory).kind != "directory":
-            words = f"{env} cannot change to {call.directory}{self._where}"
-            return Failure("script-interpreter-missing", words)
-        if not call.program:
-            words = f"its first line names no program, so {env} starts it again, and again"
-            return Failure("loop", words)
-        name = call.program
-        path = name if "/" in name else self.find(name, call.path)
-        if not path:
-            split = "" if " " not in name else ", which is one name without env -S"
-            words = f"{env} finds no {name} in PATH{self._where}{split}"
-            return Failure("script-interpreter-missing", words)
+        if call.program is None and not call.refused:
+            self.notes.append(f"{env} prints something, and starts no program")
+            return None
+        path = ""
+        if (problem := self._nothing_for_env(call, env)) is None and call.program:
+            path = call.program if "/" in call.program else self.find(call.program, call.path)
+            problem = None if path else self._not_found(call.program, env)
+        if problem is not None:
+            return problem
         self.starts += 1
         if self.starts > _MAX_STARTS:
             return Failure("loop", "more than five programs start each other")
         failure = self.follow(path)
         return None if failure is None else Failure(failure.code, failure.message)
+
+    def _nothing_for_env(self, call: EnvCall, env: str) -> Failure | None:
+        """Why env does not even look for a program."""
+        if call.program == "":
+            words = f"its first line names no program, so {env} starts it again, and again"
+            return Failure("loop", words)
+        words = f"{env} {call.refused}" if call.refused else ""
+        if call.directory and self.look(call.directory).kind != "directory":
+            words = f"{env} cannot change to {call.directory}{self._where}"
+        return Failure("script-interpreter-missing", words) if words else None
+
+    def _not_found(self, name: str, env: str) -> Failure:
+        split = "" if " " not in name else ", which is one name without env -S"
+        words = f"{env} finds no {name} in PATH{self._where}{split}"
+        return Failure("script-interpreter-missing", words)
 
     def _guest_problem(self, first: int) -> Failure | None:
         """What stops an emulated program once its emulator runs; its probe decides about that."""
@@ -230,13 +263,14 @@ class _Walk:
         loading, qemu = found.loading, "qemu" in handler.interpreter
         if loading is None:
             return cut_off(found) if found.cut_off or qemu else None
-        refused = qemu_refusal(loading) if qemu else loading.problem
-        if found.cut_off or (refused is not None and refused.cut):
+        refusal = qemu_refusal(loading) if qemu else loading.problem
+        if refusal is not None and refusal.cut:
             return cut_off(found)
-        if refused is not None:
-            return Failure("no-program", refused.words)
-        if loading.loader is None:
-            return no_start(loading)
+        if refusal is not None:
+            return Failure("no-program", refusal.words)
+        problem = self._segment_problem(found, loading, "it", None) if qemu else no_start(loading)
+        if problem is not None or loading.loader is None:
+            return problem
         return self._guest_loader_problem(found, loading.loader, needs_it=qemu)
 
     def _guest_loader_problem(
@@ -323,7 +357,7 @@ class _Walk:
         return True
 
 
-def explain(  # noqa: PLR0913 - two trees, a judge and PATH are what it takes
+def explain(  # noqa: PLR0913 - two trees, a judge, PATH and limits are what it takes
     facts: HostFacts,
     path: str,
     *,
@@ -333,6 +367,7 @@ def explain(  # noqa: PLR0913 - two trees, a judge and PATH are what it takes
     start: Start = lambda _, __: None,
     find: Find = lambda _name, _path: "",
     tree: str = "/",
+    limits: Limits = UNLIMITED,
 ) -> Explanation:
     """What becomes of the program at `path` when `tree` is the root directory.
 
@@ -341,7 +376,7 @@ def explain(  # noqa: PLR0913 - two trees, a judge and PATH are what it takes
     `start` an emulator on it directly; `find` looks a name
     up in the tree: in a PATH, or where that is None in the caller's.
     """
-    walk = _Walk(facts, look, look_on_host, prove, start, find, tree)
+    walk = _Walk(facts, look, look_on_host, prove, start, find, tree, limits)
     failure = walk.follow(path)
     notes = (*walk.notes, *_caught(facts, walk.steps), *rights_words(walk.steps))
     seen = Explanation(

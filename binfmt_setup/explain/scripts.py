@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+
 from binfmt_setup.model.records import Record
 
 WINDOW = 256
 """Bytes of a program that decide what runs it: BINPRM_BUF_SIZE in the kernel."""
 _BLANK = b" \t"
 _SPLIT = ("-S", "-iS", "-vS", "--split-string=")
-_LONG = {"ignore-environment": "i", "debug": "v", "unset": "u", "chdir": "C"} | dict.fromkeys(
+_LONG = {
+    "ignore-environment": "i", "debug": "v", "unset": "u", "chdir": "C", "split-string": "S",
+    "null": "0", "help": "help", "version": "version", "argv0": "a",
+} | dict.fromkeys(
     ("default-signal", "ignore-signal", "block-signal", "list-signal-handling"), "v"
-)
+)  # fmt: skip
 """Long options of env by the letter of one that has the same effect here."""
+_SIGNS = ("${", *(f"\\{letter}" for letter in "_cfnrtv#$\"'\\"))
+"""What env -S takes after $ and \\ (coreutils' src/env.c)."""
+_ENDS_IT, _NOT_ALL = ("help", "version"), ("a", "f", "P")
+"""Those that print something; those of newer, or of other, envs."""
 _WITHOUT_PATH = "/bin:/usr/bin"
 """Where glibc looks for a program that is started without PATH."""
 _TAKE_A_CR = frozenset(
@@ -86,12 +96,13 @@ class EnvCall(Record):
     """What env(1) of coreutils starts: a program, or where none is named `""`, the script again.
 
     `path` is where it looks a name up when that is not the caller's PATH, `directory` where it
-    goes first.
+    goes first. Without a program it prints something and ends; `refused` says why it fails.
     """
 
-    program: str
+    program: str | None = None
     path: str | None = None
-    directory: str = ""
+    directory: str | None = None
+    refused: str = ""
 
 
 def call_of_env(argument: str) -> EnvCall | None:
@@ -99,51 +110,75 @@ def call_of_env(argument: str) -> EnvCall | None:
 
     It is one word unless env splits it (-S), and the script's own path follows.
     """
-    words = [argument] if argument else []
-    if argument.startswith(_SPLIT):
-        words = argument.partition("S" if argument[1] != "-" else "=")[2].split()
-        if set("\\\"'$") & set("".join(words)):
-            return None
-        comment = (at for at, word in enumerate(words) if word.startswith("#"))
-        words = words[: next(comment, None)]
-        if argument.startswith("-i"):
-            words.insert(0, "-i")
-    return _call([*words, ""])
-
-
-def _call(words: list[str]) -> EnvCall | None:
-    """The same of words: options, then variables, then the program."""
-    path, directory = None, ""
-    while words[0].startswith("-") and words[0] != "--":
-        option, value = _option(words)
-        if option is None:
-            return None
-        if option == "i" or (option == "u" and value == "PATH"):
+    words = [argument, ""] if argument else [""]
+    path = directory = None
+    while words and words[0].startswith("-") and words[0] != "--":
+        letter, value = _option(words)
+        if letter in _ENDS_IT:
+            return EnvCall()
+        if letter not in "ivuCS" or value is None:
+            return _refusal(letter, value)
+        if letter == "S":
+            split = _split(value)
+            if split is None or isinstance(split, EnvCall):
+                return split
+            words = split + words
+        if letter == "i" or (letter == "u" and value == "PATH"):
             path = _WITHOUT_PATH
-        directory = value if option == "C" else directory
-    words = words[1:] if words[0] == "--" else words
+        directory = value if letter == "C" else directory
+    words = words[1:] if words[:1] == ["--"] else words
     while words and "=" in words[0]:
         name, _, value = words.pop(0).partition("=")
         path = value if name == "PATH" else path
-    return EnvCall(words[0], path, directory) if words else None
+    if not words and directory is not None:
+        return EnvCall(refused="is to go somewhere, and to start nothing there")
+    return EnvCall(words[0] if words else None, path, directory)
 
 
-def _option(words: list[str]) -> tuple[str | None, str]:
-    """Take one option and its value off; a letter, or None for what not every env knows."""
-    word = words[0]
+def _refusal(letter: str, value: str | None) -> EnvCall | None:
+    """Why an option makes env fail; None for one that not every env knows."""
+    if letter in _NOT_ALL:
+        return None
+    if letter == "0":
+        return EnvCall(refused="has the option -0, with which it starts nothing")
+    option = letter if letter.startswith("--") else f"-{letter}"
+    what = "is given nothing for" if value is None else "knows no option"
+    return EnvCall(refused=f"{what} {option}")
+
+
+def _split(text: str) -> list[str] | EnvCall | None:
+    """What env -S makes of a text; None for what is not read here: escapes and variables."""
+    if not text:  # the script's own path
+        return [""]
+    if "'" not in text and any(sign not in _SIGNS for sign in re.findall(r"\\.?|\$\{?", text)):
+        return EnvCall(refused="cannot read what it is to split: $ without {, or an unknown escape")
+    if set("\\$") & set(text) or ("#" in text and set("\"'") & set(text)):
+        return None
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return EnvCall(refused="finds a quotation mark without its second")
+    comment = (at for at, word in enumerate(words) if word.startswith("#"))
+    return words[: next(comment, None)]
+
+
+def _option(words: list[str]) -> tuple[str, str | None]:
+    """Take one option and its value off, which is None where it is missing.
+
+    A long one may be cut short where it stays the only one.
+    """
+    word = words.pop(0)
     name, equals, value = word.removeprefix("--").partition("=")
     if word.startswith("--"):
-        letter, rest = _LONG.get(name), value if equals else ""
+        found = {_LONG[long] for long in _LONG if long == name} or {
+            _LONG[long] for long in _LONG if long.startswith(name)
+        }
+        letter, rest = (found.pop() if len(found) == 1 else word), value if equals else ""
     else:
         letter, rest = word[1:2] or "i", word[2:]
-    if letter is None or letter not in "ivuC":
-        return None, ""
-    if letter in "iv" and rest and not equals:
-        words[0] = f"-{rest}"
-        return letter, ""
-    del words[0]
-    if letter in "uC" and not rest and not equals:
-        if len(words) < 2:
-            return None, ""  # it takes the script's own path
-        rest = words.pop(0)
+        if letter in "iv0" and rest:
+            words.insert(0, f"-{rest}")
+            rest = ""
+    if letter in "uCS" and not rest and not equals:
+        return letter, words.pop(0) if words else None
     return letter, rest

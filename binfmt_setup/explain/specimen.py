@@ -97,11 +97,8 @@ class Specimen(Record):
 
     @property
     def cut_off(self) -> bool:
-        """Whether it ends before its own headers or before what its segments want loaded."""
-        found = self.loading
-        if found is None:
-            return self.starts_as_elf and self.size < 64
-        return self.size < found.ends or bool(found.problem and found.problem.cut)
+        """Whether it ends within its own header."""
+        return self.starts_as_elf and self.size < 64
 
     def as_one_of(self, target: Target) -> Loading | None:
         """What a kernel reads of it that runs this target's programs."""
