@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -123,6 +124,12 @@ touch {LAB}/stop
 wait $looping
 try swaps ls {REGISTRY}
 """
+
+
+def blocks(page: str, language: str = "sh") -> list[str]:
+    """The commands of a page of docs/, block by block, as they stand there."""
+    text = (TOP / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def cache_directory() -> Path:

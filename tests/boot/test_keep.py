@@ -13,7 +13,7 @@ import pytest
 
 from tests import bootlab
 from tests.boot.test_boot import answer_of
-from tests.bootlab import LAB, QEMU, REGISTRY, RUNS, TOOL, TOP, Machine
+from tests.bootlab import LAB, QEMU, REGISTRY, RUNS, TOOL, Machine
 
 pytestmark = pytest.mark.skipif(bool(bootlab.why_not()), reason=bootlab.why_not() or "it can")
 
@@ -72,20 +72,15 @@ rm /etc/binfmt-setup.toml /etc/binfmt.d/other.conf
 """
 
 
-def blocks(page: str) -> list[str]:
-    """The shell commands of a page, block by block."""
-    text = (TOP / "docs" / page).read_text(encoding="utf-8")
-    return re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-
-
 def entries(said: str) -> list[dict[str, str]]:
     """What journalctl printed as JSON."""
     return [json.loads(line) for line in said.splitlines() if line.startswith("{")]
 
 
 def test_what_comes_back_what_stays_away_and_who_is_told() -> None:
-    timer, metrics, logs = blocks("monitoring.md")
-    turn_on, events, turn_off, _ = blocks("keep.md")  # the last one runs in scripts/try-rootless
+    timer, metrics, logs = bootlab.blocks("monitoring.md")
+    # The last one runs in scripts/try-rootless.
+    turn_on, events, turn_off, _ = bootlab.blocks("keep.md")
     with bootlab.machine() as box:
         box.install_tool()
         box.boot(
@@ -109,6 +104,7 @@ def test_what_comes_back_what_stays_away_and_who_is_told() -> None:
             + "try unit systemctl status --no-pager -n 0 binfmt-setup-keep.service\n"
             + "try check binfmt-setup check linux/arm64 --format json\n"
             + "try verify systemctl start binfmt-verify.service\n"
+            + "try named systemctl --failed --no-legend\n"
             + f"(set -e; {logs})>{LAB}/answer.logs 2>&1\n"
             + f"(set -e; {events})>{LAB}/answer.events 2>&1\n"
             + f"try after binfmt-setup install; quiet; echo -1 >{ENTRY}; try anew back\n"
@@ -160,6 +156,7 @@ def assert_given_up_and_told(box: Machine) -> None:
     assert {"dropped-again", "entry-missing"} <= {f["code"] for f in found}
     # The timer's service says so, too: in the journal, in the metrics, and by failing.
     assert "status 1" in box.answer("verify")
+    assert "binfmt-verify.service" in box.answer("named")
     assert "linux/arm64 does not work" in box.answer("logs")
     told = entries(box.answer("logs"))
     assert {"BINFMT_PLATFORM", "BINFMT_CODE", "BINFMT_HINT"} <= set(told[-1]), told

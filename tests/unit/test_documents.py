@@ -33,7 +33,8 @@ RUN_BY = {
     "engines": ("tests/engines/test_answers.py",),
     "image": ("tests/root/test_image.py",),
     "images": ("tests/unit/test_offline.py", "scripts/try-images"),
-    "keep": ("tests/boot/test_keep.py", "tests/sandbox/test_keep.py", "scripts/try-rootless"),
+    "keep": ("tests/boot/test_keep.py", "tests/sandbox/test_keep.py", "scripts/try-rootless",
+             "scripts/try-audit"),
     "kubernetes": ("scripts/try-cluster",),
     "monitoring": ("tests/sandbox/test_monitoring.py", "tests/boot/test_keep.py"),
     "other-emulators": ("tests/sandbox/test_other_emulators.py",),
@@ -102,6 +103,18 @@ def test_every_command_of_a_task_is_one_that_is_understood(page: str) -> None:
 def test_the_commands_of_a_page_are_run(page: str) -> None:
     for path in RUN_BY[page]:
         assert f"{page}.md" in (TOP / path).read_text(encoding="utf-8"), path
+
+
+def test_what_minutes_are_needed_for_is_taken_from_the_page() -> None:
+    """These unpack all blocks of a page: one that is new there has to be thought of."""
+    images, audit = script("try-images"), script("try-audit")
+    assert images.MMDEBSTRAP.startswith("mmdebstrap --mode=root ")
+    assert images.BUILDAH.startswith("buildah build ")
+    assert (audit.RULE.split()[0], audit.LOOK.split()[0]) == ("auditctl", "ausearch")
+    _, commands = script("try-rootless").lines()
+    assert [line.split()[0] for line in commands] == [
+        "systemctl", "systemctl", "loginctl", "journalctl",
+    ]  # fmt: skip
 
 
 def test_examples_of_reports_are_as_the_schema_says() -> None:
