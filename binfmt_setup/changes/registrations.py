@@ -121,7 +121,7 @@ def registration_to_write(facts: HostFacts, target: Target, request: Request) ->
         return wished_registration(facts, target, interpreter, request)
     standing = _of_the_entry_that_stands(facts, target, request)
     if standing is None:
-        raise choice.missing(facts, [target], request.source)
+        raise choice.missing(facts, [target], request.source, request.emulator)
     return standing
 
 

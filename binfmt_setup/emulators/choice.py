@@ -122,11 +122,13 @@ def foreign(facts: HostFacts, targets: Sequence[Target]) -> list[Target]:
     return [target for target in targets if target.name not in own]
 
 
-def missing(facts: HostFacts, targets: Sequence[Target], source: str = "") -> NoEmulator:
+def missing(
+    facts: HostFacts, targets: Sequence[Target], source: str = "", emulator: str = ""
+) -> NoEmulator:
     """The error for targets without a usable emulator, with the command that gets one.
 
-    Where a source was named (`source`), it is that which has none. What this host may run itself is
-    left out, unless there is nothing else.
+    Where a source was named (`source`), it is that which has none; or `emulator` itself is refused.
+    What this host may run itself is left out, unless there is nothing else.
     """
     from binfmt_setup.emulators.package_managers.interface import install_hint
 
@@ -140,15 +142,18 @@ def missing(facts: HostFacts, targets: Sequence[Target], source: str = "") -> No
         and (refused := refusal(facts, path, facts.emulators.at(path))) is not None
     ]
     words = [
-        refusal_words(one) + _static_one(facts, target) * isinstance(one, Dynamic)
+        refusal_words(one)
+        + _static_one(facts, target) * (isinstance(one, Dynamic) and not emulator)
         for one, target in refused
     ]
     why = f": {'; '.join(words)}" if words else ""
     place = f" in {source}" if source else ""
     other = f"name a source that has one, or leave --qemu out for {names}"
+    if emulator:
+        other = "name another emulator, or leave --emulator out"
     return NoEmulator(
         f"no usable emulator for {names}{place}{why}",
-        hint=other if source else install_hint(facts, targets),
+        hint=other if source or emulator else install_hint(facts, targets),
         code=next((one.code for one, _ in refused), "interpreter-missing"),
     )
 

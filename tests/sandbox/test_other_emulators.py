@@ -212,6 +212,15 @@ def test_any_emulator_that_passes_the_probe(system: Sandbox, other: Path, tmp_pa
     assert system.entries()["qemu-aarch64"].interpreter.startswith("/usr/bin/qemu-aarch64")
 
 
+def test_one_that_is_refused_is_not_mended_by_a_package_of_qemu(system: Sandbox) -> None:
+    for path in ("/bin/sh", "/bin", "/etc/passwd"):
+        done = system.tool("install", "arm64", "--emulator", path, "--private")
+        _, _, error = done.stdout.rpartition("✗ no usable emulator for aarch64: ")
+        assert (done.returncode, error.startswith(f"{path} is ")) == (5, True), done.stdout
+        assert "→ name another emulator, or leave --emulator out\n" in error
+        assert "qemu" not in error
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
