@@ -47,7 +47,7 @@ def config_changes(
     text = units.config_text(
         after,
         _what_stood_there(facts, target, change, own, request),
-        made_directory=_made_by_us(facts, path.rpartition("/")[0]),
+        made_directory=made_by_us(facts, path.rpartition("/")[0]),
         sha256=_written_down(facts, after),
         chosen=bool(request.emulator)
         or (own is not None and own.chosen and after in own.registrations),
@@ -76,7 +76,7 @@ def _none_of_the_hosts(path: str, *, volatile: bool) -> tuple[ChangeFile, ...]:
     )
 
 
-def _made_by_us(facts: HostFacts, directory: str) -> bool:
+def made_by_us(facts: HostFacts, directory: str) -> bool:
     """Whether a directory was, or will be, made by this tool.
 
     Every file of ours in it says so, as nobody knows which one is removed last.

@@ -7,7 +7,9 @@ what shall come first is registered anew, and has a file whose name is the last 
 from __future__ import annotations
 
 from binfmt_setup.boot import units
+from binfmt_setup.changes.config_changes import made_by_us
 from binfmt_setup.changes.steps import ChangeEntry, ChangeFile, TargetChange
+from binfmt_setup.model.binfmt_d import OWN_DIRECTORY
 from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.model.registration import Registration
 
@@ -71,7 +73,8 @@ def _files(facts: HostFacts, target: Target, wish: Registration) -> tuple[Change
     """Its file, and none for another one."""
     if not facts.process.own_files:
         return ()
-    path, text = units.first_path(wish.name), units.config_text(wish, None)
+    path, made = units.first_path(wish.name), made_by_us(facts, OWN_DIRECTORY)
+    text = units.config_text(wish, None, made_directory=made)
     current = next((c.text for c in facts.boot.preferred if c.path == path), None)
     coming = (ChangeFile(path, current, text),) if current != text else ()
     return (*coming, *no_longer_first(facts, target, but=path))

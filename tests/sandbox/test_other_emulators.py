@@ -190,8 +190,9 @@ def test_uninstall_leaves_the_entry_and_takes_the_file(system: Sandbox, other: P
     wish(system, "FEX-arm64")
     assert system.tool("install", "--private").returncode == 0
     assert "zz-first" in system.sh("ls /etc/binfmt.d").stdout
+    assert system.json("install", "--private")["changed"] is False
     assert system.tool("uninstall", "--private").returncode == 0
-    assert system.sh("ls /etc/binfmt.d").stdout == ""
+    assert system.sh("ls -d /etc/binfmt.d").stdout == ""  # that was made, too
     assert [e.registration for e in system.entries().values()] == [before]
 
 
