@@ -65,7 +65,7 @@ class Guest:
         """Boot it, in control groups of its own; returns before it is up."""
         self.groups = [p / f"sshlab-{os.getpid()}-{self.name}" for p in bootlab.cgroup_parents()]
         for group in self.groups:
-            group.mkdir()
+            group.mkdir(exist_ok=True)  # a killed run of the same number has left it
         enter = "".join(f"echo $$ >'{group}/cgroup.procs'; " for group in self.groups)
         boot = (
             f"exec {bootlab.NSPAWN} -q -D '{self.tree}' --private-users=0:4294967295 "

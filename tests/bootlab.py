@@ -343,7 +343,7 @@ def nspawn_groups() -> Iterator[list[Path]]:
     """An own cgroup in each hierarchy, removed with all that systemd made in it."""
     groups = [parent / f"binfmt-setup-boot-{os.getpid()}" for parent in cgroup_parents()]
     for group in groups:
-        group.mkdir()
+        group.mkdir(exist_ok=True)  # a killed run of the same number has left it
     try:
         yield groups
     finally:
