@@ -97,6 +97,17 @@ def test_any_path_passes_as_it_is(
     assert seen == str(odd)
 
 
+def test_what_is_switched_off_stays_off_with_another_file(
+    registry: Sandbox, shell: list[str], config: Path
+) -> None:
+    """As after an upgrade of QEMU: whoever switched it off meant it."""
+    registry.run(*shell, str(SCRIPT), str(config))
+    registry.sh(f"echo 0 >{REGISTRY}/{NAME}")
+    done = registry.run(*shell, str(SCRIPT), str(config))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {name: entry.enabled for name, entry in registry.entries().items()} == {NAME: False}
+
+
 def test_no_start_fails_while_the_file_is_replaced_and_pinned_anew(
     registry: Sandbox, shell: list[str], config: Path, emulator: Path
 ) -> None:
