@@ -175,7 +175,7 @@ def _rows(
         if kind == "unsupported" and not any(cell == "all" for cell in cells):
             continue
         if any(cell != "ok" for cell in cells):
-            traced = reported(name) or "not traced"
+            traced = reported(name)
             yield f"| {name} | " + " | ".join(cells) + f" | {meaning(name)} | {traced} |"
 
 

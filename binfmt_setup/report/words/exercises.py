@@ -1,7 +1,7 @@
 """Who meets what each exercise does, in words, and where it was reported or changed.
 
 They lie in data/exercises.txt, a line each: the exercise, who meets it when it fails, and the
-report or the change in QEMU; `-` where none is known: it is the ground that others stand on.
+report or the change in QEMU: what once was wrong in it, or since when it is there.
 """
 
 from __future__ import annotations
@@ -26,6 +26,5 @@ def meaning(exercise: str) -> str:
 
 
 def reported(exercise: str) -> str:
-    """Where it was reported or changed; empty where nothing is known."""
-    report = _rows().get(exercise, ("", ""))[1]
-    return "" if report == "-" else report
+    """Where it was reported or changed."""
+    return _rows().get(exercise, ("", ""))[1]
