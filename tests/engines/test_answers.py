@@ -28,8 +28,8 @@ def test_the_page_has_no_other_lines() -> None:
     assert set(lines) == {ONE, TWO, OTHERS, ALL}
 
 
-def said(lab: Lab, line: str) -> tuple[int, dict[str, object]]:
-    return answer(lab, *line.split()[1:])
+def said(lab: Lab, line: str, **variables: str) -> tuple[int, dict[str, object]]:
+    return answer(lab, *line.split()[1:], **variables)
 
 
 def answer(lab: Lab, *arguments: str, **variables: str) -> tuple[int, dict[str, object]]:
@@ -185,3 +185,37 @@ def test_the_users_docker_host_is_asked(new_docker: Lab) -> None:
     findings = document["findings"]
     assert isinstance(findings, list)
     assert any(host in f["message"] for f in findings if f["code"] == "daemon-unreachable")
+
+
+# A buildkitd at a socket: that of Docker, as buildx hands it on.
+SERVE = """
+import socket, subprocess, sys
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+server.listen()
+while True:
+    connection, _ = server.accept()
+    subprocess.Popen(sys.argv[2:], stdin=connection, stdout=connection)
+    connection.close()
+"""
+
+
+def test_a_remote_builder_is_asked_without_a_daemon(new_docker: Lab) -> None:
+    lab = new_docker
+    lab.install("arm64")
+    handed_on = ("docker", "--host=unix:///var/run/docker.sock", "buildx", "dial-stdio")
+    lab.spawn("far", sys.executable, "-c", SERVE, "/run/far.sock", *handed_on)
+    lab.until("test", "-S", "/run/far.sock")
+    mine = {"DOCKER_HOST": "unix:///run/none.sock", "BUILDX_CONFIG": "/run/far"}
+    create = ("docker", "buildx", "create", "--driver=remote")
+    try:
+        lab.ok(*create, "--name=far", "--use", "unix:///run/far.sock", **mine)
+        status, document = said(lab, TWO, **mine)
+        assert status == 0, document
+        assert "builder far, driver remote" in str(engine(document, "docker")["details"])
+        lab.ok(*create, "--name=gone", "unix:///run/gone.sock", **mine)
+        for builder, code in (("gone", "builder-unsuitable"), ("default", "daemon-unreachable")):
+            status, document = said(lab, ONE, BUILDX_BUILDER=builder, **mine)
+            assert (status, code in codes(document)) == (1, True), document
+    finally:
+        lab.kill("far")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
+import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from image_lines import Page
 from tests.own_namespace import TOP
 from tests.scripts import script
 
@@ -33,6 +37,21 @@ def build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     (tmp_path / "work").mkdir()
     return script("build-image")
+
+
+def test_its_page_names_options_that_it_has(
+    build: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """scripts/try-image runs each of these lines."""
+    page = Page()
+    assert page.whole == "scripts/build-image"
+    known: set[str] = set()
+    for row in page.options:
+        monkeypatch.setattr(sys, "argv", [page.whole, *shlex.split(row)])
+        given = vars(build.parse())
+        assert given[row.split()[0].removeprefix("--")], row
+        known = set(given)
+    assert {name for row in page.options for name in re.findall(r"--(\w+)", row)} == known - {"out"}
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ RUN_BY = {
     "ci": ("tests/root/test_ci.py", "tests/root/test_single_file.py"),
     "emulators": ("tests/sandbox/test_sources.py",),
     "engines": ("tests/engines/test_answers.py",),
-    "image": ("tests/root/test_image.py",),
+    "image": ("tests/root/test_image.py", "scripts/try-image", "scripts/image_lines.py"),
     "images": ("tests/unit/test_offline.py", "scripts/try-images"),
     "keep": (
         "tests/boot/test_keep.py",
