@@ -65,6 +65,17 @@ def test_only_a_base_that_is_named_is_pulled(
     assert pull in (tmp_path / "asked").read_text().split()
 
 
+def test_a_base_lies_in_any_folder(build: ModuleType, tmp_path: Path) -> None:
+    """Of its path buildah makes a name, in which a dot in front or a capital letter is none."""
+    (tmp_path / ".Bases").mkdir()
+    base = f"oci:{tmp_path}/.Bases:first"
+    made = build.Builder(tmp_path / "work", Namespace(**{**OPTIONS, "base": base}))
+    made.image("amd64")
+    assert "--build-arg=BASE=oci:base:first" in (tmp_path / "asked").read_text().split()
+    assert (tmp_path / "work/base").samefile(tmp_path / ".Bases")
+    assert made.options.base == base
+
+
 def test_nothing_of_the_user_s_settings_is_written(build: ModuleType, tmp_path: Path) -> None:
     build.Builder(tmp_path / "work", Namespace(**OPTIONS)).buildah("info")
     set_to = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines())
