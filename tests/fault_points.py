@@ -176,6 +176,7 @@ def scenarios(other: Path, archive: Path | None = None) -> tuple[Scenario, ...]:
         Scenario("a replacement, asked for again", (ARM64,), rights, rights),
         Scenario("install --qemu DIR", (ARM64,), qemu, qemu),
         Scenario("install --take-over", (), taking, taking, theirs),
+        Scenario("install over a disabled entry", (), taking, taking, theirs + OFF),
         Scenario("uninstall", (ARM64,), UNINSTALL, ARM64),
         Scenario("uninstall that puts back", (taking,), UNINSTALL, taking, theirs + OFF),
         Scenario("the boot script, at boot", (ARM64,), SCRIPT, ARM64, lost=True),
