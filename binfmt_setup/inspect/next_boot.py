@@ -13,6 +13,7 @@ from binfmt_setup.model.binfmt_d import (
     ConfigFile,
     parse_config,
     parse_update_binfmts,
+    systemd_lines,
 )
 from binfmt_setup.model.boot_facts import (
     DROP_IN_PATH,
@@ -252,13 +253,13 @@ def _switched_off(read: _Reader, *, by_systemd: bool) -> tuple[str, int] | None:
     found: dict[str, tuple[str, int] | None] = {}
     for path in (*paths, *(() if by_systemd else ("/etc/sysctl.conf",))):
         text = read.known(path)
-        for number, line in enumerate(text.split("\n"), 1) if "binfmt_misc" in text else ():
-            key, equals, value = line.strip().removeprefix("-").partition("=")
-            name = key.strip().replace("/", ".")
-            excluded = line.lstrip().startswith("-") and not equals
+        for number, line in systemd_lines(text) if "binfmt_misc" in text else ():
+            key, equals, value = line.removeprefix("-").partition("=")
+            name = key.strip(" \t").replace("/", ".")
+            excluded = line.startswith("-") and not equals
             if (equals or excluded) and _is_switch(name):
                 kind = "exact" if name == _SWITCH else "pattern"
-                found[kind] = (path, number) if value.strip() == "0" else None
+                found[kind] = (path, number) if value.strip(" \t") == "0" else None
     return found["exact"] if "exact" in found else found.get("pattern")
 
 

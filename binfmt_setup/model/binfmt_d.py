@@ -9,6 +9,8 @@ from binfmt_setup.model.registration import BadRegistration, Registration, parse
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from binfmt_setup.model.reading import Unreadable
 
 
@@ -87,21 +89,22 @@ def parse_config(path: str, text: str) -> ConfigFile:
     registrations, problems, numbers, ended = [], [], [], []
     replaced: Registration | None = None
     by_unit = False
-    lines = text.split("\n")  # as systemd does: no other character ends a line
-    for number, line in enumerate(lines, 1):
+    lines = text.split("\n")
+    for number, line in systemd_lines(text):
         if line.startswith(REPLACED):
             replaced = _registration_or_none(line.removeprefix(REPLACED))
-        stripped = line.strip()
         if line.startswith(BY_UNIT) and lines[0] == MARKER:
-            by_unit, stripped = True, line.removeprefix(BY_UNIT)
-        if not stripped or stripped[0] in "#;":
+            by_unit, line = True, line.removeprefix(BY_UNIT)  # noqa: PLW2901 - what it stands for
+        if not line or line[0] in "#;":
             continue
         try:
-            registrations.append(parse_line(stripped))
+            registrations.append(parse_line(line))
             numbers.append(number)
         except BadRegistration as error:
-            problems.append((number, str(error)))
-            ended.append((number, stripped[1:].partition(stripped[0])[0]))
+            if not problems or problems[-1][0] != number:
+                nul = ", cut by a NUL byte" if "\0" in lines[number - 1] else ""
+                problems.append((number, f"{error}{nul}"))
+            ended.append((number, line[1:].partition(line[0])[0]))
     if replaced is not None and WAS_OFF in lines:
         replaced = replace(replaced, off=True)
     kept = tuple(problems[:PROBLEMS_KEPT])
@@ -112,6 +115,13 @@ def parse_config(path: str, text: str) -> ConfigFile:
         by_unit=by_unit, lines=tuple(numbers), chosen=owned and CHOSEN in lines,
         ended=tuple(ended),
     )  # fmt: skip
+
+
+def systemd_lines(text: str) -> Iterator[tuple[int, str]]:
+    """What systemd takes for lines, with their number; it ends them at CR and NUL as well."""
+    for number, line in enumerate(text.split("\n"), 1):
+        for part in line.replace("\0", "\r").split("\r"):
+            yield number, part.strip(" \t")
 
 
 def _registration_or_none(line: str) -> Registration | None:

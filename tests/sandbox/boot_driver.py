@@ -89,11 +89,18 @@ class Trees:
             return pick(OTHER_LINES)
         if kind < 4:
             line = f":{name}:E::{pick(ENDINGS)}::{rest}"
-        changed = ("  " + line, line + "  ", line.replace(":", "|"), line + "\r", line[:-1])
+        middle = self.any.randrange(len(line))
+        broken = line[:middle] + pick("\0\r\f\v\u00a0") + line[middle:]
+        two = line + pick("\0\r") + line.replace(name, pick(NAMES), 1)
+        changed = (
+            "  " + line, line + "  ", line.replace(":", "|"), line + "\r", line[:-1], line + "\0",
+            line + pick("\f\v\u00a0"), broken, two,
+        )  # fmt: skip
         return pick((*changed, *[line] * 10))
 
     def _switch(self) -> str:
-        return self.any.choice(SWITCHES)
+        line, end = self.any.choice(SWITCHES), self.any.choice("\0\r\f\v\u00a0")
+        return self.any.choice((line, line, line + end, line + end + self.any.choice(SWITCHES)))
 
 
 def differing(count: int, seed: int) -> list[dict[str, object]]:
