@@ -137,20 +137,39 @@ def _init(host: Host) -> BootFacts:
 def _forgotten(
     host: Host, mounts: tuple[Mount, ...], configs: tuple[ConfigFile, ...]
 ) -> dict[str, str]:
-    """Of files and interpreters, what an overlay over / keeps in memory: overlayroot, a stick.
-
-    Where the layer below cannot be seen, as on most live systems, nobody can tell.
-    """
-    roots = [mount for mount in mounts if mount.point == "/" and mount.fs_type == "overlay"]
-    words = dict(option.partition("=")[::2] for option in (roots[-1].options if roots else ()))
-    upper, below = words.get("upperdir", ""), words.get("lowerdir", "").split(":")
-    point = mount_point_of(upper, mount_points(mounts))
-    in_memory = any(m.point == point and m.fs_type in _MEMORY for m in mounts)
-    if not upper or not in_memory or not all(map(host.exists, below)):
+    """Of files and interpreters, what an overlay keeps in memory: overlayroot, a stick, on /usr."""
+    overlays = {mount.point: mount for mount in mounts if mount.fs_type == "overlay"}
+    if not overlays:
         return {}
+    points = mount_points(mounts)
     rules = (rule for config in configs for rule in config.registrations)
     paths = {*(c.path for c in configs), *(host.followed_inside(r.interpreter) for r in rules)}
-    return {p: point for p in paths if not any(host.exists(f"{layer}{p}") for layer in below)}
+    found: dict[str, str] = {}
+    for path in paths:
+        overlay = overlays.get(mount_point_of(path, points))
+        if overlay is not None and (memory := _memory_of(host, mounts, overlay, path)):
+            found[path] = memory
+    return found
+
+
+def _memory_of(host: Host, mounts: tuple[Mount, ...], overlay: Mount, path: str) -> str:
+    """The mount in memory that alone has a file of an overlay; empty when none, or none is seen.
+
+    Where the layer below cannot be seen, as on most live systems, nobody can tell. A layer that the
+    overlay itself covers is not seen either, but then its upper layer is: what this has is lost.
+    """
+    words = dict(option.partition("=")[::2] for option in overlay.options)
+    upper, below = words.get("upperdir", ""), words.get("lowerdir", "").split(":")
+    memory = mount_point_of(upper, mount_points(mounts))
+    if not upper or not any(m.point == memory and m.fs_type in _MEMORY for m in mounts):
+        return ""
+    point = overlay.point.rstrip("/")
+    inside = path.removeprefix(point)
+    if point and any(f"{layer}/".startswith(f"{point}/") for layer in below):
+        return memory if host.exists(upper + inside) else ""
+    seen = all(map(host.exists, below))
+    lost = seen and not any(host.exists(f"{layer}{inside}") for layer in below)
+    return memory if lost else ""
 
 
 def _read_only(host: Host, mounts: tuple[Mount, ...]) -> frozenset[str]:

@@ -86,7 +86,8 @@ def effective_configs(configs: tuple[ConfigFile, ...]) -> tuple[ConfigFile, ...]
 @cache  # an install reads the files twice, and has changed few of them
 def parse_config(path: str, text: str) -> ConfigFile:
     """Read a binfmt.d file; bad lines become problems, as systemd-binfmt reports them."""
-    registrations, problems, numbers, ended = [], [], [], []
+    registrations, numbers, ended = [], [], []
+    problems: list[tuple[int, str]] = []
     replaced: Registration | None = None
     by_unit = False
     lines = text.split("\n")

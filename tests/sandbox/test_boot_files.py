@@ -191,3 +191,25 @@ def test_nothing_waits_without_end_for_an_automount_that_never_answers() -> None
     done = run([*private, sys.executable, "-c", BROKEN, "never answers", program])
     why = f"the automount at {REGISTRY} does not answer, and another program waits for it\n"
     assert (done.returncode, done.stdout) == (0, f"False\nFalse\n{why}{why}"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower", "is_lost"),
+    [("/run", "/opt", "lost"), ("/run", "full", ""), ("up", "/opt", "")],
+)
+@pytest.mark.usefixtures("qemu")
+def test_an_emulator_that_an_overlay_keeps_in_memory_is_lost(
+    system: Sandbox, tmp_path: Path, upper: str, lower: str, is_lost: str
+) -> None:
+    """Over /opt as over /: what only its upper layer has, which lies on a tmpfs."""
+    below, above = tmp_path / lower, tmp_path / upper  # where absolute, those
+    copy = "cp /usr/bin/qemu-aarch64-static"
+    layers = f"lowerdir={below},upperdir={above}/up,workdir={above}/work"
+    made = system.sh(
+        f"mkdir -p {tmp_path}/full {above}/up {above}/work && {copy} {tmp_path}/full && "
+        f"mount -t overlay -o {layers} none /opt && {copy} /opt && mkdir -p /run/systemd/system"
+    )
+    assert made.returncode == 0, made.stderr
+    done = system.tool("install", "arm64", "--private", "--qemu", "/opt")
+    told = " ".join(done.stdout.split())
+    assert ("lies in /run, which is gone then" in told) is bool(is_lost), done.stdout
