@@ -37,6 +37,7 @@ tree=$1 privileges=$2 binds=$3
 shift 3
 cd /mnt/image
 mount --bind "$tree" . && cd /mnt/image
+mount --make-private .
 mount -t proc proc proc
 mount -t tmpfs tmpfs dev && touch dev/null && mount --bind /dev/null dev/null
 mount -t tmpfs -o mode=777 tmpfs run
@@ -73,6 +74,12 @@ class ImageHost:
     ) -> subprocess.CompletedProcess[str]:
         """Run a container of the image: privileged, or with as little as it can have."""
         return self.run(*self._container(arguments, variables, binds, LEAST if least else ""))
+
+    def persisting(self, root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one that gets a tree as its host's root, and has the host's process numbers."""
+        words = ("--persist-to", "/host", *arguments)
+        argv = self._container(words, {}, f"{root}:/host", LEAST)
+        return self.run(*(word for word in argv if word not in ("--pid", "--fork")))
 
     def _container(
         self, words: Sequence[str], variables: Mapping[str, str], binds: str, privileges: str

@@ -16,6 +16,7 @@ from tests.report_schema import assert_fits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(
     bool(image_tree.why_not()) or os.geteuid() != 0,
@@ -145,6 +146,29 @@ def test_a_container_that_stays_holds_the_only_mount(bare: ImageHost) -> None:
         bare.end("--hold")
         assert held.wait(20) == 0
     assert not runs()
+
+
+# A host's root as it is without systemd, and a registry where that root has it.
+ROOT = """
+cd "$0" && mkdir -p etc usr/local/lib proc run var/tmp && mount --bind . . && cd "$0"
+mount -t proc proc proc && mount -t tmpfs run run
+mount -t binfmt_misc none proc/sys/fs/binfmt_misc
+"""
+
+
+def test_a_host_without_systemd_is_told_what_will_not_last(host: ImageHost, tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir(mode=0o755)
+    made = host.run("sh", "-ec", ROOT, str(tmp_path / "root"))
+    assert made.returncode == 0, made.stderr
+    done = host.persisting(tmp_path / "root", "install", "arm64", "--format=json")
+    answer = json.loads(done.stdout)
+    assert (done.returncode, [f["code"] for f in answer["findings"]]) == (0, ["not-persistent"])
+    assert host.entries()["qemu-aarch64"].count("/usr/local/lib/binfmt-setup/qemu/") == 1
+    found = {str(p.relative_to(tmp_path / "root")) for p in tmp_path.rglob("*") if p.is_file()}
+    assert "etc/binfmt.d/qemu-aarch64.conf" in found
+    gone = host.persisting(tmp_path / "root", "--uninstall", "qemu-*")
+    assert gone.stderr == "uninstalling: qemu-aarch64 OK\n"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_the_last_line_is_a_reason_where_something_failed(host: ImageHost) -> None:
