@@ -13,6 +13,7 @@ from binfmt_setup.model.mountinfo import parse_mountinfo
 from binfmt_setup.system import syscalls
 from binfmt_setup.system.locks import taken
 from binfmt_setup.system.made_names import TEMPORARY, is_made_up
+from binfmt_setup.system.signals import undisturbed
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -44,12 +45,16 @@ def locked_folder(parent: str) -> Iterator[str]:
     Raises OSError when `parent` is not writable. Whoever works in one holds its lock.
     """
     _sweep(parent)
-    where, held = _locked(parent)
+    made: list[tuple[str, int]] = []
     try:
-        yield where
+        with undisturbed():  # a signal in the midst would leave it
+            made.append(_locked(parent))
+        yield made[0][0]
     finally:
-        shutil.rmtree(where, ignore_errors=True)
-        os.close(held)
+        with undisturbed():
+            for where, held in made:
+                shutil.rmtree(where, ignore_errors=True)
+                os.close(held)
 
 
 def _locked(parent: str) -> tuple[str, int]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import errno
 import marshal
 import os
-import signal
 import time
-from contextlib import suppress
 
 from binfmt_setup.model.errors import EnvironmentUnfit
 from binfmt_setup.system.pipes import LENGTH_BYTES, readable
-from binfmt_setup.system.probes.running import forked
+from binfmt_setup.system.probes.running import end, forked
 from binfmt_setup.workout import programs as laid
 from binfmt_setup.workout.results import ANSWERS, Done, Session
 
@@ -101,11 +99,7 @@ def _answers(job: Job) -> Iterator[list[str] | tuple[str, ...] | int]:
                 return
             yield said
     finally:
-        os.close(reader)
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
-        with suppress(ChildProcessError):
-            os.waitpid(process, 0)
+        end(process, reader, asked=True)
 
 
 def _heard(reader: int, size: int) -> bytes:

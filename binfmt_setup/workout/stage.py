@@ -84,7 +84,8 @@ def perform(job: Job, writer: int) -> NoReturn:
         child = os.fork()
         if child == 0:
             _inside(job, writer, proc, words, as_root=as_root and "user" not in words)
-        os.waitpid(child, 0)
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
+        os.waitpid(child, 0)  # when it is gone, all is gone that it started
     except isolation.CannotIsolate as error:
         _tell(writer, error.error.errno or errno.EPERM)
     except OSError as error:

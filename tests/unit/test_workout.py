@@ -225,6 +225,36 @@ with locked_folder(sys.argv[1]) as where:
 """
 
 
+IS_TOLD_TO_END = """
+import os, shutil, signal, sys, tempfile
+from binfmt_setup.cli import signals
+from binfmt_setup.system.scratch import locked_folder
+def told(function):
+    def then(*words, **more):
+        done = function(*words, **more)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return done
+    return then
+signals.listen()
+if sys.argv[2] == "made":
+    tempfile.mkdtemp = told(tempfile.mkdtemp)
+else:
+    os.unlink = told(os.unlink)
+with locked_folder(sys.argv[1]) as where:
+    open(where + "/file", "w").close()
+"""
+
+
+@pytest.mark.parametrize("when", ["made", "removed"])
+def test_who_is_told_to_end_while_a_folder_is_made_or_removed_leaves_none(
+    tmp_path: Path, when: str
+) -> None:
+    argv = [sys.executable, "-c", IS_TOLD_TO_END, str(tmp_path), when]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert "Ended: 15" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_a_killed_run_left_goes_with_the_next_one_and_nothing_else(tmp_path: Path) -> None:
     theirs = tmp_path / ".binfmt-setup-notes"
     theirs.mkdir()
