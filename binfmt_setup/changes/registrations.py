@@ -85,7 +85,7 @@ def _does_pinned(facts: HostFacts, entry: Registration, target: Target) -> bool:
 
 
 def _catches_native(facts: HostFacts, entry: Registration) -> bool:
-    return facts.kernel.native is not None and entry.matches(facts.kernel.native.header)
+    return facts.kernel.native is not None and entry.takes_any(facts.kernel.native.headers)
 
 
 def kept_by_others(facts: HostFacts, target: Target, request: Request) -> bool:

@@ -76,5 +76,5 @@ def prepared(facts: HostFacts, platform: Platform) -> bool:
 def _catches_native(facts: HostFacts, line: BootLine) -> bool:
     """Whether a line takes the host's own programs, or what the kernel was seen to run itself."""
     native, rule = facts.kernel.native, line.registration
-    own = native is not None and rule.matches(native.header)
+    own = native is not None and rule.takes_any(native.headers)
     return own or bool(facts.kernel.caught_by(rule))

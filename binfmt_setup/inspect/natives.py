@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def with_natives(host: Host, facts: HostFacts, found: Mapping[str, ProbeResult]) -> HostFacts:
-    """The facts, with those targets that the kernel runs itself though an entry takes them.
+    """The facts, with targets that the kernel runs itself though an entry takes them, or will.
 
     `found` is what probes did with all entries in the way. Where an entry takes what uname(2)
     calls this machine's own, and the kernel is not seen to run it, this process is emulated
@@ -32,7 +32,10 @@ def with_natives(host: Host, facts: HostFacts, found: Mapping[str, ProbeResult])
     if not host.live or native is None:
         return facts
     family = (native, *(target_named(name) for name in native.runs_also))
-    taken = {t.platforms[0].probe: t for t in family if facts.registry.handler(t.header)}
+    entries = {t.platforms[0].probe: t for t in family if facts.registry.handler(t.header)}
+    rules = [rule for config in facts.boot.configs for rule in config.registrations]
+    next_time = (t for t in family if any(rule.takes_any(t.headers) for rule in rules))
+    taken = entries | {t.platforms[0].probe: t for t in next_time}
     if not taken:
         return facts
     ran = host.try_without_entries(tuple(taken))
@@ -44,6 +47,6 @@ def with_natives(host: Host, facts: HostFacts, found: Mapping[str, ProbeResult])
     kernel = replace(facts.kernel, behind_entries=itself)
     own = found.get(native.platforms[0].probe)
     loops = own is not None and own.errno == errno.ELOOP
-    if native in taken.values() and native.name not in itself and not loops:
+    if native in entries.values() and native.name not in itself and not loops:
         kernel = replace(kernel, machine="")
     return replace(facts, kernel=kernel)

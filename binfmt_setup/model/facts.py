@@ -62,7 +62,7 @@ class KernelFacts(Record):
         return tuple(
             name
             for name in sorted(self.behind_entries)
-            if registration.matches(target_named(name).header)
+            if registration.takes_any(target_named(name).headers)
         )
 
     def cpu_lacks(self, platform: Platform) -> tuple[str, ...]:

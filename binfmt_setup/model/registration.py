@@ -80,6 +80,10 @@ class Registration(Record):
             return "." in name and name.rpartition(".")[2] == self.extension
         return bytes_match(header[self.offset :], self.magic, self.mask)
 
+    def takes_any(self, headers: tuple[bytes, ...]) -> bool:
+        """The same of any of these."""
+        return any(self.matches(header) for header in headers)
+
 
 class Entry(Record):
     """An entry as the kernel shows it.

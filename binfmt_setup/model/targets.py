@@ -26,7 +26,7 @@ ENTRY_PREFIX = "qemu-"
 """Entries are named `qemu-TARGET`, as QEMU's script and every distribution name them."""
 
 _ELF_VERSION = 1
-_ET_EXEC = 2
+_ET_EXEC, _ET_DYN = 2, 3
 _ET_EXEC_OR_DYN = 0xFFFE  # ET_EXEC is 2 and ET_DYN 3: they differ in the last bit alone
 _E_FLAGS_OFFSET_32 = 36
 _OSABI_ANY = 0x00
@@ -104,6 +104,13 @@ class Target(Record):
     def header(self) -> bytes:
         """The first bytes of a program of this target, as entries are asked about one."""
         return self.platforms[0].header
+
+    @property
+    def headers(self) -> tuple[bytes, ...]:
+        """The same of all its programs: for one address or for any (PIE), by GNU or not."""
+        starts = (self.header[:7] + osabi + self.header[8:16] for osabi in (b"\0", b"\3"))
+        kinds = tuple(self._half(kind) + self.header[18:] for kind in (_ET_EXEC, _ET_DYN))
+        return tuple(start + kind for start in starts for kind in kinds)
 
     @property
     def plain_header(self) -> bytes:

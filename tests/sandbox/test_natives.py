@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 I386 = target_named("i386")
 HERE = ("--private", "--no-persist")
+CONFIG = "/etc/binfmt.d/stray.conf"
 
 pytestmark = pytest.mark.skipif(
     os.uname().machine != "x86_64" or not run_probes(["i386"])["i386"].native,
@@ -99,3 +100,23 @@ def test_another_machines_name_does_not_make_the_host_another(registry: Sandbox)
         done = registry.run("setarch", "i686", sys.executable, "-m", "binfmt_setup", *command)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "on x86_64" in done.stdout or done.stdout == "nothing would change\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f":i:M::{''.join(f'{chr(92)}x{b:02x}' for b in I386.magic[:20])}::/bin/true:",
+        r":pie:M:16:\x03\x00\x3e\x00::/bin/true:",
+        r":gnu:M:7:\x03::/bin/true:",
+    ],
+)
+def test_a_line_for_what_the_kernel_runs_is_an_error_before_it_is_loaded(
+    system: Sandbox, line: str
+) -> None:
+    """Programs of this machine: of 32 bits, position-independent, and those that GNU marks."""
+    made = system.sh("mkdir -p /run/systemd/system /etc/binfmt.d")
+    assert made.returncode == 0, made.stderr
+    system.run("tee", CONFIG, stdin=line + "\n")
+    data = system.json("check", "amd64", status=1)
+    found = cast("list[dict[str, object]]", data["findings"])
+    assert [f["code"] for f in found if CONFIG in str(f["message"])] == ["native-registered"]
