@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
+from binfmt_setup.inspect.process import standing
 from binfmt_setup.model.binfmt_d import MARKER, effective_configs, parse_config
 from binfmt_setup.model.boot_facts import BootFacts
 from binfmt_setup.model.facts import (
@@ -18,6 +21,10 @@ from binfmt_setup.model.mountinfo import BinfmtMount, binfmt_mount, parse_mounti
 from binfmt_setup.model.registration import Entry, Registration
 from binfmt_setup.model.registry_facts import RegistryFacts
 from binfmt_setup.model.targets import parse_platform, target_named
+from binfmt_setup.system.host import Host
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ROOT = "22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n"
 PROC = "24 22 0:22 / /proc rw,nosuid shared:12 - proc proc rw\n"
@@ -123,3 +130,14 @@ def test_containers() -> None:
     assert container_kind("", frozenset(("/.dockerenv",))) == "docker"
     assert container_kind("", frozenset(("/run/.containerenv",))) == "podman"
     assert container_kind("", frozenset()) == ""
+
+
+@pytest.mark.parametrize(("shows_files", "support"), [(True, "absent"), (False, "unknown")])
+def test_which_modules_its_host_has_a_container_does_not_see(
+    tmp_path: Path, support: str, *, shows_files: bool
+) -> None:
+    for name, text in (("filesystems", "nodev\tproc\n"), ("sys/kernel/osrelease", "6.1.0\n")):
+        (tmp_path / "proc" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "proc" / name).write_text(text)
+    facts = standing(Host(tmp_path, shows_files=shows_files))
+    assert facts.kernel.support == support
