@@ -82,7 +82,7 @@ def refused(
     for segment in loading.loaded:
         mapped = _mapped(segment, base) if segment.memory else []
         words = _misfit(segment, base, end, size)
-        words = words or (_denied(segment, mapped, limits) if limits else _unpadded(segment))
+        words = words or (_denied(segment, mapped, limits) if limits else _unread(segment, loading))
         if words:
             at = f"its segment at {segment.address:#x}"
             return Failure("no-program", f"{what} ends while it is loaded: {at} {words}")
@@ -139,9 +139,10 @@ def _denied(segment: Segment, mapped: list[_Region], limits: Limits) -> str:
     return ""
 
 
-def _unpadded(segment: Segment) -> str:
-    """QEMU fills the last page of the file's part with zeros, and reads what it runs."""
-    if segment.flags & (_X | _W | _R) == _X | _W:
+def _unread(segment: Segment, loading: Loading) -> str:
+    """QEMU reads what it runs, and fills the last page of the file's part with zeros."""
+    runs = segment.address <= loading.entry < segment.address + segment.memory
+    if runs and segment.flags & (_X | _W | _R) == _X | _W:
         return "may be written and not read"
     padded = 0 < segment.size < segment.memory and (segment.address + segment.size) % _PAGE
     return "" if segment.flags & _W or not padded else "may not be written, and ends in zeros"
