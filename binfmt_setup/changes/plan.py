@@ -69,7 +69,7 @@ def _left_to_the_kernel(
     """
     own = facts.boot.own_config(target) if facts.process.own_files else None
     files = (ChangeFile(own.path, own.text, None),) if own else ()
-    handler = facts.registry.handler(target.header)
+    handler = facts.registry.taker(target)
     change = None
     if handler is not None and facts.registry.enabled is not False:
         owner = owner_of(facts, handler)

@@ -11,6 +11,7 @@ from binfmt_setup.boot.lost import RegistryMasked
 from binfmt_setup.boot.survival import NotMounted, boot_troubles, why_lost
 from binfmt_setup.diagnosis import catalogue as known
 from binfmt_setup.diagnosis.failed_probes import (
+    catching,
     entry_path,
     install,
     install_command,
@@ -260,6 +261,9 @@ def _platform_state(
         found.append(no_emulator(facts, platform))
     elif probe.ok and handler is not None:
         found += handler_findings(facts, platform, handler, probe)
+    elif probe.ok and (taker := facts.registry.taker(platform.target)) is not None:
+        caught = catching(facts, platform, taker)
+        found += [] if caught is None else [caught]
     return PlatformState(
         platform,
         ran=state.ran,

@@ -32,7 +32,7 @@ def with_natives(host: Host, facts: HostFacts, found: Mapping[str, ProbeResult])
     if not host.live or native is None:
         return facts
     family = (native, *(target_named(name) for name in native.runs_also))
-    entries = {t.platforms[0].probe: t for t in family if facts.registry.handler(t.header)}
+    entries = {t.platforms[0].probe: t for t in family if facts.registry.taker(t)}
     rules = [rule for config in facts.boot.configs for rule in config.registrations]
     next_time = (t for t in family if any(rule.takes_any(t.headers) for rule in rules))
     taken = entries | {t.platforms[0].probe: t for t in next_time}
@@ -47,6 +47,6 @@ def with_natives(host: Host, facts: HostFacts, found: Mapping[str, ProbeResult])
     kernel = replace(facts.kernel, behind_entries=itself)
     own = found.get(native.platforms[0].probe)
     loops = own is not None and own.errno == errno.ELOOP
-    if native in entries.values() and native.name not in itself and not loops:
+    if facts.registry.handler(native.header) and native.name not in itself and not loops:
         kernel = replace(kernel, machine="")
     return replace(facts, kernel=kernel)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from binfmt_setup.model.registration import Entry
+    from binfmt_setup.model.targets import Target
 
 
 SWAP_PREFIX = "binfmt-setup-swap-"
@@ -58,6 +59,11 @@ class RegistryFacts(Record):
     @cached_property
     def _by_name(self) -> Mapping[str, Entry]:
         return {entry.registration.name: entry for entry in self.entries}
+
+    def taker(self, target: Target) -> Entry | None:
+        """The entry that would get a target's usual program, or else one of its others."""
+        found = (self.handler(header) for header in (target.header, *target.headers))
+        return next((entry for entry in found if entry is not None), None)
 
     def handler(self, header: bytes) -> Entry | None:
         """The entry the kernel picks for a program that starts so: the newest enabled match."""

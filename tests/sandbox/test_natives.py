@@ -120,3 +120,13 @@ def test_a_line_for_what_the_kernel_runs_is_an_error_before_it_is_loaded(
     data = system.json("check", "amd64", status=1)
     found = cast("list[dict[str, object]]", data["findings"])
     assert [f["code"] for f in found if CONFIG in str(f["message"])] == ["native-registered"]
+
+
+def test_an_entry_for_some_of_what_the_kernel_runs_is_an_error_too(registry: Sandbox) -> None:
+    """Its probe is none of those: they are position-independent."""
+    magic = I386.headers[1][16:20]
+    registry.register(Registration("pie", "/bin/true", "", magic=magic, offset=16))
+    assert told(registry.json("check", "386", status=1)) == [("native-caught", removal("pie"))]
+    assert registry.tool("install", "386", *HERE).returncode == 4
+    registry.run(*removal("pie"))
+    assert registry.json("check", "386")["ok"] is True
