@@ -164,6 +164,7 @@ def _inside(
             os.close(descriptor)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what comes takes back what is begun here
         registry = _entered(host, gate)
+        syscalls.end_with_parent(signal.SIGTERM)  # entering forgets it
         if registry is not None:
             names = _registered(registry, candidates)
     except BinfmtSetupError:

@@ -97,6 +97,7 @@ def perform(job: Job, writer: int) -> NoReturn:
 def _inside(job: Job, writer: int, proc: int, words: list[str], *, as_root: bool) -> NoReturn:
     """Be the first process in there."""
     try:
+        syscalls.end_with_parent(signal.SIGKILL)
         sandbox.furnish(job.root, job.programs)
         gained = _with_set_user_id(job, proc, as_root=as_root)
         had = sandbox.enter(job.root, become_nobody=as_root, proc=proc)

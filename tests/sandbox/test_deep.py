@@ -15,6 +15,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from binfmt_setup.system import locks
 from binfmt_setup.workout import running, stage
 from binfmt_setup.workout.exercises import KINDS
 from tests.own_namespace import as_user, run
@@ -250,6 +251,33 @@ def test_what_is_interrupted_leaves_nothing(
     assert running.returncode == 128 + number
     assert len(said.splitlines()) == 1, said
     assert not list(tmp_path.iterdir())
+
+
+def test_nothing_runs_on_when_the_tool_is_killed_at_the_very_start(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Whatever lives in there holds the lock of its folder."""
+    sandbox.mount()
+    driver = f"""
+import time
+from binfmt_setup.workout import sandbox
+def slowly(root, programs):
+    open(root + "/scratch/here", "w").close()
+    time.sleep(60)
+sandbox.furnish = slowly
+{_AT_ONCE}"""
+    argv = [*sandbox.inside, "env", f"TMPDIR={tmp_path}", sys.executable, "-c", driver]
+    with subprocess.Popen([*argv, "check", "--deep", "arm64", "--qemu", QEMU]) as running:
+        while not (found := list(tmp_path.glob("*/scratch/here"))):
+            assert running.poll() is None
+            time.sleep(0.01)
+        running.kill()
+    held = os.open(found[0].parent.parent, os.O_RDONLY)
+    end = time.monotonic() + 5
+    while not locks.taken(held):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    os.close(held)
 
 
 @pytest.mark.parametrize("source", [(), ("--qemu", QEMU)])
