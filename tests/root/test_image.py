@@ -168,6 +168,11 @@ def test_a_host_without_systemd_is_told_what_will_not_last(host: ImageHost, tmp_
     assert "etc/binfmt.d/qemu-aarch64.conf" in found
     gone = host.persisting(tmp_path / "root", "--uninstall", "qemu-*")
     assert gone.stderr == "uninstalling: qemu-aarch64 OK\n"
+    # Where nothing is mounted nothing is registered; the files go all the same.
+    assert host.persisting(tmp_path / "root", "install", "arm64").returncode == 0
+    host.run("umount", str(tmp_path / "root" / REGISTRY.lstrip("/")))
+    gone = host.persisting(tmp_path / "root", "uninstall", "arm64")
+    assert gone.returncode == 0, gone.stderr
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 

@@ -109,7 +109,7 @@ def answer(words: Sequence[str], place: Place, around: Host) -> int:
         )
     place = replace(place, emulators=place.emulators or os.environ.get("QEMU_BINARY_PATH", ""))
     mounted = not (wish.install and not wish.uninstall) and mount_if_absent(
-        host, needed=bool(wish.uninstall)
+        host, needed=bool(wish.uninstall) and not place.on_host
     )
     status = _uninstall(host, wish.uninstall, place) if wish.uninstall else 0
     there: tuple[str, ...] = ()

@@ -71,7 +71,7 @@ def _done(arguments: Sequence[str]) -> int:
 
         return answer(words, place, host)
     if command != "install":
-        mount_if_absent(host, needed=command == "uninstall")
+        mount_if_absent(host, needed=command == "uninstall" and not place.on_host)
     return _ours(with_places(words, place))
 
 

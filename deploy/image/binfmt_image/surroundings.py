@@ -53,7 +53,8 @@ def host_seen_from(registry: str, emulators: str) -> Host:
 def mount_if_absent(host: Host, *, needed: bool = False) -> bool:
     """See the host's entries; whether it took a mount. `install` mounts, and knows what lasts.
 
-    Raises EnvironmentUnfit where it cannot be mounted and an answer without it would be wrong.
+    Raises EnvironmentUnfit where it cannot be mounted and an answer without it would be wrong. On
+    the host itself it is right: what is not mounted there has no entries.
     """
     if os.geteuid() != 0 or host.exists(f"{host.registry}/status"):
         return False
