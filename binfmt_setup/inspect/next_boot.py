@@ -264,22 +264,29 @@ def _unmet_condition(
 def _switched_off(read: _Reader, *, by_systemd: bool) -> tuple[str, int] | None:
     """The line of sysctl.d(5) that switches all entries off at boot.
 
-    The last one counts, and a pattern only where no line names the switch itself.
+    Of one name the last line counts. Patterns apply one after the other, none where a line names
+    the switch itself. What the kernel refuses changes nothing (parse_command in fs/binfmt_misc.c).
     systemd reads /etc/sysctl.conf where a link in sysctl.d leads to it, as Debian 12 has one.
     """
     files = {name: f"{folder}/{name}" for folder in _SYSCTL_D for name in read.configured(folder)}
     paths = [files[name] for name in sorted(files)]
-    found: dict[str, tuple[str, int] | None] = {}
+    lines: dict[str, tuple[str, tuple[str, int]]] = {}
     for path in (*paths, *(() if by_systemd else ("/etc/sysctl.conf",))):
         text = read.known(path)
         for number, line in systemd_lines(text) if "binfmt_misc" in text else ():
             key, equals, value = line.removeprefix("-").partition("=")
-            name = key.strip(" \t").replace("/", ".")
+            name, value = key.strip(" \t").replace("/", "."), value.strip(" \t")
             excluded = line.startswith("-") and not equals
             if (equals or excluded) and _is_switch(name):
-                kind = "exact" if name == _SWITCH else "pattern"
-                found[kind] = (path, number) if value.strip(" \t") == "0" else None
-    return found["exact"] if "exact" in found else found.get("pattern")
+                before = lines.get(name)
+                if before is None or before[0] != value:
+                    lines.pop(name, None)  # another value applies where it stands
+                    lines[name] = value, (path, number)
+    off = None
+    for value, where in [lines[_SWITCH]] if _SWITCH in lines else lines.values():
+        if value in ("0", "1"):
+            off = where if value == "0" else None
+    return off
 
 
 def _is_switch(name: str) -> bool:

@@ -158,6 +158,19 @@ LOST = {
         {**SYSTEMD, **STOCK, "/etc/sysctl.conf": "fs.binfmt_misc.status = 0\n",
          "/etc/sysctl.d/99-sysctl.conf": "-> ../sysctl.conf"},
         "/etc/sysctl.d/99-sysctl.conf:1 switches all entries off"),
+    "a switch that the kernel refuses behind one that it takes": (
+        {**SYSTEMD, **STOCK, "/etc/sysctl.d/x.conf":
+         "fs.binfmt_misc.* = 0\nfs.binfmt_misc.s* = 00\n-fs.binfmt_misc.st*\n"},
+        "/etc/sysctl.d/x.conf:1 switches all entries off"),
+    "one that switches it on again": (
+        {**SYSTEMD, **STOCK, "/etc/sysctl.d/x.conf":
+         "fs.binfmt_misc.* = 0\nfs.binfmt_misc.s* = 1\n"}, ""),
+    "one that is repeated keeps its place": (
+        {**SYSTEMD, **STOCK, "/etc/sysctl.d/x.conf":
+         "fs.binfmt_misc.* = 0\nfs.binfmt_misc.s* = 1\nfs.binfmt_misc.* = 0\n"}, ""),
+    "one that is excluded": (
+        {**SYSTEMD, **STOCK, "/etc/sysctl.d/x.conf":
+         "fs.binfmt_misc.* = 0\n-fs.binfmt_misc.status\n"}, ""),
     "sysctl.conf, with OpenRC": (
         {**OPENRC, **config(QEMU), **RUNLEVEL,
          "/etc/sysctl.conf": "fs.binfmt_misc.status = 0\n"},
