@@ -57,7 +57,7 @@ for unit in systemd-binfmt binfmt-setup; do
     systemctl stop $unit; try stopped-$unit systemctl is-active binfmt-setup-keep.path
     systemctl start $unit binfmt-setup
 done
-try watched systemctl is-active binfmt-setup-keep.path
+quiet; try watched systemctl is-active binfmt-setup-keep.path
 """
 # Another emulator, which is preferred: it is first after systemd-binfmt has read all files, too.
 PREFER = f"""
