@@ -10,6 +10,8 @@ from __future__ import annotations
 from binfmt_setup.model.elf import bytes_match
 from binfmt_setup.model.records import Record, replace
 
+_MACHINE = slice(18, 20)
+"""Where e_machine lies in an ELF header (elf(5))."""
 MAX_LINE = 1920
 """The kernel's limit for one register line, in bytes."""
 MAX_WINDOW = 256
@@ -81,7 +83,14 @@ class Registration(Record):
         return bytes_match(header[self.offset :], self.magic, self.mask)
 
     def takes_any(self, headers: tuple[bytes, ...]) -> bool:
-        """The same of any of these."""
+        """The same of any of these, which begin programs of one machine.
+
+        That is looked at first: there may be thousands of entries, and most are for another one.
+        """
+        if not self.offset and len(self.magic) >= _MACHINE.stop:
+            mask = self.mask[_MACHINE] or b"\xff\xff"
+            if not bytes_match(headers[0][_MACHINE], self.magic[_MACHINE], mask):
+                return False
         return any(self.matches(header) for header in headers)
 
 

@@ -10,7 +10,7 @@ from binfmt_setup.model.records import NOTHING, Record
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from binfmt_setup.model.registration import Entry
     from binfmt_setup.model.targets import Target
@@ -62,12 +62,18 @@ class RegistryFacts(Record):
 
     def taker(self, target: Target) -> Entry | None:
         """The entry that would get a target's usual program, or else one of its others."""
-        found = (self.handler(header) for header in (target.header, *target.headers))
+        able = [entry for entry in self.entries if entry.registration.takes_any(target.headers)]
+        found = (_picked(able, header) for header in target.headers)
         return next((entry for entry in found if entry is not None), None)
 
     def handler(self, header: bytes) -> Entry | None:
-        """The entry the kernel picks for a program that starts so: the newest enabled match."""
-        for entry in self.entries:
-            if entry.enabled and entry.registration.matches(header):
-                return entry
-        return None
+        """The entry the kernel picks for a program that starts so."""
+        return _picked(self.entries, header)
+
+
+def _picked(entries: Iterable[Entry], header: bytes) -> Entry | None:
+    """The newest enabled match; entries stand in the kernel's order."""
+    for entry in entries:
+        if entry.enabled and entry.registration.matches(header):
+            return entry
+    return None

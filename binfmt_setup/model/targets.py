@@ -105,12 +105,13 @@ class Target(Record):
         """The first bytes of a program of this target, as entries are asked about one."""
         return self.platforms[0].header
 
-    @property
+    @cached_property
     def headers(self) -> tuple[bytes, ...]:
-        """The same of all its programs: for one address or for any (PIE), by GNU or not."""
+        """That first, then the same of all its programs: for any address (PIE), by GNU or not."""
         starts = (self.header[:7] + osabi + self.header[8:16] for osabi in (b"\0", b"\3"))
         kinds = tuple(self._half(kind) + self.header[18:] for kind in (_ET_EXEC, _ET_DYN))
-        return tuple(start + kind for start in starts for kind in kinds)
+        every = (start + kind for start in starts for kind in kinds)
+        return tuple(dict.fromkeys((self.header, *every)))
 
     @property
     def plain_header(self) -> bytes:
