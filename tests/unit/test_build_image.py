@@ -35,7 +35,7 @@ def build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     program.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\nenv >{tmp_path}/env\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    (tmp_path / "work").mkdir()
+    (tmp_path / "build").mkdir()
     return script("build-image")
 
 
@@ -60,7 +60,7 @@ def test_its_page_names_options_that_it_has(
 def test_only_a_base_that_is_named_is_pulled(
     build: ModuleType, tmp_path: Path, base: str, pull: str
 ) -> None:
-    builder = build.Builder(tmp_path / "work", Namespace(**{**OPTIONS, "base": base}))
+    builder = build.Builder(tmp_path / "build", Namespace(**{**OPTIONS, "base": base}))
     builder.build(tmp_path / "F", "amd64", context=tmp_path)
     assert pull in (tmp_path / "asked").read_text().split()
 
@@ -69,22 +69,22 @@ def test_a_base_lies_in_any_folder(build: ModuleType, tmp_path: Path) -> None:
     """Of its path buildah makes a name, in which a dot in front or a capital letter is none."""
     (tmp_path / ".Bases").mkdir()
     base = f"oci:{tmp_path}/.Bases:first"
-    made = build.Builder(tmp_path / "work", Namespace(**{**OPTIONS, "base": base}))
+    made = build.Builder(tmp_path / "build", Namespace(**{**OPTIONS, "base": base}))
     made.image("amd64")
     assert "--build-arg=BASE=oci:base:first" in (tmp_path / "asked").read_text().split()
-    assert (tmp_path / "work/base").samefile(tmp_path / ".Bases")
+    assert (tmp_path / "build/base").samefile(tmp_path / ".Bases")
     assert made.options.base == base
 
 
 def test_nothing_of_the_user_s_settings_is_written(build: ModuleType, tmp_path: Path) -> None:
-    build.Builder(tmp_path / "work", Namespace(**OPTIONS)).buildah("info")
+    build.Builder(tmp_path / "build", Namespace(**OPTIONS)).buildah("info")
     set_to = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines())
     for name in ("TMPDIR", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
-        assert set_to[name].startswith(f"{tmp_path}/work/")
+        assert set_to[name].startswith(f"{tmp_path}/build/")
 
 
 def test_one_commit_is_told_however_long_it_takes(build: ModuleType, tmp_path: Path) -> None:
-    made = build.Builder(tmp_path / "work", Namespace(**OPTIONS))
+    made = build.Builder(tmp_path / "build", Namespace(**OPTIONS))
     git = ("git", "-C", str(TOP), "rev-parse", "HEAD")
     head = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     assert made.revision.removesuffix("-dirty") == head

@@ -13,7 +13,7 @@ from binfmt_setup.model.records import NOTHING, replace
 from binfmt_setup.system.pipes import LENGTH_BYTES, readable
 from binfmt_setup.system.probes.job import PROBES, TIME_LIMIT, Job
 from binfmt_setup.system.probes.result import ProbeResult, version_of
-from binfmt_setup.system.signals import ENDING, signal
+from binfmt_setup.system.signals import signal, undisturbed
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -168,27 +168,27 @@ def forked(perform: Callable[[int], NoReturn]) -> tuple[int, int]:
     Signals wait until the child has handlers of its own (`perform` lets them come again): by this
     process's it would unwind as this process does, and take back what this one has done.
     """
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    started: list[tuple[int, int]] = []
     try:
-        reader, writer = os.pipe()
-        process = os.fork()
+        with undisturbed():
+            reader, writer = os.pipe()
+            process = os.fork()
+            if process == 0:
+                try:
+                    perform(writer)
+                finally:
+                    os._exit(1)  # whatever is raised: what calls this is the parent's work
+            os.close(writer)
+            started.append((process, reader))
     except OSError as error:
-        signal.pthread_sigmask(signal.SIG_SETMASK, old)
         from binfmt_setup.system.limits import exhausted
 
         raise exhausted(error, "cannot run probes") from error
-    if process == 0:
-        try:
-            perform(writer)
-        finally:
-            os._exit(1)  # whatever is raised: what calls this is the parent's work
-    os.close(writer)
-    try:
-        signal.pthread_sigmask(signal.SIG_SETMASK, old)
-    except BaseException:  # one came meanwhile
-        end(process, reader, asked=True)
+    except BaseException:  # a signal came meanwhile
+        for process, reader in started:
+            end(process, reader, asked=True)
         raise
-    return process, reader
+    return started[0]
 
 
 def heard(reader: int, seconds: float) -> bytes:
