@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 # to be startable, to crash, to succeed without having run.
 _STARTER = """
 import os, sys
-probe, stop, least = sys.argv[1], sys.argv[2], int(sys.argv[3])
+probe, stop, least, tester = sys.argv[1], sys.argv[2], int(sys.argv[3]), os.getppid()
 done = failed = 0
 null = [(os.POSIX_SPAWN_OPEN, n, "/dev/null", os.O_RDWR, 0) for n in (0, 2)]
 print("ready", flush=True)
-while done < least or not os.path.exists(stop):
+# A tester that was killed leaves no word to stop.
+while (done < least or not os.path.exists(stop)) and os.getppid() == tester:
     read, write = os.pipe()
     try:
         pid = os.posix_spawn(probe, ["x"], {}, file_actions=[
