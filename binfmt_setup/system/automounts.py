@@ -14,13 +14,13 @@ from binfmt_setup.system.signals import signal
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
-    from binfmt_setup.system.host import Host
+    from binfmt_setup.system.host_access import HostAccess
 
 SECONDS = 10.0
 """systemd answers in milliseconds, and at boot within a few seconds."""
 
 
-def brings_registry(host: Host) -> bool:
+def brings_registry(host: HostAccess) -> bool:
     """Whether looking into the directory brings the registry."""
     try:
         looked = host.run(("ls", host.path(host.registry)), SECONDS)

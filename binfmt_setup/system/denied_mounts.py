@@ -15,7 +15,7 @@ from binfmt_setup.model.facts import is_initial_namespace, version_pair
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
-    from binfmt_setup.system.host import Host
+    from binfmt_setup.system.host_access import HostAccess
 
 
 _SYS_ADMIN = 1 << 21  # CAP_SYS_ADMIN (linux/capability.h)
@@ -23,14 +23,14 @@ _NS_GET_USERNS = 0xB701  # ioctl_nsfs(2): whose a namespace is
 _FIRST_KERNEL_WITH_OWN_REGISTRIES = (6, 7)
 
 
-def why_denied(host: Host, what: str) -> EnvironmentUnfit | PrivilegesMissing:
+def why_denied(host: HostAccess, what: str) -> EnvironmentUnfit | PrivilegesMissing:
     """The typed error for a mount that ended in EPERM or EACCES."""
     if os.geteuid() != 0:
         return PrivilegesMissing(what, hint="run it as root: sudo binfmt-setup …")
     return _denied(what, _cause(host))
 
 
-def refuse_foreseeable(host: Host, what: str) -> None:
+def refuse_foreseeable(host: HostAccess, what: str) -> None:
     """Raises the same error for a mount that is sure to be refused; for root alone.
 
     Of a captured host nobody knows what its process may do.
@@ -44,18 +44,18 @@ def _denied(what: str, why: tuple[str, str]) -> EnvironmentUnfit:
     return EnvironmentUnfit(f"{what}: {cause}", hint=hint, code="access-denied")
 
 
-def may_administer(host: Host) -> bool:
+def may_administer(host: HostAccess) -> bool:
     """Whether this process has CAP_SYS_ADMIN; without /proc nobody knows, and it may."""
     status = _status(host)
     return "CapEff" not in status or bool(int(status["CapEff"], 16) & _SYS_ADMIN)
 
 
-def _status(host: Host) -> dict[str, str]:
+def _status(host: HostAccess) -> dict[str, str]:
     lines = host.text("/proc/self/status").splitlines()
     return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
-def _sure_cause(host: Host) -> tuple[str, str] | None:
+def _sure_cause(host: HostAccess) -> tuple[str, str] | None:
     """What is lacking for sure, and what gives it."""
     if not may_administer(host):
         return "root has no CAP_SYS_ADMIN here, as in a container that is not privileged", (
@@ -74,7 +74,7 @@ def _sure_cause(host: Host) -> tuple[str, str] | None:
     return None
 
 
-def _cause(host: Host) -> tuple[str, str]:
+def _cause(host: HostAccess) -> tuple[str, str]:
     """What is lacking, for sure or perhaps, and what gives it."""
     if sure := _sure_cause(host):
         return sure

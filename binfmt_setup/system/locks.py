@@ -19,7 +19,7 @@ TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from binfmt_setup.system.host import Host
+    from binfmt_setup.system.host_access import HostAccess
 
 
 RUN_DIRECTORY = "/run/binfmt-setup"
@@ -36,7 +36,7 @@ _NO_PLACE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextmanager
-def locked(host: Host, *, private: bool) -> Iterator[bool]:
+def locked(host: HostAccess, *, private: bool) -> Iterator[bool]:
     """One writer at a time; from here on the modes of what is made are ours, not the caller's.
 
     Gives whether a run before this one may have been killed, and left something. While one is
@@ -68,7 +68,7 @@ def _mark(lock: int, mark: bytes) -> None:
         os.pwrite(lock, mark, 0)
 
 
-def _host_lock(host: Host) -> int:
+def _host_lock(host: HostAccess) -> int:
     try:
         return wait_for(host, lambda: _take_ours(LOCK_FILE), LOCK_FILE)
     except OSError as error:
@@ -78,7 +78,7 @@ def _host_lock(host: Host) -> int:
 
 
 @contextmanager
-def _tree_locked(host: Host) -> Iterator[None]:
+def _tree_locked(host: HostAccess) -> Iterator[None]:
     """One run at a time on an offline tree, in which no lock may be left: root's lie in /run.
 
     Who is not root, or has no /run, locks the tree's root directory.
@@ -100,7 +100,7 @@ def _tree_locked(host: Host) -> Iterator[None]:
 
 @contextmanager
 def store_locked(
-    host: Host, directory: str, made: tuple[str, ...] = ()
+    host: HostAccess, directory: str, made: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, ...]]:
     """One run at a time unpacks there; raises Busy as `locked` does.
 
@@ -146,7 +146,7 @@ def held(lock: int | None, *, remove: str = "", directory: int | None = None) ->
 
 
 def wait_for(
-    host: Host, take: Callable[[], int | None], where: str, seconds: float = LOCK_SECONDS
+    host: HostAccess, take: Callable[[], int | None], where: str, seconds: float = LOCK_SECONDS
 ) -> int:
     """Take a lock; raises Busy when another one has it for too long, OSError when none can."""
     deadline = time.monotonic() + seconds

@@ -30,7 +30,7 @@ TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from binfmt_setup.system.host import Host
+    from binfmt_setup.system.host_access import HostAccess
 
 
 _NOT_ENTRIES = frozenset({"register", "status"})
@@ -49,12 +49,12 @@ class Outside(Record):
     devices: frozenset[str]
 
 
-def outside(host: Host) -> Outside:
+def outside(host: HostAccess) -> Outside:
     """What is here now; to be compared with what is there after entering a namespace."""
     return Outside(host.link_target("/proc/self/ns/user"), _devices(host))
 
 
-def _devices(host: Host) -> frozenset[str]:
+def _devices(host: HostAccess) -> frozenset[str]:
     """The devices (major:minor) of all instances that are mounted here.
 
     From mountinfo, as looking at the place itself may trigger systemd's automount.
@@ -69,14 +69,14 @@ class Registry:
     Through the directory nothing else is read or written that comes to lie at the path.
     """
 
-    def __init__(self, host: Host, directory: int | None = None) -> None:
+    def __init__(self, host: HostAccess, directory: int | None = None) -> None:
         self._host = host
         self._directory = directory
 
     # -- which one it is, and whose ----------------------------------------------------
 
     @classmethod
-    def mount_own(cls, host: Host, before: Outside) -> Registry:
+    def mount_own(cls, host: HostAccess, before: Outside) -> Registry:
         """Mount a new registry for the namespace this process has entered, and hold it open.
 
         Raises OSError or TookTooLong where it cannot be mounted, EnvironmentUnfit where it may be

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from binfmt_setup.model.registration import Registration
-    from binfmt_setup.system.host import Host
+    from binfmt_setup.system.host_access import HostAccess
     from binfmt_setup.system.probes import ProbeResult
 
 
@@ -41,7 +41,7 @@ class Candidate(Record):
 
 
 def tried(
-    host: Host, candidates: Sequence[Candidate], meanwhile: Callable[[], None]
+    host: HostAccess, candidates: Sequence[Candidate], meanwhile: Callable[[], None]
 ) -> Mapping[str, ProbeResult]:
     """What the probes say of the candidates; nothing of it is seen by anybody else.
 
@@ -52,7 +52,7 @@ def tried(
     return _directly(candidates) if found is None else found
 
 
-def without_entries(host: Host, probes: Sequence[str]) -> Mapping[str, ProbeResult]:
+def without_entries(host: HostAccess, probes: Sequence[str]) -> Mapping[str, ProbeResult]:
     """What probes do where no entry is in the way: in an empty registry, or past all entries.
 
     Empty where neither can be had.
@@ -64,7 +64,7 @@ def without_entries(host: Host, probes: Sequence[str]) -> Mapping[str, ProbeResu
 
 
 def _in_namespace(
-    host: Host, candidates: Sequence[Candidate], meanwhile: Callable[[], None]
+    host: HostAccess, candidates: Sequence[Candidate], meanwhile: Callable[[], None]
 ) -> Mapping[str, ProbeResult] | None:
     """The results in a namespace of their own; None where this kernel gives none."""
     said = in_private_registry(host, candidates, _be_stage, TIME_LIMIT + GRACE, meanwhile)
@@ -73,8 +73,9 @@ def _in_namespace(
 
 
 def in_private_registry(
-    host: Host, candidates: Sequence[Candidate], work: Callable[[Sequence[str], int], NoReturn],
-    seconds: float, meanwhile: Callable[[], None] = lambda: None,
+    host: HostAccess, candidates: Sequence[Candidate],
+    work: Callable[[Sequence[str], int], NoReturn], seconds: float,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> bytes | None:  # fmt: skip
     """What `work` answers where these alone are registered, and nobody else meets them.
 
@@ -115,7 +116,7 @@ def _be_stage(names: Sequence[str], tell: int) -> NoReturn:
     perform(Job(tuple(filter(available, names))), tell)
 
 
-def _map_everybody(host: Host, process: int) -> None:
+def _map_everybody(host: HostAccess, process: int) -> None:
     """Let the namespace have all users that there are here, as themselves.
 
     Otherwise its root could not reach an emulator below somebody's home. An ordinary user may map
@@ -151,7 +152,7 @@ class Gate:
 
 
 def _inside(
-    host: Host, candidates: Sequence[Candidate], tell: int, gate: Gate, theirs: Sequence[int]
+    host: HostAccess, candidates: Sequence[Candidate], tell: int, gate: Gate, theirs: Sequence[int]
 ) -> Sequence[str]:
     """What the child does first: register in a registry of its own; the probes of what it took.
 
@@ -188,7 +189,7 @@ def _registered(registry: Registry, candidates: Sequence[Candidate]) -> list[str
     return names
 
 
-def _entered(host: Host, gate: Gate) -> Registry | None:
+def _entered(host: HostAccess, gate: Gate) -> Registry | None:
     """The new registry of a new namespace; None where there is none to be had."""
     before = outside(host)
     try:

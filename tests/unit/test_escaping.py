@@ -26,7 +26,7 @@ EVIL = {
 }
 OURS = "\x1b[31m\r\x1b[K"
 """What this tool sends to a terminal itself, said by somebody else."""
-SPEAKERS = {"cli/streams.py", "system/host.py", "system/progress.py", "__main__.py"}
+SPEAKERS = {"cli/streams.py", "system/host_access.py", "system/progress.py", "__main__.py"}
 """Who may write to standard output or error; each escapes."""
 
 
