@@ -12,17 +12,21 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests import bootlab, virtual
 from tests.bootlab import LAB, Machine, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     Step = Callable[[Machine, "Kind"], None]
 
 PACKAGES = "systemd-sysv,udev,kmod,python3,python3-venv,dbus,procps"
+# What the tests look for besides, as scripts/test installs it.
+FOR_TESTS = ("git,strace,openssl,uidmap,iproute2,busybox-static,qemu-user-static,shellcheck,"
+             "bash-completion,zsh,fish,mandoc,groff,man-db,ca-certificates,arch-test")  # fmt: skip
 CLONE, WHEELS, VENV = "/srv/clone", "/srv/wheels", "/srv/venv"
 FOREIGN = "x86_64"
 PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
@@ -43,8 +47,17 @@ class Kind(NamedTuple):
     wheels: tuple[str, ...]
     kernel: str = ""
     alike: bool = False
+    packages: str = PACKAGES
+    packaged: Mapping[str, str] = MappingProxyType({})
     qemu: str = "qemu-user-static"
     suffix: str = "-static"
+
+    @property
+    def for_tests(self) -> Kind:
+        """The same with what the tests need."""
+        return self._replace(
+            packages=",".join((self.packages, FOR_TESTS, *filter(None, self.packaged.values())))
+        )
 
     @property
     def python(self) -> str:
@@ -80,10 +93,14 @@ KINDS = {
                         AARCH64, alike=True),
     "arm64-16k": Kind("bookworm", replace(ARM64, kernel="linux-image-arm64-16k"),
                       AARCH64, kernel="trixie", alike=True),
-    "s390x": Kind("bookworm", S390X, ("manylinux2014_s390x",)),
-    "ppc64el": Kind("bookworm", PPC64EL, ("manylinux2014_ppc64le",)),
+    "s390x": Kind("bookworm", S390X, ("manylinux2014_s390x",), packaged=MappingProxyType(
+                  {"psutil": "", "markupsafe": "python3-markupsafe"})),
+    "ppc64el": Kind("bookworm", PPC64EL, ("manylinux2014_ppc64le",), packaged=MappingProxyType(
+                    {"psutil": "", "pyyaml": "python3-yaml"})),
     # No older release has it.
-    "riscv64": Kind("trixie", RISCV64, ("manylinux_2_39_riscv64",), qemu="qemu-user", suffix=""),
+    "riscv64": Kind("trixie", RISCV64, ("manylinux_2_39_riscv64",), qemu="qemu-user", suffix="",
+                    packaged=MappingProxyType(
+                        {"psutil": "", "pyyaml": "python3-yaml", "rpds-py": "python3-rpds-py"})),
 }  # fmt: skip
 # Debian's own programs, of this machine: one is static, the other needs its loader and library.
 REAL = ("/bin/busybox", "/bin/dash", "/lib64/ld-linux-x86-64.so.2",
@@ -117,12 +134,13 @@ restart() {
 
 
 @contextlib.contextmanager
-def machine(kind: Kind, *steps: Step) -> Iterator[virtual.Virtual]:
+def machine(kind: Kind, *steps: Step, counted: bool = True) -> Iterator[virtual.Virtual]:
     """A fresh host of this kind, with the clone, the wheels, its QEMU and a foreign program.
 
-    The steps are taken before it boots.
+    The steps are taken before it boots. One that is not `counted` has two processors, which are
+    a good deal faster, and a clock that goes on when this machine is busy.
     """
-    base = bootlab.base_tree(kind.suite, PACKAGES, kind.hardware.architecture)
+    base = bootlab.base_tree(kind.suite, kind.packages, kind.hardware.architecture)
     kernel = virtual.kernel_of(kind.kernel or kind.suite, kind.hardware)
     with tempfile.TemporaryDirectory(prefix="host-", dir=bootlab.cache_directory()) as folder:
         tree = Path(folder, "tree")
@@ -143,8 +161,9 @@ def machine(kind: Kind, *steps: Step) -> Iterator[virtual.Virtual]:
         for step in steps:
             step(box, kind)
         virtual.add_modules(box, kernel)
-        hardware = replace(kind.hardware, memory=2048, seconds=7200, counted=True)
-        made = virtual.Virtual(box, kernel, Path(folder), hardware, "2500M")
+        hardware = replace(kind.hardware, memory=2048, seconds=7200, counted=counted,
+                           processors=1 if counted else 2)  # fmt: skip
+        made = virtual.Virtual(box, kernel, Path(folder), hardware, "5000M")
         virtual.initrd(kernel, made.where)
         made.disk()
         yield made
@@ -169,18 +188,31 @@ def pip(kind: Kind, *words: str | Path) -> None:
 
 
 def for_tests(box: Machine, kind: Kind) -> None:
-    """What the tests need, in an environment of the host's Python."""
-    import tomli  # scripts that anybody's python3 starts import this file before they have it
-
-    wanted = tomli.loads((bootlab.TOP / "pyproject.toml").read_text())["project"]
-    listed = [*wanted["dependencies"], *wanted["optional-dependencies"]["test"]]
-    names = [name for name in listed if not name.startswith(("mypy", "ruff", "types-"))]
+    """What the tests need, in an environment of the host's Python; the clone's history, too."""
     packages = f"{VENV}/lib/python{kind.python}/site-packages"
-    pip(kind, "install", "--only-binary=:all:", "--no-compile", "--target", box.path(packages),
-        *names)  # fmt: skip
+    pip(kind, "install", "--only-binary=:all:", "--no-compile", "--no-deps",
+        "--target", box.path(packages), *libraries(kind))  # fmt: skip
     box.write(f"{packages}/clone.pth", f"{CLONE}\n")
-    box.write(f"{VENV}/pyvenv.cfg", "home = /usr/bin\n")
+    box.write(f"{VENV}/pyvenv.cfg", "home = /usr/bin\ninclude-system-site-packages = true\n")
     box.link(f"{VENV}/bin/python", "/usr/bin/python3")
+    history = box.path(f"{CLONE}.git")
+    run("git", "clone", "--quiet", "--no-checkout", bootlab.TOP, history)
+    (history / ".git").rename(box.path(f"{CLONE}/.git"))
+    run("git", "-C", box.path(CLONE), "reset", "--quiet")
+
+
+def libraries(kind: Kind) -> list[str]:
+    """What this environment has and the tests there need, version by version."""
+    from importlib import metadata
+
+    found = {d.metadata["Name"].lower(): d.version for d in metadata.distributions()}
+    unneeded = ("binfmt-setup", "ruff", "mypy", "ast_serialize", "librt", "pathspec", "types-", "pip",
+                "setuptools")  # fmt: skip
+    return sorted(
+        f"{name}=={version}"
+        for name, version in found.items()
+        if not name.startswith(unneeded) and name not in kind.packaged
+    )
 
 
 def bootstrap(box: Machine, kind: Kind) -> None:
