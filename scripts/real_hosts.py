@@ -97,7 +97,8 @@ def try_host(kind: Kind, tests: Sequence[str], *, prepared: bool) -> Row:
     try:
         before = real_host.for_tests if tests else real_host.bootstrap
         steps = [before] if tests or prepared else []
-        with real_host.machine(kind.for_tests if tests else kind, *steps, counted=not tests) as made:
+        made_of = kind.for_tests if tests else kind
+        with real_host.machine(made_of, *steps, counted=not tests) as made:
             start = time.monotonic()
             if tests:
                 _tests(made, row, tests)

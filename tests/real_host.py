@@ -206,8 +206,8 @@ def libraries(kind: Kind) -> list[str]:
     from importlib import metadata
 
     found = {d.metadata["Name"].lower(): d.version for d in metadata.distributions()}
-    unneeded = ("binfmt-setup", "ruff", "mypy", "ast_serialize", "librt", "pathspec", "types-", "pip",
-                "setuptools")  # fmt: skip
+    unneeded = ("binfmt-setup", "ruff", "mypy", "ast_serialize", "librt", "pathspec", "types-",
+                "pip", "setuptools")  # fmt: skip
     return sorted(
         f"{name}=={version}"
         for name, version in found.items()

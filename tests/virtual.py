@@ -221,7 +221,8 @@ class Virtual:
         made = self.hardware
         masked = (*MASKED, f"serial-getty@{made.console}.service")
         words = [f"console={made.console}", "root=/dev/vda", "rw", "panic=-1", "quiet",
-                 "systemd.show_status=0", UNPROTECTED, *(f"systemd.mask={unit}" for unit in masked)]  # fmt: skip
+                 "systemd.show_status=0", UNPROTECTED,
+                 *(f"systemd.mask={unit}" for unit in masked)]  # fmt: skip
         done = subprocess.run(
             [made.emulator, "-M", made.machine, *COUNTED[made.counted],
              "-cpu", made.processor, "-smp", str(made.processors), "-m", str(made.memory),
