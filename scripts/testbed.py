@@ -63,6 +63,8 @@ PACKAGES = {
     "pacman-package-manager": "that of Arch,",
     "rpm": "packages for the first two,",
     "createrepo-c": "and repositories of them",
+    "rpmlint": "lints the recipe for the first two,",
+    "makepkg": "and this reads that for Arch",
     "gcc": "builds the probes of this architecture",
     "libc6-dev": "the C library for it",
     "gcc-aarch64-linux-gnu": "builds a foreign program, static or dynamic",

@@ -11,6 +11,7 @@ import pytest
 
 from tests import ci, ci_runner, registries
 from tests.ci_runner import act, said
+from tests.image_host import qemu_version
 from tests.own_namespace import TOP
 from tests.packing import Item, image, tar
 
@@ -64,7 +65,9 @@ def test_without_docker_it_is_the_tool_with_the_package_of_the_runner(runner: Im
     )
     assert done.returncode == 1
     assert "removed 4 items, 2 put back\n" in done.stdout
-    assert done.stdout.splitlines()[-1].startswith("::error title=binfmt-setup::QEMU 7.")
+    assert done.stdout.splitlines()[-1].startswith(
+        f"::error title=binfmt-setup::QEMU {qemu_version(QEMU)}."
+    )
     assert said(runner, "output") == output
 
 
@@ -73,14 +76,14 @@ def test_without_docker_the_emulators_come_out_of_the_image(
 ) -> None:
     if not registries.PROGRAM:
         pytest.skip("docker-registry is not installed")
-    layer = tar(Item("usr/bin/qemu-aarch64", QEMU.read_bytes()))
+    layer, version = tar(Item("usr/bin/qemu-aarch64", QEMU.read_bytes())), qemu_version(QEMU)
     with registries.running(tmp_path / "registry") as address:
-        registries.push(address, "binfmt", "qemu-v7.2", image(layer))
+        registries.push(address, "binfmt", f"qemu-v{version}", image(layer))
         done = act(
-            runner, {"image": f"{address}/binfmt", "platforms": "arm64", "qemu-version": "7.2"}
+            runner, {"image": f"{address}/binfmt", "platforms": "arm64", "qemu-version": version}
         )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "/usr/local/lib/binfmt-setup/qemu/7.2." in runner.entries()["qemu-aarch64"]
+    assert f"/usr/local/lib/binfmt-setup/qemu/{version}." in runner.entries()["qemu-aarch64"]
     # A tag: it is said how to stay with what it is now.
     assert f"--qemu image:{address}/binfmt@sha256:" in done.stderr
 

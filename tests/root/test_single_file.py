@@ -68,7 +68,7 @@ def test_one_file_and_one_archive_do_everything_without_a_network(file: Path, ho
     program = shutil.copy(PROBES / "aarch64", home)
     archive = home / "qemu.tar"
     with tarfile.open(archive, "w") as tar:
-        tar.add(QEMU, "usr/bin/qemu-aarch64-static")
+        tar.add(QEMU.resolve(), "usr/bin/qemu-aarch64-static")
     store = "--qemu-store /usr/local/qemu"
     # Places of its own to unpack to: others may be at it in the usual ones.
     own = "; ".join(f"mount -t tmpfs -o mode=1777 none {place}" for place in PLACES)

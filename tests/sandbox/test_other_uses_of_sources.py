@@ -48,7 +48,7 @@ def test_an_offline_tree_gets_them_too(
 def test_run_unpacks_an_archive_where_its_caller_may_write(tmp_path: Path, qemu: Path) -> None:
     archive = tmp_path / "qemu.tar"
     with tarfile.open(archive, "w") as tar:
-        tar.add(qemu / "qemu-aarch64-static", "usr/bin/qemu-aarch64")
+        tar.add((qemu / "qemu-aarch64-static").resolve(), "usr/bin/qemu-aarch64")
     home = {**os.environ, "HOME": str(tmp_path)}
     for cache in (str(tmp_path / ".cache"), "relative"):  # which is to be ignored
         done = subprocess.run(
@@ -64,7 +64,7 @@ def test_run_unpacks_an_archive_where_its_caller_may_write(tmp_path: Path, qemu:
 def test_runs_that_start_together_unpack_an_archive_once(tmp_path: Path, qemu: Path) -> None:
     archive = tmp_path / "qemu.tar"
     with tarfile.open(archive, "w") as tar:
-        tar.add(qemu / "qemu-aarch64-static", "usr/bin/qemu-aarch64")
+        tar.add((qemu / "qemu-aarch64-static").resolve(), "usr/bin/qemu-aarch64")
     running = [
         subprocess.Popen(
             [sys.executable, "-m", "binfmt_setup", "run", "-P", "arm64", "--qemu", archive, "--",
