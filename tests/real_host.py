@@ -137,8 +137,8 @@ restart() {
 def machine(kind: Kind, *steps: Step, counted: bool = True) -> Iterator[virtual.Virtual]:
     """A fresh host of this kind, with the clone, the wheels, its QEMU and a foreign program.
 
-    The steps are taken before it boots. One that is not `counted` has two processors, which are
-    a good deal faster, and a clock that goes on when this machine is busy.
+    The steps are taken before it boots. One that is not `counted` has two processors, and
+    a clock that goes on when this machine is busy.
     """
     base = bootlab.base_tree(kind.suite, kind.packages, kind.hardware.architecture)
     kernel = virtual.kernel_of(kind.kernel or kind.suite, kind.hardware)

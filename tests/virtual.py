@@ -27,9 +27,6 @@ MASKED = ("systemd-udevd.service", "systemd-logind.service", "systemd-networkd.s
           "apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_reap.service",
           "getty@tty1.service")  # fmt: skip
 SECONDS = 420
-# Where the kernel hides itself from programs, it changes the page tables at each system call,
-# and QEMU then forgets all that it knows of them.
-UNPROTECTED = "mitigations=off"
 COUNTED = {False: ("-accel", "tcg,thread=multi"), True: ("-accel", "tcg", "-icount", "shift=1")}
 INIT = """#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs none /dev
@@ -221,8 +218,7 @@ class Virtual:
         made = self.hardware
         masked = (*MASKED, f"serial-getty@{made.console}.service")
         words = [f"console={made.console}", "root=/dev/vda", "rw", "panic=-1", "quiet",
-                 "systemd.show_status=0", UNPROTECTED,
-                 *(f"systemd.mask={unit}" for unit in masked)]  # fmt: skip
+                 "systemd.show_status=0", *(f"systemd.mask={unit}" for unit in masked)]  # fmt: skip
         done = subprocess.run(
             [made.emulator, "-M", made.machine, *COUNTED[made.counted],
              "-cpu", made.processor, "-smp", str(made.processors), "-m", str(made.memory),
