@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from binfmt_setup.commands.check import check
 from binfmt_setup.commands.install import install
-from binfmt_setup.commands.request import Words, requested
+from binfmt_setup.commands.request import requested
 from binfmt_setup.model.errors import BinfmtSetupError
 from binfmt_setup.model.request import Request
 from binfmt_setup.report.document import described
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def said(case: Case, host: RecordedHost) -> dict[str, list[str]]:
     """The expectations of a case as they are: the same keys as its [expect] table."""
-    checked = check(host, requested(host, Words(case.ask)))
+    checked = check(host, requested(host, case.ask))
     return {
         "platforms": [_state(state) for state in checked.verdict.platforms],
         "findings": sorted(finding(f) for f in checked.verdict.all_findings),
@@ -30,7 +30,7 @@ def said(case: Case, host: RecordedHost) -> dict[str, list[str]]:
 def planned(case: Case, host: RecordedHost) -> list[str]:
     """The steps that `install --check` shows, or what stops it."""
     try:
-        result = install(host, requested(host, Words(case.ask), Request(check=True)))
+        result = install(host, requested(host, case.ask, Request(check=True)))
     except BinfmtSetupError as error:
         return [f"stopped: {error.code}"]
     steps = [f"{o.step.kind} {described(o.step)[0]}" for o in result.outcomes]

@@ -57,7 +57,7 @@ def install(  # noqa: PLR0913 - one parameter is one option
     written either.
     """
     from binfmt_setup.commands.install import install as do_install
-    from binfmt_setup.commands.request import Words, requested
+    from binfmt_setup.commands.request import SourceWords, requested
 
     rights = _one_of("credentials", yes=credentials, no=no_credentials)
     kept = _one_of("keep", yes=keep, no=no_keep)
@@ -69,12 +69,14 @@ def install(  # noqa: PLR0913 - one parameter is one option
         emulator = _found(host, emulator)
     request = requested(
         host,
-        Words(platforms or (), qemu, qemu_store, qemu_sha256, config, brings_qemu=not emulator),
+        platforms,
         Request(
             check=check or diff, persist=not no_persist, private=private, credentials=rights,
             install_qemu=install_qemu, take_over=take_over, hold=hold, deep=deep, keep=kept,
             emulator=emulator,
         ),
+        config=config,
+        source=None if emulator else SourceWords(qemu, qemu_sha256, qemu_store),
     )  # fmt: skip
     if emulator and not (request.named and len({p.target for p in request.platforms}) == 1):
         raise UsageProblem("--emulator is for one platform", hint="name it: linux/amd64")
@@ -134,9 +136,9 @@ def check(  # noqa: PLR0913 - one parameter is one option
     _require_deep(host, deep=deep, candidates=bool(qemu or qemu_sha256), other=security)
     if qemu:
         from binfmt_setup.commands.deep import compare
-        from binfmt_setup.commands.request import Words, requested
+        from binfmt_setup.commands.request import requested
 
-        wished = requested(host, Words(platforms or (), config=config)).platforms
+        wished = requested(host, platforms, config=config).platforms
         return answer_of(compare(host, wished, qemu, qemu_sha256), format_, quiet=quiet)
     if security:
         from binfmt_setup.commands.look import check_security
@@ -148,9 +150,9 @@ def check(  # noqa: PLR0913 - one parameter is one option
             )
         return answer_of(check_security(host, strict=strict), format_, quiet=quiet)
     from binfmt_setup.commands.check import check as do_check
-    from binfmt_setup.commands.request import Words, requested
+    from binfmt_setup.commands.request import requested
 
-    request = requested(host, Words(platforms or (), config=config), Request(strict=strict))
+    request = requested(host, platforms, Request(strict=strict), config=config)
     # With one platform each fact has its line, QEMU's version among them.
     one = request.named and len(request.platforms) == 1 and not quiet
     result = do_check(
@@ -229,12 +231,12 @@ def uninstall(  # noqa: PLR0913 - one parameter is one option
 
     Without a platform: for those of the wish list, or where there is none for all.
     """
-    from binfmt_setup.commands.request import Words, requested
+    from binfmt_setup.commands.request import requested
     from binfmt_setup.commands.uninstall import uninstall as do_uninstall
 
     host = host_at(root, verbose=verbose)
     switches = Request(check=check or diff, force=force, private=private)
-    request = requested(host, Words(platforms or (), config=config), switches)
+    request = requested(host, platforms, switches, config=config)
     return answer_of(do_uninstall(host, request), format_, diff=diff)
 
 
@@ -249,12 +251,13 @@ def unit(  # noqa: PLR0913 - one parameter is one option
     verbose: options.Verbose = False,
 ) -> Answer:
     """Print what install would write so that registrations survive a reboot."""
-    from binfmt_setup.commands.request import Words, requested
+    from binfmt_setup.commands.request import SourceWords, requested
     from binfmt_setup.commands.unit import unit as unit_texts
 
     host = host_at(root, verbose=verbose)
-    words = Words(platforms or (), qemu, "", qemu_sha256, config, brings_qemu=True)
-    return answer_of(unit_texts(host, requested(host, words)), format_)
+    source = SourceWords(qemu, qemu_sha256)
+    request = requested(host, platforms, config=config, source=source)
+    return answer_of(unit_texts(host, request), format_)
 
 
 def run(  # noqa: PLR0913 - one parameter is one option

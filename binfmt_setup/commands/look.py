@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from binfmt_setup.commands.check import check, with_pinned_versions
-from binfmt_setup.commands.request import Words, asked_for, probe, requested
+from binfmt_setup.commands.request import asked_for, probe, requested
 from binfmt_setup.diagnosis.judge import judge
 from binfmt_setup.inspect.natives import with_natives
 from binfmt_setup.inspect.snapshot import snapshot, with_digests, with_versions
@@ -73,5 +73,5 @@ def status(host: Host) -> StatusResult:
 
 def watched(host: Host) -> StatusResult:
     """Every entry, and the platforms that the host shall run: also those that are lost."""
-    found = check(host, requested(host, Words()), versions=True)
+    found = check(host, requested(host, None), versions=True)
     return StatusResult(found.facts, found.verdict, found.errors)

@@ -32,62 +32,61 @@ if TYPE_CHECKING:
 _PLAIN = Request()
 
 
-class Words(Record):
-    """What a command line says in words: of platforms, of QEMU, and where the wish list is.
+class SourceWords(Record):
+    """What a command line says of where QEMU shall come from, and where it is kept."""
 
-    `brings_qemu`: the command is one that a source of QEMU is for.
-    """
-
-    platforms: Sequence[str] = ()
     qemu: str = ""
-    qemu_store: str = ""
-    qemu_sha256: str = ""
-    config: str = ""
-    brings_qemu: bool = False
+    sha256: str = ""
+    store: str = ""
 
 
-def requested(host: Host, words: Words, switches: Request = _PLAIN) -> Request:
+def requested(
+    host: Host,
+    platforms: Sequence[str] | None,
+    switches: Request = _PLAIN,
+    *,
+    config: str = "",
+    source: SourceWords | None = None,
+) -> Request:
     """The whole request; raises UsageProblem for what cannot be meant.
 
-    The wish list is read where no platform is named, or where the line names it. What the line
-    says goes before what the list says.
+    The wish list is read where no platform is named, or where the line names it (`config`). What
+    the line says goes before what the list says. `source` is None for commands that bring no QEMU.
     """
-    list_counts = words.config or not words.platforms
-    wishes = read_wish_list(host, words.config) if list_counts else WishList()
-    asked = asked_for(words.platforms) if words.platforms else _wished(wishes, words)
+    list_counts = config or not platforms
+    wishes = read_wish_list(host, config) if list_counts else WishList()
+    asked = asked_for(platforms) if platforms else _wished(wishes, config or PATH)
+    qemu = _source(source, wishes)
+    if qemu is not None:
+        qemu = replace(qemu, wanted=frozenset(p.target.name for p in asked.platforms))
     credentials = wishes.credentials if switches.credentials is None else switches.credentials
     # What is not to last cannot be kept.
     wished = wishes.keep if switches.persist else None
     return replace(
-        switches, platforms=asked.platforms, scope=asked.scope, qemu=_source(words, wishes, asked),
+        switches, platforms=asked.platforms, scope=asked.scope, qemu=qemu,
         credentials=credentials, keep=wished if switches.keep is None else switches.keep,
         strict=switches.strict or wishes.strict, prefer=wishes.prefer if list_counts else None,
     )  # fmt: skip
 
 
-def _wished(wishes: WishList, words: Words) -> Request:
+def _wished(wishes: WishList, path: str) -> Request:
     """The platforms of the wish list; raises UsageProblem, which names the file."""
     try:
         return asked_for(wishes.platforms)
     except UsageProblem as error:
-        where = f"{words.config or PATH}: platforms"
         raise UsageProblem(
-            f"{where}: {error.message}", hint=error.hint, code="wish-list-invalid"
+            f"{path}: platforms: {error.message}", hint=error.hint, code="wish-list-invalid"
         ) from error
 
 
-def _source(words: Words, wishes: WishList, asked: Request) -> Source | None:
-    """Where QEMU shall come from, and which targets are wanted of it."""
-    text, sha256 = words.qemu or wishes.qemu, words.qemu_sha256
-    if not words.brings_qemu or not (text or sha256 or words.qemu_store):
+def _source(said: SourceWords | None, wishes: WishList) -> Source | None:
+    """Where QEMU shall come from; raises UsageProblem."""
+    if said is None or not (said.qemu or wishes.qemu or said.sha256 or said.store):
         return None
     from binfmt_setup.sources.qemu_source import parse_source
 
-    if not words.qemu:
-        sha256 = sha256 or wishes.qemu_sha256
-    source = parse_source(text, words.qemu_store, dict(os.environ), sha256)
-    wanted = frozenset(platform.target.name for platform in asked.platforms)
-    return replace(source, wanted=wanted) if source else None
+    sha256 = said.sha256 if said.qemu else said.sha256 or wishes.qemu_sha256
+    return parse_source(said.qemu or wishes.qemu, said.store, dict(os.environ), sha256)
 
 
 def asked_for(names: Sequence[str]) -> Request:

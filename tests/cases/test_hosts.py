@@ -16,7 +16,7 @@ import pytest
 from binfmt_setup.commands import look
 from binfmt_setup.commands.check import check
 from binfmt_setup.commands.install import install
-from binfmt_setup.commands.request import Words, requested
+from binfmt_setup.commands.request import requested
 from binfmt_setup.diagnosis.catalogue import NotPersistent
 from binfmt_setup.model.errors import BinfmtSetupError
 from binfmt_setup.model.facts import HostFacts
@@ -59,7 +59,7 @@ class Host:
     def __init__(self, path: Path, root: Path) -> None:
         self.case = recorded.load(path)
         self.host = recorded.build(self.case, root)
-        request = requested(self.host, Words(self.case.ask))
+        request = requested(self.host, self.case.ask)
         # With one platform QEMU's version is among the facts.
         versions = len(request.platforms) == 1
         self.check = self.placed(check(self.host, request, versions=versions))
@@ -169,7 +169,7 @@ def test_without_unicode_a_report_is_ascii_and_says_the_same(host: Host) -> None
 
 
 def test_json_of_install_check_is_complete_whether_it_could_be_done_or_not(host: Host) -> None:
-    request = requested(host.host, Words(host.case.ask), Request(check=True))
+    request = requested(host.host, host.case.ask, Request(check=True))
     result: Result
     try:
         result = install(host.host, request)
@@ -261,7 +261,7 @@ def test_who_cannot_run_probes_is_asked_to_look_again_as_root(hosts: dict[str, H
 def test_a_healthy_host_with_ten_platforms_is_read_at_a_glance(hosts: dict[str, Host]) -> None:
     ten = "amd64,arm64,arm/v5,arm/v6,arm/v7,loong64,mips64le,ppc64le,riscv64,s390x"
     for name in ("debian-13", "ubuntu-24.04"):
-        result = check(hosts[name].host, requested(hosts[name].host, Words([ten])))
+        result = check(hosts[name].host, requested(hosts[name].host, [ten]))
         text = text_report.text_report(result, PLAIN)
         assert result.exit_code == 0
         assert len(result.verdict.platforms) == 10

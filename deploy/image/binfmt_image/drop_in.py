@@ -164,13 +164,13 @@ def _install_known(
     host: Host, wish: Wish, names: list[str], place: Place
 ) -> tuple[int, tuple[str, ...]]:
     from binfmt_setup.commands.install import install
-    from binfmt_setup.commands.request import Words, requested
+    from binfmt_setup.commands.request import SourceWords, requested
 
     every = [p.name for p in container_platforms()] + list(_MORE)
-    words = Words(names or every, place.emulators, brings_qemu=True)
+    source = SourceWords(place.emulators)
     switches = Request(persist=place.on_host, private=place.private, hold=bool(wish.hold))
     try:
-        request = requested(host, words, switches)
+        request = requested(host, names or every, switches, source=source)
         result = install(host, request if names else replace(request, scope="usual"))
     except BinfmtSetupError as error:
         shown = (parse_platform(name).target.goarch for name in names)
