@@ -40,8 +40,9 @@ exec /bin/busybox switch_root /root /sbin/init
 class Hardware:
     """A machine of one of Debian's architectures, as QEMU emulates it.
 
-    `kernel` is the package with its kernel, `package` the one with its emulator. With `counted` its
-    clock goes by what it executed: no limit of time in there passes because this machine is busy.
+    `kernel` is the package with its kernel, `package` the one with its emulator; `words` are said
+    to the kernel besides the usual ones. With `counted` its clock goes by what it executed: no
+    limit of time in there passes because this machine is busy.
     """
 
     architecture: str
@@ -53,9 +54,9 @@ class Hardware:
     kernel: str
     disk: str = "virtio-blk-pci"
     memory: int = 1024
-    processors: int = 1
     seconds: int = SECONDS
     counted: bool = False
+    words: tuple[str, ...] = ()
 
     def why_not(self) -> str:
         """Why this machine cannot emulate that one; empty when it can."""
@@ -218,10 +219,11 @@ class Virtual:
         made = self.hardware
         masked = (*MASKED, f"serial-getty@{made.console}.service")
         words = [f"console={made.console}", "root=/dev/vda", "rw", "panic=-1", "quiet",
-                 "systemd.show_status=0", *(f"systemd.mask={unit}" for unit in masked)]  # fmt: skip
+                 "systemd.show_status=0", *(f"systemd.mask={unit}" for unit in masked),
+                 *made.words]  # fmt: skip
         done = subprocess.run(
             [made.emulator, "-M", made.machine, *COUNTED[made.counted],
-             "-cpu", made.processor, "-smp", str(made.processors), "-m", str(made.memory),
+             "-cpu", made.processor, "-m", str(made.memory),
              "-nodefaults", "-no-user-config", "-display", "none", "-nic", "none",
              "-serial", "stdio", "-no-reboot",
              "-drive", f"id=d0,file={image},format=raw,if=none,cache=unsafe",
