@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from typing import TYPE_CHECKING, cast
 
 from tests.packing import Item, deb, tar, write
@@ -21,6 +23,14 @@ def rows(data: dict[str, object], key: str) -> list[dict[str, object]]:
 def kinds(data: dict[str, object]) -> list[object]:
     """The kinds of the actions in it."""
     return [row["kind"] for row in rows(data, "actions")]
+
+
+def version_of(emulator: Path) -> str:
+    """The version that an emulator tells, as in 7.2.22."""
+    said = subprocess.run([emulator, "--version"], capture_output=True, text=True, check=True)
+    found = re.search(r"version (\d+\.\d+\.\d+)", said.stdout)
+    assert found is not None, said.stdout
+    return found[1]
 
 
 def made_archive(directory: Path) -> Path:

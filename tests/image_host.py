@@ -8,7 +8,6 @@ makes: mounts, a root, capabilities.
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -51,14 +50,6 @@ exec $privileges chroot . /usr/bin/binfmt "$@"
 """
 LEAST = ("setpriv --bounding-set=-all,+sys_chroot --inh-caps=-all --securebits=+noroot_locked "
          "--no-new-privs")  # fmt: skip
-
-
-def qemu_version(emulator: Path) -> str:
-    """The version of an emulator of this machine, as in 7.2."""
-    said = subprocess.run([emulator, "--version"], capture_output=True, text=True, check=True)
-    found = re.search(r"version (\d+\.\d+)", said.stdout)
-    assert found is not None
-    return found[1]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 
 from tests import ci, ci_runner, registries
 from tests.ci_runner import act, said
-from tests.image_host import qemu_version
+from tests.emulator_sources import version_of
 from tests.own_namespace import TOP
 from tests.packing import Item, image, tar
 
@@ -66,7 +66,7 @@ def test_without_docker_it_is_the_tool_with_the_package_of_the_runner(runner: Im
     assert done.returncode == 1
     assert "removed 4 items, 2 put back\n" in done.stdout
     assert done.stdout.splitlines()[-1].startswith(
-        f"::error title=binfmt-setup::QEMU {qemu_version(QEMU)}."
+        f"::error title=binfmt-setup::QEMU {version_of(QEMU)} "
     )
     assert said(runner, "output") == output
 
@@ -76,14 +76,14 @@ def test_without_docker_the_emulators_come_out_of_the_image(
 ) -> None:
     if not registries.PROGRAM:
         pytest.skip("docker-registry is not installed")
-    layer, version = tar(Item("usr/bin/qemu-aarch64", QEMU.read_bytes())), qemu_version(QEMU)
+    layer, version = tar(Item("usr/bin/qemu-aarch64", QEMU.read_bytes())), version_of(QEMU)
     with registries.running(tmp_path / "registry") as address:
         registries.push(address, "binfmt", f"qemu-v{version}", image(layer))
         done = act(
             runner, {"image": f"{address}/binfmt", "platforms": "arm64", "qemu-version": version}
         )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"/usr/local/lib/binfmt-setup/qemu/{version}." in runner.entries()["qemu-aarch64"]
+    assert f"/usr/local/lib/binfmt-setup/qemu/{version}-" in runner.entries()["qemu-aarch64"]
     # A tag: it is said how to stay with what it is now.
     assert f"--qemu image:{address}/binfmt@sha256:" in done.stderr
 
