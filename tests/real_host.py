@@ -103,8 +103,8 @@ KINDS = {
     "ppc64el": Kind("bookworm", PPC64EL, ("manylinux2014_ppc64le",), packaged=MappingProxyType(
                     {"psutil": "", "pyyaml": "python3-yaml"})),
     # No older release has it.
-    "riscv64": Kind("trixie", RISCV64, ("manylinux_2_39_riscv64",), qemu="qemu-user", suffix="",
-                    packaged=MappingProxyType(
+    "riscv64": Kind("trixie", RISCV64, ("manylinux_2_39_riscv64", "manylinux_2_31_riscv64"),
+                    qemu="qemu-user", suffix="", packaged=MappingProxyType(
                         {"psutil": "", "pyyaml": "python3-yaml", "rpds-py": "python3-rpds-py"})),
 }  # fmt: skip
 # Debian's own programs, of this machine: one is static, the other needs its loader and library.

@@ -37,15 +37,10 @@ _OF_PACKAGES = "/usr/lib/"
 
 
 class Origin(Record):
-    """A tool that leaves entries behind.
-
-    `pinned_in_container` says that the interpreter's path was one of a container image;
-    `words` finish the sentence "it was left by …".
-    """
+    """A tool that leaves entries behind; `words` finish the sentence "it was left by …"."""
 
     name: OriginName
     words: str
-    pinned_in_container: bool = False
 
 
 WSL = Origin("wsl", "WSL, for Windows programs")
@@ -53,21 +48,16 @@ ROSETTA = Origin("rosetta", "Apple's Rosetta, as Lima, UTM or Docker Desktop reg
 BOX64 = Origin("box64", "box64, or its sisters box86 and box32")
 FEX = Origin("fex", "FEX")
 WASM = Origin("wasm", "a runtime for WebAssembly")
-BUILDKIT = Origin(
-    "buildkit", "someone who registered BuildKit's own emulators", pinned_in_container=True
-)
-QUS = Origin("qus", "dbhi/qus (the image aptman/qus)", pinned_in_container=True)
-HYPRIOT = Origin("hypriot", "hypriot/qemu-register", pinned_in_container=True)
-TONISTIIGI = Origin(
-    "tonistiigi-binfmt", "tonistiigi/binfmt (docker/setup-qemu-action)", pinned_in_container=True
-)
-DOCKER = Origin("docker-binfmt", "docker/binfmt (LinuxKit)", pinned_in_container=True)
+BUILDKIT = Origin("buildkit", "someone who registered BuildKit's own emulators")
+QUS = Origin("qus", "dbhi/qus (the image aptman/qus)")
+HYPRIOT = Origin("hypriot", "hypriot/qemu-register")
+TONISTIIGI = Origin("tonistiigi-binfmt", "tonistiigi/binfmt (docker/setup-qemu-action)")
+DOCKER = Origin("docker-binfmt", "docker/binfmt (LinuxKit)")
 MULTIARCH = Origin(
     "multiarch",
     "multiarch/qemu-user-static, or QEMU's own qemu-binfmt-conf.sh",
-    pinned_in_container=True,
 )
-OUR_IMAGE = Origin("binfmt-setup", "this tool's container image", pinned_in_container=True)
+OUR_IMAGE = Origin("binfmt-setup", "this tool's container image")
 ALPINE = Origin("alpine-openrc", "OpenRC's qemu-binfmt service")
 UPDATE_BINFMTS = Origin("update-binfmts", "update-binfmts (package binfmt-support)")
 

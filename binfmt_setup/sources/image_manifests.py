@@ -52,9 +52,6 @@ class Image(Record):
     layers: tuple[Descriptor, ...]
 
 
-Fetch = "Callable[[Descriptor], bytes]"
-
-
 def verified(data: bytes, digest: str) -> bytes:
     """The same data; raises NoEmulator when they are not what the digest promises."""
     if digest_of(data, digest.partition(":")[0]) != digest:

@@ -82,22 +82,6 @@ def test_by_its_looks(case: str) -> None:
     assert found.name == case.partition(",")[0]
 
 
-def test_pinned_in_a_container_are_exactly_the_images() -> None:
-    names = set()
-    for registration in SEEN.values():
-        found = owner_of(HostFacts("/"), Entry(registration, enabled=True)).origin
-        if found and found.pinned_in_container:
-            names.add(found.name)
-    assert names == {
-        "tonistiigi-binfmt",
-        "docker-binfmt",
-        "buildkit",
-        "multiarch",
-        "hypriot",
-        "qus",
-    }
-
-
 UNKNOWN = (
     Registration("python3.11", "/usr/bin/python3.11", "", b"\xa7\x0d\x0d\x0a"),
     Registration("jar", "/usr/bin/jexec", "", b"PK\x03\x04"),
