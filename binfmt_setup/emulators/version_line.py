@@ -7,7 +7,7 @@ Debian 12, 13 and unstable have it once.
 
 from __future__ import annotations
 
-from binfmt_setup.model.elf import HEADER_BYTES, end_of_code
+from binfmt_setup.model.elf import HEADER_BYTES, end_of_code, section_table
 
 TYPE_CHECKING = False  # typing is costly to import
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ OVERLAP = _NAME_BYTES + len(_SIGN) + _VERSION_BYTES
 _PIECE = 256 * 1024
 _NEAR = 2 * 1024 * 1024  # bytes behind the code to look at first
 _MOST = 96 * 1024 * 1024  # bytes; the largest emulator has 20 MB
+_MOST_HEADERS = 64 * 1024  # bytes; an emulator has some 40 sections of 64 bytes
 
 
 def version_in(text: bytes) -> str:
@@ -65,7 +66,12 @@ def version_in_file(host: Host, path: str) -> str:
 def _pieces(host: Host, path: str) -> Iterator[bytes]:
     """The program from where its code ends, as the line is just behind; then all of it."""
     with host.opened(path) as file:
-        behind = end_of_code(file.read(HEADER_BYTES))
+        head = file.read(HEADER_BYTES)
+        start, size = section_table(head)
+        sections = b""
+        if start < _MOST and file.seek(start):
+            sections = file.read(min(size, _MOST_HEADERS))
+        behind = end_of_code(head, sections)
         if behind < _MOST and file.seek(behind):
             yield from _up_to(file, _NEAR)
             yield b"\0" * OVERLAP  # what follows is not what comes next in the file

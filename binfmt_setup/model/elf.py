@@ -23,9 +23,9 @@ HEADER_BYTES = 4096
 """How much of a file `identify` wants: the ELF header and, in all sane files, the program
 headers, which linkers put right behind it."""
 
-_PT_LOAD, _PT_INTERP = 1, 3
-_PF_X = 1
-_HEADER_BYTES_32, _HEADER_BYTES_64 = 32, 56
+_PT_INTERP = 3
+_SHT_NOBITS = 8  # a section that takes no place in the file
+_SHF_EXECINSTR = 4
 _CLASS_64 = 2
 _LITTLE = 1
 
@@ -94,24 +94,33 @@ def identify(data: bytes) -> ElfFacts | None:
     )
 
 
-def end_of_code(data: bytes) -> int:
-    """Where in the file the machine code ends, from its first bytes; 0 where they do not tell.
+def section_table(data: bytes) -> tuple[int, int]:
+    """Where the section headers are in the file, from its first bytes, and how long: in bytes."""
+    found = identify(data)
+    if found is None:
+        return 0, 0
+    wide, end = found.bits == 64, "<" if found.order == "little" else ">"
+    (start,) = struct.unpack_from(end + ("Q" if wide else "I"), data, 40 if wide else 32)
+    size, count = struct.unpack_from(end + "HH", data, 58 if wide else 46)
+    return start, size * count
 
-    Linkers put what a program says, its read-only data, right behind.
+
+def end_of_code(data: bytes, sections: bytes) -> int:
+    """Where the machine code ends in the file, from its first bytes and its section headers.
+
+    0 where they do not tell. Linkers put what a program says, its read-only data, right behind. On
+    many architectures both are one segment, so the program headers do not tell them apart.
     """
     found = identify(data)
     if found is None:
         return 0
     wide, end = found.bits == 64, "<" if found.order == "little" else ">"
+    header = struct.Struct(end + ("4xIQ8xQQ" if wide else "4xII4xII"))
+    (step,) = struct.unpack_from(end + "H", data, 58 if wide else 46)
     ends = [0]
-    for at in _program_headers(data, end, wide=wide):
-        if at + (_HEADER_BYTES_64 if wide else _HEADER_BYTES_32) > len(data):
-            break
-        if wide:
-            kind, flags, start, _, _, size = struct.unpack_from(end + "IIQQQQ", data, at)
-        else:
-            kind, start, _, _, size, _, flags = struct.unpack_from(end + "7I", data, at)
-        if kind == _PT_LOAD and flags & _PF_X:
+    for at in range(0, len(sections) - header.size + 1, max(step, header.size)):
+        kind, flags, start, size = header.unpack_from(sections, at)
+        if kind != _SHT_NOBITS and flags & _SHF_EXECINSTR:
             ends.append(start + size)
     return max(ends)
 

@@ -59,7 +59,7 @@ def test_little_of_the_file_is_read() -> None:
     for emulator in EMULATORS:
         before = bytes_read()
         assert version_in_file(Host(), str(emulator))
-        assert bytes_read() - before < 1024 * 1024 < emulator.stat().st_size, emulator
+        assert bytes_read() - before < emulator.stat().st_size / 5, emulator
 
 
 def bytes_read() -> int:
@@ -71,14 +71,38 @@ def bytes_read() -> int:
 @pytest.mark.parametrize("place", [64, 5_000, 300_000, 3_000_000])
 @pytest.mark.parametrize("code_end", [0, 4_096, 2_900_000, 10_000_000, 2**63])
 def test_it_is_found_wherever_it_stands(place: int, code_end: int, tmp_path: Path) -> None:
-    """Also in front of the code, and where the program header says nonsense."""
-    header = struct.pack("<4s5B7xHHIQQQIHHHHHH", b"\x7fELF", 2, 1, 1, 0, 0, 2, 62, 1, 0, 64 + 200,
-                         0, 0, 64, 56, 1, 0, 0, 0)  # fmt: skip
-    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, 0, 0, code_end, code_end, 4096)
-    text = bytearray(4_000_000)
-    text[:64], text[264:320] = header, segment
-    place = max(place, 320)
+    """Also in front of the code, and where the section header says nonsense."""
+    text = program(code_end)
+    place = max(place, 64)
     text[place : place + len(LINE)] = LINE
     (tmp_path / "qemu").write_bytes(text)
-    assert end_of_code(bytes(text[:4096])) == code_end
+    assert end_of_code(bytes(text[:4096]), bytes(text[-64:])) == code_end
     assert version_in_file(Host(), str(tmp_path / "qemu")) == "10.0.2 (Debian 1:10.0.2+ds-2)"
+
+
+def program(code_end: int, size: int = 4_000_000, table: int | None = None) -> bytearray:
+    """A program of one section, whose header stands last; it says that the code ends there."""
+    start = size - 64 if table is None else table
+    text = bytearray(size)
+    text[:64] = struct.pack("<4s5B7xHHIQQQIHHHHHH", b"\x7fELF", 2, 1, 1, 0, 0, 2, 62, 1, 0, 0,
+                            start, 0, 64, 56, 0, 64, 1, 0)  # fmt: skip
+    text[-64:] = struct.pack("<IIQQQQIIQQ", 0, 1, 6, 0, 0, code_end, 0, 0, 0, 0)
+    return text
+
+
+def test_where_code_and_words_are_one_segment_little_is_read(tmp_path: Path) -> None:
+    """As linkers put it together for arm64, s390x, ppc64el and riscv64."""
+    text = program(20_000_000, 40_000_000)
+    text[20_200_000 : 20_200_000 + len(LINE)] = LINE
+    (tmp_path / "qemu").write_bytes(text)
+    before = bytes_read()
+    assert version_in_file(Host(), str(tmp_path / "qemu"))
+    assert bytes_read() - before < 1024 * 1024
+
+
+@pytest.mark.parametrize("table", [0, 2**63, 2**64 - 1])
+def test_a_section_table_that_is_nowhere_does_not_hide_it(table: int, tmp_path: Path) -> None:
+    text = program(2_900_000, table=table)
+    text[5_000 : 5_000 + len(LINE)] = LINE
+    (tmp_path / "qemu").write_bytes(text)
+    assert version_in_file(Host(), str(tmp_path / "qemu"))
