@@ -195,7 +195,10 @@ def _fish_lines(command: Command) -> Iterable[str]:
     yield f"{front} -s h -l help -d 'Show this help'"
     if command.operand and not command.interspersed:
         taking = [name for word in command.options if word.takes_value for name in word.names]
-        skipping = f"__fish_complete_subcommand --fcs-skip=2 -- {' '.join(taking)}"
+        # A short one first: the function takes long ones in front for its own options, and a "--"
+        # for one that has a value.
+        taking.sort(key=len)
+        skipping = f"__fish_complete_subcommand --fcs-skip=2 {' '.join(taking)}"
         yield f"{front} -a '({skipping})'"
     elif command.operand:
         kind = kind_of(command.operand, command)

@@ -43,7 +43,9 @@ LINES = [
     ("run --ma", "--map-users --map-root", ""),
     ("run mkte", "mktemp", "file"),
     ("run -P arm64 mkte", "mktemp", "file"),
-    ("run -- cat fi", "file", ""),
+    ("run cat fi", "file", "find"),
+    ("run -- cat fi", "file", "find"),
+    ("run -P arm64 -- cat fi", "file", "find"),
     ("completion ", "bash zsh fish", "file"),
 ]  # fmt: skip
 
