@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import toolchains
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -70,11 +72,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A section of CONTRIBUTING.md, its steps, and the tests that it names."""
+    """A section of CONTRIBUTING.md, its steps, the tests that it names, and a program it needs."""
 
     section: str
     tests: tuple[str, ...]
     steps: tuple[Step, ...]
+    program: str = "true"
 
     def text(self) -> str:
         """What the section says."""
@@ -129,6 +132,7 @@ TARGET = Recipe(
         Step("`scripts/build-probes --only NAME`", _probe, "'dummy'"),
         Step("`EXPECTED`", _probe_known, "'dummy'"),
     ),
+    toolchains.X86.compiler,
 )
 
 # -- a finding ------------------------------------------------------------------------------
