@@ -179,18 +179,22 @@ def test_a_level_runs_on_no_processor_below_it(target: str, processor: str) -> N
     if emulator is None:
         pytest.skip(f"no qemu-{target}-static here")
     probes = [p.probe for p in target_named(target).platforms]
-    ended = {}
-    for probe in probes:
-        done = subprocess.run(
-            [emulator, "-cpu", processor, str(FOLDER / probe)],
-            stdin=subprocess.DEVNULL, capture_output=True, check=False, cwd="/",
-            preexec_fn=without_core_files,
-        )  # fmt: skip
-        ended[probe] = done.returncode
+    if status_of(emulator, str(FOLDER / probes[0])) != 0:
+        # As QEMU 7.2's for arm where pages have 64 KiB.
+        pytest.skip(f"{emulator} runs no program on this machine")
+    ended = {probe: status_of(emulator, "-cpu", processor, str(FOLDER / probe)) for probe in probes}
     highest = probes.index("-".join(filter(None, (target, LEVELS[target, processor]))))
     assert ended == {
         probe: 0 if at <= highest else -signal.SIGILL for at, probe in enumerate(probes)
     }
+
+
+def status_of(*command: str) -> int:
+    """What a command ends with that has nothing to read."""
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, check=False, cwd="/",
+        preexec_fn=without_core_files,
+    ).returncode  # fmt: skip
 
 
 def without_core_files() -> None:
