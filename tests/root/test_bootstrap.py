@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests import ci_runner
 from tests.own_folder import own_folder
@@ -87,8 +88,11 @@ def test_what_is_installed_is_what_is_listed(clone: Path) -> None:
         [python, "-I", "-m", "pip", "list", "--format=freeze"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    listed = (TOP / "requirements" / "tool.txt").read_text()
-    pins = {line.split()[0] for line in listed.splitlines() if "==" in line and line[0] != "#"}
+    listed = (TOP / "requirements" / "tool.txt").read_text().splitlines()
+    asked = [Requirement(line.rstrip(" \\")) for line in listed if "==" in line and line[0] != "#"]
+    version = subprocess.run([python, "-VV"], capture_output=True, text=True, check=True)
+    here = {"python_full_version": version.stdout.split()[1]}
+    pins = {f"{r.name}{r.specifier}" for r in asked if not r.marker or r.marker.evaluate(here)}
     there = {line.lower() for line in done.stdout.split()}
     assert pins <= there
     assert {line.partition("==")[0] for line in there - pins} <= {
