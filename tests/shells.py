@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 COMPLETIONS = Path(__file__).parents[1] / "binfmt_setup" / "data" / "completion"
-_SECONDS = 30
+_SECONDS = 240  # for a shell that hangs; an emulated zsh takes half a minute to start
 # Each inserts all that fits into the line; then the line becomes the arguments of `words`.
 _BASH = r"""
 bind 'set enable-bracketed-paste off'
