@@ -54,6 +54,7 @@ class Hardware:
     kernel: str
     disk: str = "virtio-blk-pci"
     memory: int = 1024
+    processors: int = 1
     seconds: int = SECONDS
     counted: bool = False
     words: tuple[str, ...] = ()
@@ -223,7 +224,7 @@ class Virtual:
                  *made.words]  # fmt: skip
         done = subprocess.run(
             [made.emulator, "-M", made.machine, *COUNTED[made.counted],
-             "-cpu", made.processor, "-m", str(made.memory),
+             "-cpu", made.processor, "-smp", str(made.processors), "-m", str(made.memory),
              "-nodefaults", "-no-user-config", "-display", "none", "-nic", "none",
              "-serial", "stdio", "-no-reboot",
              "-drive", f"id=d0,file={image},format=raw,if=none,cache=unsafe",
