@@ -139,6 +139,14 @@ def cache_directory() -> Path:
     return where
 
 
+@contextlib.contextmanager
+def making(name: str) -> Iterator[None]:
+    """Alone with what is made once and kept under this name: others wait, and find it made."""
+    with (cache_directory() / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def why_not() -> str:
     """Why this machine cannot boot a container; empty when it can."""
     if os.geteuid() != 0:
@@ -187,8 +195,7 @@ def base_tree(suite: str, packages: str = PACKAGES, architecture: str = "amd64")
     foreign = architecture != "amd64"
     name = f"{suite}-{architecture}" if foreign else suite
     tree = cache_directory() / f"{name}-{mark}"
-    with (cache_directory() / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with making(name):
         if tree.is_dir():
             return tree
         archive = tree.with_suffix(".tar")

@@ -236,7 +236,9 @@ def bootstrap(box: Machine, kind: Kind) -> None:
 def emulators(kind: Kind) -> Path:
     """The emulators of the release, for programs of amd64, i386 and arm; unpacked and kept."""
     folder = bootlab.cache_directory() / f"qemu-{kind.suite}-{kind.hardware.architecture}"
-    if not folder.is_dir():
+    with bootlab.making(folder.name):
+        if folder.is_dir():
+            return folder
         with tempfile.TemporaryDirectory(dir=bootlab.cache_directory()) as temporary:
             archive, parts = Path(temporary, "qemu.tar"), Path(temporary, "parts")
             virtual.fetch(kind.suite, kind.hardware.architecture, kind.qemu, archive)

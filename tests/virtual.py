@@ -117,7 +117,9 @@ def fetch(suite: str, architecture: str, packages: str, archive: Path) -> None:
 def kernel_of(suite: str, hardware: Hardware = AMD64) -> Kernel:
     """The suite's kernel for virtual machines, unpacked and kept."""
     folder = bootlab.cache_directory() / f"kernel-{suite}-{hardware.kernel}"
-    if not folder.is_dir():
+    with bootlab.making(folder.name):
+        if folder.is_dir():
+            return Kernel(folder, release_in(folder))
         with tempfile.TemporaryDirectory(dir=bootlab.cache_directory()) as temporary:
             archive = Path(temporary, "kernel.tar")
             fetch(suite, hardware.architecture, f"{hardware.kernel},busybox-static", archive)

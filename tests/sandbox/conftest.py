@@ -79,7 +79,9 @@ class Sandbox:
 
     def mount(self) -> None:
         """Mount the registry of this namespace, and see that it is its own."""
-        done = self.sh(f"mount -t binfmt_misc none {REGISTRY} && ls {REGISTRY}")
+        if self.sh(f"mount -t binfmt_misc none {REGISTRY}").returncode:
+            pytest.skip("no registry for a user namespace here (Linux 6.7 has it)")
+        done = self.sh(f"ls {REGISTRY}")
         assert done.stdout.split() == ["register", "status"], done.stdout + done.stderr
 
     def register(self, registration: Registration) -> None:
